@@ -1,0 +1,1 @@
+"""The teacher: StyleGAN2, its style-mixed triplets, safe import of official weights, training."""

@@ -1,0 +1,443 @@
+"""StyleGAN2: mapping network, synthesis network with style mixing, and discriminator.
+
+One implementation for both official code bases: parameter names are those of NVlabs/stylegan2-ada-pytorch
+(`training/networks.py`); `equalized_demodulation` selects the one numerical difference of
+rosinality/stylegan2-pytorch (`model.py`), whose checkpoints `kdx2i.teacher.importer` renames.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from kdx2i.errors import UserError
+from kdx2i.teacher.layers import (
+    EqualizedConv2d,
+    EqualizedLinear,
+    bias_act,
+    filter2d,
+    fir_kernel,
+    minibatch_stddev,
+    modulated_conv2d,
+    upsample2d,
+)
+
+Architecture = Literal["orig", "skip", "resnet"]
+NoiseMode = Literal["random", "const", "none"]
+Noise = NoiseMode | Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Sizes and options of a generator; the defaults are NVIDIA's."""
+
+    img_resolution: int
+    z_dim: int = 512
+    c_dim: int = 0
+    w_dim: int = 512
+    img_channels: int = 3
+    num_layers: int = 8
+    embed_features: int | None = None
+    layer_features: int | None = None
+    lr_multiplier: float = 0.01
+    w_avg_beta: float = 0.995
+    channel_base: int = 32768
+    channel_max: int = 512
+    architecture: Architecture = "skip"
+    conv_clamp: float | None = None
+    equalized_demodulation: bool = False
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """Sizes and options of a discriminator; the defaults are NVIDIA's."""
+
+    img_resolution: int
+    c_dim: int = 0
+    img_channels: int = 3
+    channel_base: int = 32768
+    channel_max: int = 512
+    architecture: Architecture = "resnet"
+    conv_clamp: float | None = None
+    cmap_dim: int | None = None
+    mapping_layers: int = 8
+    mapping_lr_multiplier: float = 0.01
+    mbstd_group_size: int | None = 4
+    mbstd_num_channels: int = 1
+
+
+def channels_at(resolution: int, base: int, maximum: int) -> int:
+    """Return the number of channels at a resolution, min(base / resolution, maximum)."""
+    return min(base // resolution, maximum)
+
+
+def resolutions(img_resolution: int) -> list[int]:
+    """Return 4, 8, ... up to the image resolution, which must be a power of two of at least 4."""
+    exponent = int(math.log2(img_resolution)) if img_resolution > 0 else 0
+    if img_resolution < 4 or 2**exponent != img_resolution:
+        raise UserError(
+            f"StyleGAN2 needs a resolution that is a power of two of at least 4, not {img_resolution}"
+        )
+    return [2**i for i in range(2, exponent + 1)]
+
+
+def normalize_2nd_moment(x: Tensor) -> Tensor:
+    """Scale each row to unit mean square ("PixelNorm")."""
+    return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
+
+
+class MappingNetwork(nn.Module):
+    """z [B, z_dim] (and c [B, c_dim]) -> w [B, w_dim]; keeps the running mean of w for truncation."""
+
+    w_avg: Tensor
+
+    def __init__(
+        self,
+        *,
+        z_dim: int,
+        c_dim: int,
+        w_dim: int,
+        num_layers: int,
+        lr_multiplier: float,
+        w_avg_beta: float | None,
+        embed_features: int | None = None,
+        layer_features: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.z_dim, self.c_dim, self.w_dim, self.num_layers = z_dim, c_dim, w_dim, num_layers
+        self.w_avg_beta = w_avg_beta
+        embed = (embed_features or w_dim) if c_dim > 0 else 0
+        if c_dim > 0:
+            self.embed = EqualizedLinear(c_dim, embed)
+        hidden = layer_features or w_dim
+        widths = [z_dim + embed] + [hidden] * (num_layers - 1) + [w_dim]
+        for i in range(num_layers):
+            layer = EqualizedLinear(widths[i], widths[i + 1], activation="lrelu", lr_multiplier=lr_multiplier)
+            self.add_module(f"fc{i}", layer)
+        if w_avg_beta is not None:
+            self.register_buffer("w_avg", torch.zeros(w_dim))
+
+    def forward(self, z: Tensor | None, c: Tensor | None = None, *, update_mean: bool = False) -> Tensor:
+        """Map to w; `update_mean` moves the running mean towards the batch's mean."""
+        parts = []
+        if self.z_dim > 0:
+            if z is None:
+                raise ValueError("the mapping network needs z")
+            parts.append(normalize_2nd_moment(z.float()))
+        if self.c_dim > 0:
+            if c is None:
+                raise ValueError("the mapping network needs the condition c")
+            parts.append(normalize_2nd_moment(self.embed(c.float())))
+        x = torch.cat(parts, dim=1)
+        for i in range(self.num_layers):
+            x = cast(Tensor, getattr(self, f"fc{i}")(x))
+        if update_mean and self.w_avg_beta is not None:
+            self.w_avg.copy_(x.detach().mean(dim=0).lerp(self.w_avg, self.w_avg_beta))
+        return x
+
+    def truncate(self, w: Tensor, psi: float) -> Tensor:
+        """Pull w towards its running mean: mean + psi (w - mean)."""
+        return self.w_avg.lerp(w, psi)
+
+
+class SynthesisLayer(nn.Module):
+    """Modulated 3x3 convolution, noise, bias, leaky ReLU; optionally up-sampling by two."""
+
+    noise_const: Tensor
+    resample_filter: Tensor
+
+    def __init__(
+        self, in_channels: int, out_channels: int, resolution: int, config: GeneratorConfig, up: bool
+    ) -> None:
+        super().__init__()
+        self.up, self.resolution, self.conv_clamp = up, resolution, config.conv_clamp
+        self.weight_gain = 1.0 / math.sqrt(in_channels * 9) if config.equalized_demodulation else 1.0
+        self.affine = EqualizedLinear(config.w_dim, in_channels, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
+        self.noise_strength = nn.Parameter(torch.zeros([]))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.register_buffer("noise_const", torch.randn(resolution, resolution))
+        self.register_buffer("resample_filter", fir_kernel())
+
+    def forward(self, x: Tensor, w: Tensor, noise: NoiseMode | Tensor, gain: float = 1.0) -> Tensor:
+        """x [B, I, H, W], w [B, w_dim] -> [B, O, H', W']; noise is a map [1 or B, 1, H', W'] or a mode."""
+        x = modulated_conv2d(
+            x,
+            self.weight,
+            self.affine(w),
+            demodulate=True,
+            kernel=self.resample_filter if self.up else None,
+            weight_gain=self.weight_gain,
+        )
+        if isinstance(noise, Tensor):
+            x = x + (noise * self.noise_strength).to(x.dtype)
+        elif noise == "random":
+            drawn = torch.randn(x.shape[0], 1, *x.shape[2:], device=x.device)
+            x = x + (drawn * self.noise_strength).to(x.dtype)
+        elif noise == "const":
+            x = x + (self.noise_const * self.noise_strength).to(x.dtype)
+        return bias_act(x, self.bias, activation="lrelu", gain=gain, clamp=self.conv_clamp)
+
+
+class ToRGB(nn.Module):
+    """Modulated 1x1 convolution to image channels, without demodulation."""
+
+    def __init__(self, in_channels: int, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.conv_clamp = config.conv_clamp
+        self.affine = EqualizedLinear(config.w_dim, in_channels, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(config.img_channels, in_channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(config.img_channels))
+        self.weight_gain = 1.0 / math.sqrt(in_channels)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """x [B, C, H, W], w [B, w_dim] -> [B, img_channels, H, W]."""
+        styles = self.affine(w) * self.weight_gain
+        x = modulated_conv2d(x, self.weight, styles, demodulate=False)
+        return bias_act(x, self.bias, activation="linear", clamp=self.conv_clamp)
+
+
+class SynthesisBlock(nn.Module):
+    """All layers of one resolution."""
+
+    resample_filter: Tensor
+
+    def __init__(self, in_channels: int, out_channels: int, resolution: int, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.resolution, self.architecture = resolution, config.architecture
+        self.is_last = resolution == config.img_resolution
+        self.register_buffer("resample_filter", fir_kernel())
+        if resolution == 4:
+            self.const = nn.Parameter(torch.randn(out_channels, 4, 4))
+        else:
+            self.conv0 = SynthesisLayer(in_channels, out_channels, resolution, config, up=True)
+        self.conv1 = SynthesisLayer(out_channels, out_channels, resolution, config, up=False)
+        if self.is_last or self.architecture == "skip":
+            self.torgb = ToRGB(out_channels, config)
+        if resolution > 4 and self.architecture == "resnet":
+            self.skip = EqualizedConv2d(in_channels, out_channels, 1, bias=False, up=True)
+        self.num_conv = 1 if resolution == 4 else 2
+
+    def forward(
+        self, x: Tensor | None, image: Tensor | None, ws: Tensor, noise: NoiseMode | Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        """ws [B, num_conv + 1, w_dim]; returns the block's feature (what ToRGB reads) and the running image."""
+        maps = [noise] * self.num_conv if isinstance(noise, str) else list(noise)
+        if x is None:
+            x = self.const[None].expand(ws.shape[0], -1, -1, -1)
+            x = self.conv1(x, ws[:, 0], maps[0])
+        elif self.architecture == "resnet":
+            short = self.skip(x, gain=math.sqrt(0.5))
+            x = self.conv0(x, ws[:, 0], maps[0])
+            x = short + self.conv1(x, ws[:, 1], maps[1], gain=math.sqrt(0.5))
+        else:
+            x = self.conv1(self.conv0(x, ws[:, 0], maps[0]), ws[:, 1], maps[1])
+        if image is not None:
+            image = upsample2d(image, self.resample_filter)
+        if self.is_last or self.architecture == "skip":
+            rgb = self.torgb(x, ws[:, self.num_conv])
+            image = rgb if image is None else image + rgb
+        return x, image
+
+
+class SynthesisNetwork(nn.Module):
+    """ws [B, num_ws, w_dim] -> image [B, C, R, R], about [-1, 1], not clamped."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.resolutions = resolutions(config.img_resolution)
+        before = 0
+        for r in self.resolutions:
+            width = channels_at(r, config.channel_base, config.channel_max)
+            self.add_module(f"b{r}", SynthesisBlock(before, width, r, config))
+            before = width
+        self.num_ws = 2 * len(self.resolutions)
+
+    def forward(self, ws: Tensor, noise: Noise = "const") -> tuple[Tensor, dict[int, Tensor]]:
+        """Return the image and the feature of each resolution, the input of that resolution's ToRGB.
+
+        `noise` is a mode or one map a convolution (2 log2(R) - 3 of them). Block r takes the styles from
+        index 0 (r = 4) or 2 log2(r) - 5, so its last style is also the next block's first.
+        """
+        x: Tensor | None = None
+        image: Tensor | None = None
+        features: dict[int, Tensor] = {}
+        index = 0
+        for r in self.resolutions:
+            block = cast(SynthesisBlock, getattr(self, f"b{r}"))
+            maps = noise if isinstance(noise, str) else noise[index : index + block.num_conv]
+            x, image = block(x, image, ws[:, index : index + block.num_conv + 1], maps)
+            features[r] = x
+            index += block.num_conv
+        return cast(Tensor, image), features
+
+
+class Generator(nn.Module):
+    """Mapping and synthesis network."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.synthesis = SynthesisNetwork(config)
+        self.num_ws = self.synthesis.num_ws
+        self.mapping = MappingNetwork(
+            z_dim=config.z_dim,
+            c_dim=config.c_dim,
+            w_dim=config.w_dim,
+            num_layers=config.num_layers,
+            lr_multiplier=config.lr_multiplier,
+            w_avg_beta=config.w_avg_beta,
+            embed_features=config.embed_features,
+            layer_features=config.layer_features,
+        )
+
+    def styles(self, z: Tensor, c: Tensor | None = None, *, truncation_psi: float = 1.0) -> Tensor:
+        """z [B, z_dim] -> ws [B, num_ws, w_dim], the same style for every layer."""
+        w = self.mapping(z, c)
+        if truncation_psi != 1.0:
+            w = self.mapping.truncate(w, truncation_psi)
+        return cast(Tensor, w[:, None].expand(-1, self.num_ws, -1))
+
+    def forward(self, z: Tensor, c: Tensor | None = None, noise: Noise = "random") -> Tensor:
+        """z [B, z_dim] -> image [B, C, R, R]."""
+        return cast(Tensor, self.synthesis(self.styles(z, c), noise)[0])
+
+    def noise_shapes(self) -> list[int]:
+        """Return the side of each noise map, in the order that `synthesis` takes them."""
+        return [r for r in self.synthesis.resolutions for _ in range(1 if r == 4 else 2)]
+
+
+class DiscriminatorBlock(nn.Module):
+    """Two convolutions that halve the resolution, with a residual (`resnet`) or an image skip (`skip`)."""
+
+    resample_filter: Tensor
+
+    def __init__(
+        self, in_channels: int, width: int, out_channels: int, config: DiscriminatorConfig, resolution: int
+    ) -> None:
+        super().__init__()
+        self.architecture = config.architecture
+        self.register_buffer("resample_filter", fir_kernel())
+        clamp = config.conv_clamp
+        if resolution == config.img_resolution or self.architecture == "skip":
+            self.fromrgb = EqualizedConv2d(
+                config.img_channels, width, 1, activation="lrelu", conv_clamp=clamp
+            )
+        self.conv0 = EqualizedConv2d(width, width, 3, activation="lrelu", conv_clamp=clamp)
+        self.conv1 = EqualizedConv2d(width, out_channels, 3, activation="lrelu", down=True, conv_clamp=clamp)
+        if self.architecture == "resnet":
+            self.skip = EqualizedConv2d(width, out_channels, 1, bias=False, down=True)
+        self.has_rgb = hasattr(self, "fromrgb")
+
+    def forward(self, x: Tensor | None, image: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return the feature at half the resolution and, for `skip`, the down-sampled image."""
+        if self.has_rgb:
+            rgb = self.fromrgb(image)
+            x = rgb if x is None else x + rgb
+            image = (
+                None
+                if image is None or self.architecture != "skip"
+                else filter2d(image, self.resample_filter, pad=(1, 1), stride=2)
+            )
+        if self.architecture == "resnet":
+            short = self.skip(x, gain=math.sqrt(0.5))
+            return short + self.conv1(self.conv0(x), gain=math.sqrt(0.5)), image
+        return self.conv1(self.conv0(x)), image
+
+
+class DiscriminatorEpilogue(nn.Module):
+    """Minibatch standard deviation, 3x3 convolution, two linear layers at 4x4."""
+
+    def __init__(self, in_channels: int, cmap_dim: int, config: DiscriminatorConfig) -> None:
+        super().__init__()
+        self.architecture, self.cmap_dim = config.architecture, cmap_dim
+        self.group_size, self.num_channels = config.mbstd_group_size, config.mbstd_num_channels
+        if self.architecture == "skip":
+            self.fromrgb = EqualizedConv2d(config.img_channels, in_channels, 1, activation="lrelu")
+        self.conv = EqualizedConv2d(
+            in_channels + self.num_channels, in_channels, 3, activation="lrelu", conv_clamp=config.conv_clamp
+        )
+        self.fc = EqualizedLinear(in_channels * 16, in_channels, activation="lrelu")
+        self.out = EqualizedLinear(in_channels, 1 if cmap_dim == 0 else cmap_dim)
+
+    def semantic(self, x: Tensor, image: Tensor | None) -> Tensor:
+        """Return the vector before the last linear layer, [B, C] (the semantic encoder of section 3.3)."""
+        if self.architecture == "skip":
+            x = x + self.fromrgb(image)
+        if self.num_channels > 0:
+            x = minibatch_stddev(x, self.group_size, self.num_channels)
+        return cast(Tensor, self.fc(self.conv(x).flatten(1)))
+
+    def forward(self, x: Tensor, image: Tensor | None, cmap: Tensor | None) -> Tensor:
+        """Return the logits [B, 1]."""
+        y = self.out(self.semantic(x, image))
+        if cmap is None:
+            return cast(Tensor, y)
+        return cast(Tensor, (y * cmap).sum(dim=1, keepdim=True) * (1.0 / math.sqrt(self.cmap_dim)))
+
+
+class Discriminator(nn.Module):
+    """Image [B, C, R, R] in [-1, 1] -> logits [B, 1], with the feature of every block."""
+
+    def __init__(self, config: DiscriminatorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.block_resolutions = resolutions(config.img_resolution)[:0:-1]
+        widths = {
+            r: channels_at(r, config.channel_base, config.channel_max)
+            for r in resolutions(config.img_resolution)
+        }
+        before = 0
+        for r in self.block_resolutions:
+            self.add_module(f"b{r}", DiscriminatorBlock(before, widths[r], widths[r // 2], config, r))
+            before = widths[r // 2]
+        cmap_dim = 0 if config.c_dim == 0 else (config.cmap_dim if config.cmap_dim is not None else widths[4])
+        self.b4 = DiscriminatorEpilogue(widths[4], cmap_dim, config)
+        if config.c_dim > 0:
+            self.mapping = MappingNetwork(
+                z_dim=0,
+                c_dim=config.c_dim,
+                w_dim=cmap_dim,
+                num_layers=config.mapping_layers,
+                lr_multiplier=config.mapping_lr_multiplier,
+                w_avg_beta=None,
+            )
+
+    def trunk(self, image: Tensor) -> tuple[Tensor, Tensor | None, dict[int, Tensor]]:
+        """Return the 4x4 feature, the image skip, and the features by their own resolution.
+
+        The feature of the image resolution is from-RGB's output (`resnet` only); those of R/2 ... 4 are the
+        outputs of the residual blocks, "D_T(x)_l" of eq. (1).
+        """
+        x: Tensor | None = None
+        features: dict[int, Tensor] = {}
+        running: Tensor | None = image
+        for r in self.block_resolutions:
+            block = cast(DiscriminatorBlock, getattr(self, f"b{r}"))
+            x, running = block(x, running)
+            features[r // 2] = x
+        return cast(Tensor, x), running, features
+
+    def stem(self, image: Tensor) -> Tensor:
+        """Return from-RGB's output at the image resolution, [B, C, R, R]."""
+        block = cast(DiscriminatorBlock, getattr(self, f"b{self.config.img_resolution}"))
+        return cast(Tensor, block.fromrgb(image))
+
+    def semantic(self, image: Tensor) -> Tensor:
+        """Return the pseudo-condition of section 3.3: the network without its last linear layer, [B, C]."""
+        x, running, _ = self.trunk(image)
+        return self.b4.semantic(x, running)
+
+    def forward(self, image: Tensor, c: Tensor | None = None) -> Tensor:
+        """Return the logits [B, 1]."""
+        x, running, _ = self.trunk(image)
+        cmap = self.mapping(None, c) if self.config.c_dim > 0 else None
+        return cast(Tensor, self.b4(x, running, cmap))
+
+
+def config_dict(config: GeneratorConfig | DiscriminatorConfig) -> dict[str, Any]:
+    """Return a configuration as a JSON object."""
+    return asdict(config)
