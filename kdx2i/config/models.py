@@ -1,0 +1,289 @@
+"""The shapes of the YAML files: datasets, tables, presets and the protocol register.
+
+Every model forbids unknown keys.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=80)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+MetricName = Literal["mFID", "mKIDx100", "RC", "FC", "FID", "KIDx100", "IS", "LPIPS", "mIoU"]
+Settings = dict[str, JsonValue]
+
+
+class Strict(BaseModel):
+    """A model that refuses unknown keys and cannot be changed once it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceFile(Strict):
+    """One file that a dataset is made from: in the repository (`path`) or published (`url`)."""
+
+    path: str | None = None
+    url: str | None = None
+    sha256: Sha256
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> "SourceFile":
+        if self.path is None and self.url is None:
+            raise ValueError("give a `path` in the repository, a `url`, or both")
+        return self
+
+
+class SourceConfig(Strict):
+    """Where a dataset's bytes come from: the pack embedded in the repository, or an archive."""
+
+    kind: Literal["embedded", "archive"]
+    files: dict[str, SourceFile] = Field(min_length=1)
+
+
+class SplitRule(Strict):
+    """How images are dealt to the roles train and test.
+
+    `manifest`: the source says it itself. `per-class`: `train` and `test` images of each class
+    (`test: null` is all the rest). `fraction`: these shares of each class.
+    """
+
+    rule: Literal["manifest", "per-class", "fraction"]
+    train: int | float | None = None
+    test: int | float | None = None
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _sizes_fit_the_rule(self) -> "SplitRule":
+        sizes = [size for size in (self.train, self.test) if size is not None]
+        if self.rule == "manifest" and sizes:
+            raise ValueError("the rule `manifest` takes no `train` or `test`: the manifest has the roles")
+        if self.rule != "manifest" and self.train is None:
+            raise ValueError(f"the rule `{self.rule}` needs `train`")
+        if self.rule == "per-class" and any(not isinstance(s, int) or s < 0 for s in sizes):
+            raise ValueError("the rule `per-class` needs whole numbers of images")
+        if self.rule == "fraction" and (any(s < 0 for s in sizes) or sum(sizes) > 1):
+            raise ValueError("the rule `fraction` needs shares that add up to at most 1")
+        return self
+
+
+class DatasetConfig(Strict):
+    """One dataset: `benchmarks/datasets/<name>.yaml`."""
+
+    name: Name
+    title: str
+    stands_for: Name | None = None
+    source: SourceConfig
+    licence: str
+    reader: Name
+    options: Settings = Field(default_factory=dict)
+    split: SplitRule
+
+
+class PartConfig(Strict):
+    """A part of a table: one way of asking a run for images."""
+
+    name: Name
+    title: str
+    mode: Name
+    resolution: int | None = Field(default=None, gt=0)
+
+
+class RowConfig(Strict):
+    """A row of a table: a method (architecture x transfer) at a resolution of the paper."""
+
+    part: Name
+    label: str
+    architecture: Name
+    transfer: Name
+    resolution: int = Field(gt=0)
+
+
+class ColumnsConfig(Strict):
+    """The columns of a table: datasets (the paper's names) x metrics."""
+
+    datasets: list[Name] = Field(min_length=1)
+    metrics: list[MetricName] = Field(min_length=1)
+
+
+class TableConfig(Strict):
+    """One table of the paper: `benchmarks/tables/<name>.yaml`. Control rows are added by themselves."""
+
+    name: Name
+    title: str
+    caption: str
+    parts: list[PartConfig] = Field(min_length=1)
+    rows: list[RowConfig] = Field(min_length=1)
+    columns: ColumnsConfig
+
+    @model_validator(mode="after")
+    def _rows_have_parts(self) -> "TableConfig":
+        names = [part.name for part in self.parts]
+        for row in self.rows:
+            if row.part not in names:
+                raise ValueError(
+                    f"row `{row.label}` names the part `{row.part}`; the parts are {listed(names)}"
+                )
+        keys = [(row.part, row.label) for row in self.rows]
+        if len(set(names)) < len(names) or len(set(keys)) < len(keys):
+            raise ValueError("two parts share a name, or two rows of one part share a label")
+        return self
+
+    def part(self, name: str) -> PartConfig:
+        """Return the part with this name."""
+        return next(part for part in self.parts if part.name == name)
+
+
+class ArchitectureConfig(Strict):
+    """Sizes and budgets of one architecture; `by_resolution` (pixels here) is merged over the rest."""
+
+    teacher: Name | None = None
+    networks: Settings = Field(default_factory=dict)
+    distill: Settings = Field(default_factory=dict)
+    train: Settings = Field(default_factory=dict)
+    by_resolution: dict[int, dict[Literal["networks", "distill", "train"], Settings]] = Field(
+        default_factory=dict
+    )
+
+
+class ClassifierConfig(Strict):
+    """The classifier of RC and FC: a small residual network trained with Adam from random weights.
+
+    `width`: channels of its first block. `iterations` of `batch_size` images. `augment`: random
+    flips and shifts.
+    """
+
+    width: int = Field(default=32, gt=0)
+    iterations: int = Field(default=400, gt=0)
+    batch_size: int = Field(default=64, gt=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    augment: bool = True
+
+
+class EvaluationConfig(Strict):
+    """How runs are scored.
+
+    `real` is the role whose images are the real set of mFID and mKID, `held_out` that of FC's test,
+    `sources` the role of the images that are translated. `weights` is a path of the extractor's
+    weights where it has none of its own.
+    """
+
+    extractor: Literal["inception-v3-compat", "efficientnet-lite0"]
+    weights: str | None = None
+    preprocessing: Literal["clean", "tf1"] = "clean"
+    real: Literal["train", "test", "all"] = "all"
+    held_out: Literal["train", "test", "all"] = "test"
+    sources: Literal["train", "test", "all"] = "test"
+    generated_per_class: int = Field(gt=1)
+    batch_size: int = Field(default=32, gt=0)
+    save_images: bool = False
+    classifier: ClassifierConfig = Field(default_factory=ClassifierConfig)
+
+
+class ResourcesConfig(Strict):
+    """What one training job asks of the machine: CPU threads, and GPUs (0: it runs on the CPU)."""
+
+    threads: int = Field(default=1, gt=0)
+    gpus: int = Field(default=0, ge=0)
+
+
+class PresetConfig(Strict):
+    """Sizes, budgets and dataset choices: `benchmarks/presets/<name>.yaml`.
+
+    `datasets` and `resolutions` map the paper's names and pixels to those used here; `teachers` maps
+    a teacher's name to one weight file for each resolution.
+    """
+
+    name: Name
+    title: str
+    extends: Name | None = None
+    datasets: dict[Name, Name] = Field(min_length=1)
+    resolutions: dict[int, int] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    teachers: dict[Name, dict[int, str]] = Field(default_factory=dict)
+    architectures: dict[Name, ArchitectureConfig]
+    evaluation: EvaluationConfig
+    protocol: dict[Name, str] = Field(default_factory=dict)
+    resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> "PresetConfig":
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("`seeds` names a seed twice")
+        for name, architecture in self.architectures.items():
+            if architecture.teacher is not None and architecture.teacher not in self.teachers:
+                raise ValueError(
+                    f"architectures.{name}.teacher is `{architecture.teacher}`; "
+                    f"the teachers of this preset are {listed(self.teachers)}"
+                )
+        return self
+
+
+class ProtocolEntry(Strict):
+    """One choice that the paper leaves open, or one contradiction in it.
+
+    `key` is the key of a preset that switches it (`protocol.<id>` where the entry itself is the
+    switch), null where nothing can be switched. `affects` are the stages whose results depend on it.
+    """
+
+    id: Name
+    title: str
+    kind: Literal["choice", "contradiction"] = "choice"
+    passage: str
+    alternatives: dict[str, str] = Field(min_length=1)
+    chosen: str
+    why: str
+    key: str | None = None
+    affects: list[Literal["split", "teacher", "distill", "train", "evaluate", "table", "compare"]] = Field(
+        min_length=1
+    )
+
+    @model_validator(mode="after")
+    def _choice_exists(self) -> "ProtocolEntry":
+        if self.chosen not in self.alternatives:
+            raise ValueError(f"`{self.id}` chooses `{self.chosen}`; it has {listed(self.alternatives)}")
+        return self
+
+
+class ProtocolRegister(Strict):
+    """The protocol register, `benchmarks/protocol.yaml`."""
+
+    entries: list[ProtocolEntry]
+
+    @model_validator(mode="after")
+    def _ids_are_unique(self) -> "ProtocolRegister":
+        ids = [entry.id for entry in self.entries]
+        if len(set(ids)) < len(ids):
+            raise ValueError("two entries share an id")
+        return self
+
+    def choices(self, preset: PresetConfig) -> dict[str, str]:
+        """Return the choice that `preset` makes for each entry, by identifier."""
+        chosen: dict[str, str] = {}
+        data = preset.model_dump(mode="json")
+        for entry in self.entries:
+            own = preset.protocol.get(entry.id, entry.chosen)
+            switched_elsewhere = entry.key is not None and not entry.key.startswith("protocol.")
+            value = _at(data, entry.key) if switched_elsewhere and entry.key else None
+            chosen[entry.id] = own if value is None else _plain(value)
+        return chosen
+
+
+def _at(data: Any, key: str) -> Any:
+    """Return the value at a dotted key of nested mappings, or None."""
+    for step in key.split("."):
+        if not isinstance(data, Mapping) or step not in data:
+            return None
+        data = data[step]
+    return data
+
+
+def _plain(value: Any) -> str:
+    """Write a JSON value the way that the register's alternatives are written."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def listed(names: Iterable[object]) -> str:
+    """Write names as a readable list, sorted."""
+    return ", ".join(sorted(str(name) for name in names)) or "(none)"

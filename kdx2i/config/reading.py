@@ -1,0 +1,190 @@
+"""Read and check the YAML files of `benchmarks/`; every mistake names its file and key."""
+
+import os
+import re
+import types
+import typing
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from kdx2i.config.models import DatasetConfig, PresetConfig, ProtocolRegister, TableConfig, listed
+from kdx2i.errors import UserError
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without code and without silently repeated keys."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
+    seen: set[Hashable] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)
+        if not isinstance(key, Hashable) or key in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {key!r} stands twice", key_node.start_mark
+            )
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping; a missing or broken file raises `UserError` naming it and the line."""
+    try:
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # a SafeLoader
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path} is not a readable YAML file: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{path} must hold a YAML mapping of keys to values")
+    return data
+
+
+def find_root(start: Path | None = None) -> Path:
+    """Return the repository root: KDX2I_ROOT, or the first folder upwards that holds `benchmarks/presets`."""
+    stated = os.environ.get("KDX2I_ROOT")
+    if stated:
+        root = Path(stated).resolve()
+        if not (root / "benchmarks" / "presets").is_dir():
+            raise UserError(f"KDX2I_ROOT is {stated}, which has no folder benchmarks/presets")
+        return root
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "benchmarks" / "presets").is_dir():
+            return folder
+    raise UserError(f"{here} is not inside the kdx2i repository: go there, or set KDX2I_ROOT to it")
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def validate(model: type[Model], data: Any, where: str) -> Model:
+    """Validate `data`; the first mistake becomes one `UserError` sentence that starts with `where`."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise UserError(f"{where}: {_sentence(model, error)}") from None
+
+
+def _sentence(model: type[BaseModel], error: ValidationError) -> str:
+    """Write the first mistake of a validation as one sentence with its key."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(step) for step in first["loc"] if not (isinstance(step, str) and "[" in step))
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = _keys_at(model, first["loc"][:-1])
+        return f"the key `{place}` is unknown; the keys here are {listed(known)}{more}"
+    if first["type"] == "missing":
+        return f"the key `{place}` is missing{more}"
+    message = re.sub(r"^Value error, ", "", first["msg"])
+    return (f"key `{place}`: {message}" if place else message) + more
+
+
+def _keys_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that the model nested at `loc` knows."""
+    kind: Any = model
+    for step in loc:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            kind = kind.model_fields[str(step)].annotation
+        else:
+            kind = (typing.get_args(kind) or (Any,))[-1]
+        if isinstance(kind, types.UnionType):
+            kind = next(arm for arm in typing.get_args(kind) if arm is not type(None))
+    return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return the names of the YAML files of a folder, sorted; an absent folder has none."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def _load(model: type[Model], root: Path, room: str, name: str) -> Model:
+    """Load `benchmarks/<room>/<name>.yaml`; an unknown name lists the known ones."""
+    folder = root / "benchmarks" / room
+    known = names_in(folder)
+    if name not in known:
+        raise UserError(f"there is no {room[:-1]} `{name}`; the {room} are {listed(known)}")
+    data = read_yaml(folder / f"{name}.yaml")
+    loaded = validate(model, data, f"benchmarks/{room}/{name}.yaml")
+    _named_like_its_file(loaded, name, f"benchmarks/{room}/{name}.yaml")
+    return loaded
+
+
+def _named_like_its_file(loaded: BaseModel, stem: str, where: str) -> None:
+    if getattr(loaded, "name", stem) != stem:
+        raise UserError(f"{where}: the key `name` must be `{stem}`, like the file")
+
+
+def load_dataset(root: Path, name: str) -> DatasetConfig:
+    """Load the dataset `name` of the repository at `root`."""
+    return _load(DatasetConfig, root, "datasets", name)
+
+
+def load_table(root: Path, name: str) -> TableConfig:
+    """Load the table `name` of the repository at `root`."""
+    return _load(TableConfig, root, "tables", name)
+
+
+def load_protocol(root: Path) -> ProtocolRegister:
+    """Load the protocol register of the repository at `root`."""
+    return validate(
+        ProtocolRegister, read_yaml(root / "benchmarks" / "protocol.yaml"), "benchmarks/protocol.yaml"
+    )
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge two nested mappings: where both hold mappings they are merged, otherwise `over` wins."""
+    result = dict(base)
+    for key, value in over.items():
+        below = result.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(below, value) if both and isinstance(below, Mapping) else value
+    return result
+
+
+def load_preset(root: Path, name_or_path: str) -> PresetConfig:
+    """Load a preset by name, or by the path of a YAML file (relative paths start at `root`).
+
+    `extends: other` merges it over the preset `other`. Its protocol choices are checked against the
+    register.
+    """
+    folder = root / "benchmarks" / "presets"
+    if "/" in name_or_path or name_or_path.endswith((".yaml", ".yml")):
+        path = root / name_or_path
+    elif name_or_path in names_in(folder):
+        path = folder / f"{name_or_path}.yaml"
+    else:
+        raise UserError(f"there is no preset `{name_or_path}`; the presets are {listed(names_in(folder))}")
+    preset = validate(PresetConfig, _extended(folder, path, ()), str(name_or_path))
+    _named_like_its_file(preset, path.stem, str(name_or_path))
+    _check_choices(load_protocol(root), preset, str(name_or_path))
+    return preset
+
+
+def _extended(folder: Path, path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
+    """Read a preset's YAML and merge it over what it extends."""
+    if path in below:
+        raise UserError(f"{path.name}: the key `extends` leads back to this file")
+    data = read_yaml(path)
+    base = data.get("extends")
+    if base is None:
+        return data
+    return merged(_extended(folder, folder / f"{base}.yaml", (*below, path)), data)
+
+
+def _check_choices(register: ProtocolRegister, preset: PresetConfig, where: str) -> None:
+    """Refuse protocol choices that the register does not know."""
+    entries = {entry.id: entry for entry in register.entries}
+    for name, choice in preset.protocol.items():
+        if name not in entries:
+            raise UserError(f"{where}: the protocol has no entry `{name}`; the entries are {listed(entries)}")
+        if choice not in entries[name].alternatives:
+            alternatives = listed(entries[name].alternatives)
+            raise UserError(f"{where}: protocol.{name} is `{choice}`; the alternatives are {alternatives}")
