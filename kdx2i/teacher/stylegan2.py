@@ -224,7 +224,7 @@ class SynthesisBlock(nn.Module):
     def forward(
         self, x: Tensor | None, image: Tensor | None, ws: Tensor, noise: NoiseMode | Sequence[Tensor]
     ) -> tuple[Tensor, Tensor | None]:
-        """ws [B, num_conv + 1, w_dim]; returns the block's feature (what ToRGB reads) and the running image."""
+        """ws [B, num_conv + 1, w_dim]; returns the feature that ToRGB reads and the running image."""
         maps = [noise] * self.num_conv if isinstance(noise, str) else list(noise)
         if x is None:
             x = self.const[None].expand(ws.shape[0], -1, -1, -1)

@@ -1,0 +1,99 @@
+"""Tensor files: safetensors with JSON metadata, written atomically, verified on reading.
+
+A checkpoint holds the networks, their averages, the optimisers and the step. Randomness needs no state
+(`kdx2i.training.determinism`).
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from kdx2i.errors import UserError
+from kdx2i.files import replacing
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write tensors and JSON-valued metadata to a safetensors file, atomically and deterministically."""
+    ready = {name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in sorted(tensors.items())}
+    # safetensors keeps metadata in a hash map: one key keeps the bytes of the header the same each time.
+    header = {"kdx2i": json.dumps(dict(metadata), sort_keys=True, allow_nan=False)}
+    with replacing(path) as temporary:
+        save_file(ready, str(temporary), metadata=header)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a file of `save_tensors`; a missing, truncated or foreign file raises `UserError`."""
+    if not path.is_file():
+        raise UserError(f"{path} does not exist")
+    try:
+        with safe_open(str(path), framework="pt") as handle:
+            metadata = json.loads((handle.metadata() or {}).get("kdx2i", "{}"))
+            return {name: handle.get_tensor(name) for name in handle.keys()}, metadata  # noqa: SIM118
+    except (SafetensorError, ValueError, OSError) as error:
+        raise UserError(f"{path} is not a whole safetensors file ({error}): delete it or restore it") from None
+
+
+def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the mapping with `prefix.` before every name."""
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def select(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose name starts with `prefix.`, without it."""
+    return {name[len(prefix) + 1 :]: t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    """Return an optimiser's state as named tensors (`<parameter index>.<state name>`)."""
+    state = optimizer.state_dict()["state"]
+    return {f"{i}.{key}": torch.as_tensor(value) for i, entry in state.items() for key, value in entry.items()}
+
+
+def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Give an optimiser the state saved by `optimizer_tensors`; its settings stay those of the code."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def save_checkpoint(
+    path: Path,
+    modules: Mapping[str, nn.Module],
+    optimizers: Mapping[str, Optimizer],
+    metadata: Mapping[str, Any],
+) -> None:
+    """Write networks (with their averages) and optimisers to one file."""
+    tensors: dict[str, Tensor] = {}
+    for name, module in modules.items():
+        tensors |= prefixed(f"module.{name}", module.state_dict())
+    for name, optimizer in optimizers.items():
+        tensors |= prefixed(f"optimizer.{name}", optimizer_tensors(optimizer))
+    save_tensors(path, tensors, metadata)
+
+
+def load_checkpoint(path: Path, modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]) -> dict[str, Any]:
+    """Restore what `save_checkpoint` wrote and return its metadata."""
+    tensors, metadata = load_tensors(path)
+    for name, module in modules.items():
+        load_module(module, select(tensors, f"module.{name}"), path)
+    for name, optimizer in optimizers.items():
+        restore_optimizer(optimizer, select(tensors, f"optimizer.{name}"))
+    return metadata
+
+
+def load_module(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Load a state dict; missing, surplus or misshapen tensors raise `UserError` naming the file."""
+    try:
+        module.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{path} does not fit the network that the settings describe: {reason}") from None
