@@ -6,10 +6,9 @@ package at each parse.
 
 from kdx2i.config.models import (
     ArchitectureConfig,
-    ClassifierConfig,
     ColumnsConfig,
     DatasetConfig,
-    EvaluationConfig,
+    MetricName,
     PartConfig,
     PresetConfig,
     ProtocolEntry,
@@ -38,10 +37,9 @@ from kdx2i.config.reading import (
 
 __all__ = [
     "ArchitectureConfig",
-    "ClassifierConfig",
     "ColumnsConfig",
     "DatasetConfig",
-    "EvaluationConfig",
+    "MetricName",
     "PartConfig",
     "PresetConfig",
     "ProtocolEntry",

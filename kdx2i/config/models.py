@@ -81,12 +81,17 @@ class DatasetConfig(Strict):
 
 
 class PartConfig(Strict):
-    """A part of a table: one way of asking a run for images."""
+    """A part of a table: one way of asking a run for images.
+
+    `datasets` and `metrics` replace the table's columns in this part; `resolution` replaces that of its rows.
+    """
 
     name: Name
     title: str
     mode: Name
     resolution: int | None = Field(default=None, gt=0)
+    datasets: list[Name] | None = Field(default=None, min_length=1)
+    metrics: list[MetricName] | None = Field(default=None, min_length=1)
 
 
 class RowConfig(Strict):
@@ -133,6 +138,14 @@ class TableConfig(Strict):
         """Return the part with this name."""
         return next(part for part in self.parts if part.name == name)
 
+    def datasets_of(self, part: str) -> list[str]:
+        """Return the datasets (the paper's names) of a part, in the order of its columns."""
+        return self.part(part).datasets or self.columns.datasets
+
+    def metrics_of(self, part: str) -> list[MetricName]:
+        """Return the metrics of a part, in the order of its columns."""
+        return self.part(part).metrics or self.columns.metrics
+
 
 class ArchitectureConfig(Strict):
     """Sizes and budgets of one architecture; `by_resolution` (pixels here) is merged over the rest."""
@@ -146,41 +159,6 @@ class ArchitectureConfig(Strict):
     )
 
 
-class ClassifierConfig(Strict):
-    """The classifier of RC and FC: a small residual network trained with Adam from random weights.
-
-    `width`: channels of its first block. `iterations` of `batch_size` images. `augment`: random
-    flips and shifts.
-    """
-
-    width: int = Field(default=32, gt=0)
-    iterations: int = Field(default=400, gt=0)
-    batch_size: int = Field(default=64, gt=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    weight_decay: float = Field(default=1e-4, ge=0)
-    augment: bool = True
-
-
-class EvaluationConfig(Strict):
-    """How runs are scored.
-
-    `real` is the role whose images are the real set of mFID and mKID, `held_out` that of FC's test,
-    `sources` the role of the images that are translated. `weights` is a path of the extractor's
-    weights where it has none of its own.
-    """
-
-    extractor: Literal["inception-v3-compat", "efficientnet-lite0"]
-    weights: str | None = None
-    preprocessing: Literal["clean", "tf1"] = "clean"
-    real: Literal["train", "test", "all"] = "all"
-    held_out: Literal["train", "test", "all"] = "test"
-    sources: Literal["train", "test", "all"] = "test"
-    generated_per_class: int = Field(gt=1)
-    batch_size: int = Field(default=32, gt=0)
-    save_images: bool = False
-    classifier: ClassifierConfig = Field(default_factory=ClassifierConfig)
-
-
 class ResourcesConfig(Strict):
     """What one training job asks of the machine: CPU threads, and GPUs (0: it runs on the CPU)."""
 
@@ -192,7 +170,8 @@ class PresetConfig(Strict):
     """Sizes, budgets and dataset choices: `benchmarks/presets/<name>.yaml`.
 
     `datasets` and `resolutions` map the paper's names and pixels to those used here; `teachers` maps
-    a teacher's name to one weight file for each resolution.
+    a teacher's name to one weight file for each resolution. The keys of `evaluation` are those of
+    `kdx2i.metrics.settings`, those of an architecture those of its own `settings` module.
     """
 
     name: Name
@@ -203,7 +182,7 @@ class PresetConfig(Strict):
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     teachers: dict[Name, dict[int, str]] = Field(default_factory=dict)
     architectures: dict[Name, ArchitectureConfig]
-    evaluation: EvaluationConfig
+    evaluation: Settings
     protocol: dict[Name, str] = Field(default_factory=dict)
     resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
 

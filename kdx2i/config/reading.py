@@ -139,7 +139,7 @@ def load_protocol(root: Path) -> ProtocolRegister:
     )
 
 
-def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merged(base: Mapping[Any, Any], over: Mapping[Any, Any]) -> dict[Any, Any]:
     """Merge two nested mappings: where both hold mappings they are merged, otherwise `over` wins."""
     result = dict(base)
     for key, value in over.items():

@@ -1,0 +1,213 @@
+"""What a result is made from, as one hash that is known before anything has run.
+
+The hash covers the resolved spec, the code that the stage can reach by imports, the identities of
+what it reads from other stages and the checksums of the repository files that it reads. It is a pure
+function of repository files, so every rule of the workflow can pass it as a parameter.
+"""
+
+import ast
+import hashlib
+import io
+import tokenize
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from kdx2i.errors import UserError
+from kdx2i.files import sha256_file, sha256_json
+
+PACKAGE = "kdx2i"
+# These decide which results exist and where they lie, not what is in them: what they decide reaches a
+# result through its spec, which is hashed by value. A change here must not train everything again.
+_ORCHESTRATION = ("kdx2i", "kdx2i.errors", "kdx2i.config", "kdx2i.identity", "kdx2i.plan", "kdx2i.provenance")
+ABSENT = "absent"
+
+
+def identity(
+    kind: str,
+    spec: Mapping[str, Any],
+    code: str,
+    inputs: Mapping[str, str],
+    files: Mapping[str, str],
+) -> str:
+    """Return the identity of a result: 64 hexadecimal digits.
+
+    `spec` is JSON, `code` a `code_hash`, `inputs` the identities of upstream results by role, `files`
+    the SHA-256 of repository files by name.
+    """
+    return sha256_json(
+        {"kind": kind, "spec": dict(spec), "code": code, "inputs": dict(inputs), "files": dict(files)}
+    )
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file, remembered while its size and time stay the same; `absent` without it."""
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        return ABSENT
+    return _file_hash(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _file_hash(path: Path, _size: int, _mtime: int) -> str:
+    return sha256_file(path)
+
+
+def code_hash(entries: Iterable[str], package_dir: Path | None = None) -> str:
+    """Return the hash of the modules `entries` and of all of the package that they import, at any depth.
+
+    Imports are read from the source, those inside functions too; nothing is executed. Comments,
+    docstrings and blank lines do not count. `package_dir` is the folder of the package `kdx2i`
+    (default: this one). A module that does not exist raises `UserError`.
+    """
+    folder = package_dir or Path(__file__).parent
+    return sha256_json({name: _source_hash(folder, name) for name in code_closure(entries, folder)})
+
+
+def code_closure(entries: Iterable[str], package_dir: Path | None = None) -> list[str]:
+    """Return the modules that `code_hash` hashes, sorted by name."""
+    folder = package_dir or Path(__file__).parent
+    found: set[str] = set()
+    waiting = sorted(set(entries))
+    for name in waiting:
+        if _module_file(folder, name) is None:
+            raise UserError(f"the module {name} does not exist in {folder}")
+    while waiting:
+        name = waiting.pop()
+        if name in found or _orchestrates(name):
+            continue
+        found.add(name)
+        path = _module_file(folder, name)
+        assert path is not None
+        waiting.extend(_imports(folder, name, path))
+    return sorted(found)
+
+
+def imports_of(package_dir: Path, module: str) -> list[str]:
+    """Return the modules of the package that `module` imports by itself, sorted."""
+    path = _module_file(package_dir, module)
+    if path is None:
+        raise UserError(f"the module {module} does not exist in {package_dir}")
+    return sorted(set(_imports(package_dir, module, path)))
+
+
+def _orchestrates(name: str) -> bool:
+    return name in _ORCHESTRATION or name.startswith(("kdx2i.config.", "kdx2i.plan."))
+
+
+def _module_file(folder: Path, name: str) -> Path | None:
+    """Return the source file of a module of the package, or None."""
+    if name != PACKAGE and not name.startswith(PACKAGE + "."):
+        return None
+    place = folder.joinpath(*name.split(".")[1:])
+    candidates = [place / "__init__.py"] + ([] if name == PACKAGE else [place.with_suffix(".py")])
+    return next((path for path in candidates if path.is_file()), None)
+
+
+@lru_cache(maxsize=4096)
+def _parse(path: Path, _size: int, _mtime: int) -> tuple[str, ast.Module]:
+    source = path.read_text(encoding="utf-8")
+    try:
+        return source, ast.parse(source)
+    except SyntaxError as error:
+        raise UserError(f"{path} is not valid Python: line {error.lineno}: {error.msg}") from None
+
+
+def _parsed(path: Path) -> tuple[str, ast.Module]:
+    state = path.stat()
+    return _parse(path, state.st_size, state.st_mtime_ns)
+
+
+def _imports(folder: Path, name: str, path: Path) -> list[str]:
+    """Return the package's modules that one module imports, with the packages that hold them."""
+    _, tree = _parsed(path)
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found: list[str] = []
+    for target in _import_targets(tree, package):
+        parts = target.split(".")
+        prefixes = [".".join(parts[: end + 1]) for end in range(len(parts))]
+        found.extend(prefix for prefix in prefixes if _module_file(folder, prefix) is not None)
+    return found
+
+
+def _import_targets(tree: ast.Module, package: str) -> Iterator[str]:
+    """Yield every dotted name that the module's import statements may refer to."""
+    for node in _runtime_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, base] if base else above)
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _runtime_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """Walk a tree without the blocks that only type checkers see."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            for other in child.orelse:
+                yield other
+                yield from _runtime_nodes(other)
+            continue
+        yield child
+        yield from _runtime_nodes(child)
+
+
+def _source_hash(folder: Path, name: str) -> str:
+    path = _module_file(folder, name)
+    assert path is not None
+    state = path.stat()
+    return _normalised_hash(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _normalised_hash(path: Path, _size: int, _mtime: int) -> str:
+    source, tree = _parsed(path)
+    return hashlib.sha256(normalised_source(source, tree).encode()).hexdigest()
+
+
+def normalised_source(source: str, tree: ast.Module | None = None) -> str:
+    """Return Python source without comments, docstrings, trailing blanks and blank lines.
+
+    It works on the text and not on a re-printed tree, whose form differs between Python versions.
+    Lines inside string literals are kept as they are.
+    """
+    tree = tree or ast.parse(source)
+    lines = source.split("\n")
+    kept_whole: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant | ast.JoinedStr) and (node.end_lineno or 0) > node.lineno:
+            # A string that goes on in the next line owns the end of this one.
+            kept_whole.update(range(node.lineno, node.end_lineno or node.lineno))
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for first, last in _docstring_lines(tree):
+        kept_whole.difference_update(range(first, last + 1))
+        lines[first - 1 : last] = [""] * (last - first + 1)
+    result = []
+    for number, line in enumerate(lines, start=1):
+        text = line if number in kept_whole else line.rstrip()
+        if text or number in kept_whole:
+            result.append(text)
+    return "\n".join(result) + "\n"
+
+
+def _docstring_lines(tree: ast.Module) -> Iterator[tuple[int, int]]:
+    """Yield the first and last line of each docstring that has its lines for itself."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        first = node.body[0] if node.body else None
+        if not isinstance(first, ast.Expr) or not isinstance(first.value, ast.Constant):
+            continue
+        shares_line = any(other.lineno == (first.end_lineno or 0) for other in node.body[1:])
+        own_line = not isinstance(node, ast.Module) and first.lineno == node.lineno
+        if isinstance(first.value.value, str) and not shares_line and not own_line:
+            yield first.lineno, first.end_lineno or first.lineno

@@ -1,0 +1,8 @@
+"""Which results exist, where they lie and what each is made from: derived from `benchmarks/`, no torch."""
+
+from kdx2i.plan.core import Plan
+from kdx2i.plan.leaf import Leaf
+from kdx2i.plan.registry import implemented, modes, transfers
+from kdx2i.plan.table import BudgetLine, Cell, TablePlan
+
+__all__ = ["BudgetLine", "Cell", "Leaf", "Plan", "TablePlan", "implemented", "modes", "transfers"]

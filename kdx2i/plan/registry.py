@@ -1,0 +1,71 @@
+"""What the suite has, found by name: architectures, their settings and modes, transfers.
+
+The rooms asked here stand further right in the order of the layers. They are looked up by name, like
+plug-ins, and only their settings modules are imported, which hold plain data and no torch.
+"""
+
+import importlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from kdx2i.config import ArchitectureConfig, merged, validate
+
+METHODS = Path(__file__).parents[1] / "methods"
+DEFAULT_MODES = ("latent", "reference")
+
+
+def checked_evaluation(data: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return a preset's evaluation settings, checked and completed with defaults, as JSON."""
+    model = importlib.import_module("kdx2i.metrics.settings").EvaluationSettings
+    settings: dict[str, Any] = validate(model, data, where).model_dump(mode="json")
+    return settings
+
+
+def implemented(architecture: str) -> bool:
+    """Tell whether the suite has the architecture: `kdx2i/methods/<architecture>/method.py` exists."""
+    return (METHODS / architecture / "method.py").is_file()
+
+
+def method_module(architecture: str) -> str:
+    """Return the module of an architecture's method."""
+    return f"kdx2i.methods.{architecture}.method"
+
+
+def modes(architecture: str) -> tuple[str, ...]:
+    """Return the modes that an architecture can be asked in: `MODES` of its settings module."""
+    module = _settings_module(architecture)
+    return tuple(getattr(module, "MODES", DEFAULT_MODES))
+
+
+def _settings_module(architecture: str) -> Any:
+    """Import the torch-free settings of an architecture, or return None where it has none."""
+    if not (METHODS / architecture / "settings.py").is_file():
+        return None
+    return importlib.import_module(f"kdx2i.methods.{architecture}.settings")
+
+
+def resolved_settings(
+    architecture: str, config: ArchitectureConfig, resolution: int, where: str
+) -> dict[str, Any]:
+    """Return `networks`, `distill` and `train` at one resolution, checked and completed with defaults."""
+    base = {"networks": config.networks, "distill": config.distill, "train": config.train}
+    data = merged(base, config.by_resolution.get(resolution, {}))
+    module = _settings_module(architecture)
+    if module is None:
+        return data
+    settings: dict[str, Any] = validate(module.Settings, data, where).model_dump(mode="json")
+    return settings
+
+
+@cache
+def transfers() -> dict[str, dict[str, Any]]:
+    """Return what each transfer changes, by name, as JSON: the table `kdx2i.distill.transfers.TRANSFERS`."""
+    table = importlib.import_module("kdx2i.distill.transfers").TRANSFERS
+    return {name: _as_dict(settings) for name, settings in table.items()}
+
+
+def _as_dict(settings: Any) -> dict[str, Any]:
+    dump = getattr(settings, "model_dump", None)
+    return dict(dump(mode="json")) if dump is not None else dict(vars(settings))

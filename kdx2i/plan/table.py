@@ -1,0 +1,173 @@
+"""What a table is made of: its cells, the leaves behind them, and the budget of its rows."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from kdx2i.config import RowConfig, TableConfig, load_preset, merged
+from kdx2i.plan.leaf import Leaf
+from kdx2i.plan.registry import modes
+
+if TYPE_CHECKING:
+    from kdx2i.plan.core import Plan
+
+PAPER_PRESET = "paper"
+NOT_YET = "not yet computed"
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One row on one dataset: all metrics of it come from the same evaluations.
+
+    `dataset` and `resolution` are the paper's, `actual_*` those of the preset (None where it has none).
+    `leaves`: one evaluation for each seed; empty exactly when `reason` says why there is none.
+    """
+
+    part: str
+    row: RowConfig
+    mode: str
+    dataset: str
+    resolution: int
+    actual_dataset: str | None
+    actual_resolution: int | None
+    leaves: tuple[Leaf, ...]
+    reason: str | None
+
+    @property
+    def key(self) -> str:
+        """The cell's name for people and for `kdx2i show`: `part/label/dataset`."""
+        return f"{self.part}/{self.row.label}/{self.dataset}"
+
+
+@dataclass(frozen=True)
+class BudgetLine:
+    """The iterations of one method here and in the paper (None where a number is not known)."""
+
+    architecture: str
+    transfer: str
+    resolution: int
+    distill: int | None
+    distill_paper: int | None
+    train: int | None
+    train_paper: int | None
+    distill_batch: int | None
+    distill_batch_paper: int | None
+    train_batch: int | None
+    train_batch_paper: int | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the line as JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class TablePlan:
+    """A table with its cells in the order of rows, then datasets.
+
+    `controls`: the control values by (paper's dataset, paper's resolution), where the preset has them.
+    `budget`: one line for each method that runs.
+    """
+
+    config: TableConfig
+    cells: tuple[Cell, ...]
+    controls: dict[tuple[str, int], Leaf]
+    budget: tuple[BudgetLine, ...]
+
+    @cached_property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """The evaluations and controls that the table reads, each once."""
+        found = {leaf.name: leaf for cell in self.cells for leaf in cell.leaves}
+        found |= {leaf.name: leaf for leaf in self.controls.values()}
+        return tuple(found.values())
+
+    def upstream(self) -> Iterator[Leaf]:
+        """Yield every leaf behind the table, inputs before what is made from them, each once."""
+        seen: set[str] = set()
+        for leaf in self.leaves:
+            yield from leaf._upstream(seen)
+
+    def summary(self) -> list[dict[str, Any]]:
+        """Return the cells as JSON: which address stands where, or why none does."""
+        return [
+            {"cell": cell.key, "leaves": [leaf.name for leaf in cell.leaves], "reason": cell.reason}
+            for cell in self.cells
+        ]
+
+
+def plan_table(plan: "Plan", config: TableConfig) -> TablePlan:
+    """Derive a table's cells, controls and budget from its YAML and the preset."""
+    cells = tuple(
+        _cell(plan, config, row, dataset) for row in config.rows for dataset in config.datasets_of(row.part)
+    )
+    controls = {
+        (cell.dataset, cell.resolution): plan.controls(cell.actual_dataset, cell.actual_resolution)
+        for cell in cells
+        if cell.leaves and cell.actual_dataset is not None and cell.actual_resolution is not None
+    }
+    lines = {
+        (row.architecture, row.transfer, row.resolution): _budget(plan, row)
+        for row in config.rows
+        if any(cell.row == row and cell.leaves for cell in cells)
+    }
+    return TablePlan(config, cells, controls, tuple(lines.values()))
+
+
+def _cell(plan: "Plan", config: TableConfig, row: RowConfig, dataset: str) -> Cell:
+    """Plan one row on one dataset."""
+    part = config.part(row.part)
+    paper_resolution = part.resolution or row.resolution
+    actual_dataset = plan.preset.datasets.get(dataset)
+    resolution = plan.preset.resolutions.get(paper_resolution)
+    reason = plan.missing_part(row.architecture, row.transfer)
+    if reason is None and actual_dataset is None:
+        reason = f"preset {plan.preset.name} has no dataset for {dataset}"
+    if reason is None and resolution is None:
+        reason = f"preset {plan.preset.name} has no resolution for {paper_resolution} px"
+    if reason is None and part.mode not in modes(row.architecture):
+        reason = f"{row.architecture} has no mode {part.mode}"
+    leaves: tuple[Leaf, ...] = ()
+    if reason is None and actual_dataset is not None and resolution is not None:
+        method = (actual_dataset, row.architecture, row.transfer, resolution)
+        leaves = tuple(plan.evaluation(*method, seed, part.mode) for seed in plan.seeds)
+    return Cell(
+        part=row.part,
+        row=row,
+        mode=part.mode,
+        dataset=dataset,
+        resolution=paper_resolution,
+        actual_dataset=actual_dataset,
+        actual_resolution=resolution,
+        leaves=leaves,
+        reason=None if reason is None else f"{NOT_YET}: {reason}",
+    )
+
+
+def _budget(plan: "Plan", row: RowConfig) -> BudgetLine:
+    """Compare the iterations and batch sizes of a method with those of the paper's preset."""
+    paper = load_preset(plan.root, PAPER_PRESET)
+    here = plan.settings(row.architecture, plan.preset.resolutions[row.resolution])
+    there: dict[str, Any] = {}
+    if row.architecture in paper.architectures:
+        config = paper.architectures[row.architecture]
+        base = {"distill": config.distill, "train": config.train}
+        there = merged(base, config.by_resolution.get(row.resolution, {}))
+    stage_1 = row.transfer != "scratch"
+    return BudgetLine(
+        architecture=row.architecture,
+        transfer=row.transfer,
+        resolution=row.resolution,
+        distill=_number(here, "distill", "iterations") if stage_1 else None,
+        distill_paper=_number(there, "distill", "iterations") if stage_1 else None,
+        train=_number(here, "train", "iterations"),
+        train_paper=_number(there, "train", "iterations"),
+        distill_batch=_number(here, "distill", "batch_size") if stage_1 else None,
+        distill_batch_paper=_number(there, "distill", "batch_size") if stage_1 else None,
+        train_batch=_number(here, "train", "batch_size"),
+        train_batch_paper=_number(there, "train", "batch_size"),
+    )
+
+
+def _number(settings: dict[str, Any], stage: str, key: str) -> int | None:
+    value = settings.get(stage, {}).get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
