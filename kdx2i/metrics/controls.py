@@ -1,0 +1,143 @@
+"""Control rows: what the metrics say of real images, of the input handed back, and of noise.
+
+They bound every table from both sides, through the same engine as the runs: the class-wise distances of real
+against real are the floor that sample counts alone impose, and its accuracies the ceiling of RC and FC.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kdx2i.metrics.classifier import Classifier
+from kdx2i.metrics.engine import Evaluator, RealImages
+from kdx2i.metrics.features import Extractor
+from kdx2i.metrics.scores import Embedded, class_distances, classwise_entries, mean_distances, pooled_entry
+from kdx2i.metrics.settings import EvaluationSettings
+
+CONTROLS = ("real_vs_real", "input_copied", "noise")
+
+
+def halves(labels: Tensor, classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return two disjoint index sets (n,) with the same number of images of each class, drawn at random.
+
+    `labels` is int64 (N,); of an odd class one image is left out.
+    """
+    first, second = [], []
+    for label in range(classes):
+        index = torch.nonzero(labels == label).flatten()
+        index = index[torch.randperm(len(index), generator=generator)]
+        half = len(index) // 2
+        first.append(index[:half])
+        second.append(index[half : 2 * half])
+    return torch.cat(first), torch.cat(second)
+
+
+def copied_inputs(
+    labels: Tensor, classes: int, per_class: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return indices (n,) of source images and the target classes (n,) that they are presented as.
+
+    For each class `per_class` sources are drawn at random from the images of the other classes, without
+    repetition until all have been used. A class without any other-class image gets none.
+    """
+    sources, targets = [], []
+    for label in range(classes):
+        others = torch.nonzero(labels != label).flatten()
+        if not len(others):
+            continue
+        rounds = -(-per_class // len(others))
+        order = torch.cat([torch.randperm(len(others), generator=generator) for _ in range(rounds)])
+        sources.append(others[order[:per_class]])
+        targets.append(torch.full((per_class,), label))
+    if not sources:
+        return torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
+    return torch.cat(sources), torch.cat(targets)
+
+
+def _real_against_real(evaluator: Evaluator, generator: torch.Generator) -> dict[str, Any]:
+    """Return the values of real images in the place of generated ones.
+
+    Class-wise: the mean over random halvings of the real set. Pooled: training against test images, or two
+    halves where the pooled real set is not one role. RC and FC: the real classifier on real test images.
+    """
+    settings, names = evaluator.settings, evaluator.classes
+    chosen = evaluator.part(settings.real_set)
+    repeats = []
+    for _ in range(settings.control_repeats):
+        mine, other = halves(chosen.labels, len(names), generator)
+        repeats.append(class_distances(chosen.where(mine), chosen.where(other), len(names)))
+    entries = classwise_entries(mean_distances(repeats), names)
+    for entry in entries.values():
+        entry["repeats"] = settings.control_repeats
+    train, test = evaluator.part("train"), evaluator.part("test")
+    if settings.pooled_real_set == "all":
+        everything = evaluator.part("all")
+        mine, other = halves(everything.labels, len(names), generator)
+        pair = everything.where(mine), everything.where(other)
+    else:
+        pair = (train, test) if settings.pooled_real_set == "test" else (test, train)
+    ceiling = {**evaluator.real_accuracy(test), "n_real": len(train) + len(test), "n_generated": 0}
+    return {**entries, "KIDx100": pooled_entry(*pair, len(names)), "RC": ceiling, "FC": dict(ceiling)}
+
+
+def _copied(
+    evaluator: Evaluator, copied: tuple[Tensor, Tensor] | None, generator: torch.Generator
+) -> Embedded:
+    """Return source images labelled as outputs of their target class: `copied`, or drawn from test images."""
+    if copied is not None:
+        return evaluator.embed(*copied)
+    sources = evaluator.part("test")
+    if len(torch.unique(sources.labels)) < 2:
+        sources = evaluator.part("all")
+    per_class = evaluator.settings.images_per_class
+    index, targets = copied_inputs(sources.labels, len(evaluator.classes), per_class, generator)
+    return Embedded(sources.images[index], targets, sources.features[index])
+
+
+def _noise(evaluator: Evaluator, generator: torch.Generator) -> Embedded:
+    """Return `images_per_class` images of uniform random grey levels for each class."""
+    labels = torch.arange(len(evaluator.classes)).repeat_interleave(evaluator.settings.images_per_class)
+    shape = (len(labels), *evaluator.real.images.shape[1:])
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    return evaluator.embed(images, labels)
+
+
+def control_values(
+    real: RealImages,
+    *,
+    classes: Sequence[str],
+    settings: EvaluationSettings,
+    copied: tuple[Tensor, Tensor] | None = None,
+    extractor: Extractor | None = None,
+    weights_path: str | os.PathLike[str] | None = None,
+    real_classifier: Classifier | None = None,
+    cache_dir: Path | None = None,
+    device: str | torch.device = "cpu",
+) -> dict[str, dict[str, Any]]:
+    """Return {"real_vs_real", "input_copied", "noise"}, each with the values of `evaluate_classwise`.
+
+    `copied` holds the inputs of an evaluation, uint8 (N, 3, H, W), and the target class (N,) of each; by
+    default test images are drawn for each target class. Deterministic given `settings.seed`. Errors as in the
+    engine.
+    """
+    evaluator = Evaluator(
+        real,
+        classes,
+        settings,
+        extractor=extractor,
+        weights_path=weights_path,
+        real_classifier=real_classifier,
+        cache_dir=cache_dir,
+        device=device,
+    )
+    # One stream of random numbers each, so that no control changes when another one does.
+    streams = [torch.Generator().manual_seed(1_000_003 * settings.seed + number) for number in range(3)]
+    return {
+        "real_vs_real": _real_against_real(evaluator, streams[0]),
+        "input_copied": evaluator.values(_copied(evaluator, copied, streams[1])),
+        "noise": evaluator.values(_noise(evaluator, streams[2])),
+    }

