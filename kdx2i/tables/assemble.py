@@ -1,0 +1,229 @@
+"""Assemble a table from evaluations: every row stays, nothing is filled in, controls stand below."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from kdx2i.config import PartConfig, RowConfig, TableConfig
+from kdx2i.tables.intervals import mean, mean_interval
+from kdx2i.tables.model import Budget, Cell, Context, Part, Row, Table
+
+CONTROLS = {
+    "real_vs_real": "Real against real",
+    "input_copied": "Input copied",
+    "noise": "Noise images",
+}
+MISSING = "missing"
+
+
+class EvaluationKey(NamedTuple):
+    """Which evaluations a cell is made of, in the paper's words: one evaluation for each seed."""
+
+    dataset: str
+    architecture: str
+    transfer: str
+    resolution: int
+    mode: str
+
+
+class MethodKey(NamedTuple):
+    """A method at a resolution of the paper: what a budget belongs to."""
+
+    architecture: str
+    transfer: str
+    resolution: int
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The values of one evaluation: metric -> {"value", "n_real", "n_generated", "classes", "reason"}."""
+
+    seed: int
+    values: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Why an evaluation is not there; `seed` is None where the reason holds for every seed."""
+
+    reason: str
+    seed: int | None = None
+
+
+Evaluations = Mapping[EvaluationKey, Sequence[Scores | Absent]]
+Controls = Mapping[tuple[str, int], Mapping[str, Mapping[str, Mapping[str, Any]]] | Absent]
+Budgets = Mapping[MethodKey, Budget]
+
+
+def assemble(
+    config: TableConfig,
+    context: Context,
+    evaluations: Evaluations,
+    controls: Controls,
+    budgets: Budgets,
+) -> Table:
+    """Return the table of `config`: one row for each of its rows, in its order, then the control rows.
+
+    `evaluations` holds for each cell's key one `Scores` or `Absent` a seed, in any order; a seed of the
+    context that is not there makes a sentence, never a number. `controls` is keyed by the paper's dataset
+    and resolution and holds {control name: {metric: entry}}. `budgets` is keyed by method. A seed that
+    stands twice or that the context does not have raises `ValueError`.
+    """
+    parts = tuple(_part(config, part, context, evaluations, controls, budgets) for part in config.parts)
+    caption = " ".join(config.caption.split())
+    return Table(name=config.name, title=config.title, caption=caption, context=context, parts=parts)
+
+
+def _part(
+    config: TableConfig,
+    part: PartConfig,
+    context: Context,
+    evaluations: Evaluations,
+    controls: Controls,
+    budgets: Budgets,
+) -> Part:
+    """Assemble one part with its methods and controls."""
+    datasets, metrics = tuple(config.datasets_of(part.name)), tuple(config.metrics_of(part.name))
+    rows = [row for row in config.rows if row.part == part.name]
+    methods = [_method(part, row, context, evaluations, budgets, datasets=datasets, metrics=metrics) for row in rows]
+    resolutions = sorted({method.resolution for method in methods})
+    control_rows = [
+        _control(name, resolution, context, controls, datasets=datasets, metrics=metrics)
+        for resolution in resolutions
+        for name in CONTROLS
+    ]
+    return Part(
+        name=part.name,
+        title=part.title,
+        mode=part.mode,
+        datasets=datasets,
+        metrics=metrics,
+        rows=(*methods, *control_rows),
+    )
+
+
+def _method(
+    part: PartConfig,
+    row: RowConfig,
+    context: Context,
+    evaluations: Evaluations,
+    budgets: Budgets,
+    *,
+    datasets: Sequence[str],
+    metrics: Sequence[str],
+) -> Row:
+    """Assemble the row of a method."""
+    resolution = part.resolution or row.resolution
+    cells: list[Cell] = []
+    for dataset in datasets:
+        key = EvaluationKey(dataset, row.architecture, row.transfer, resolution, part.mode)
+        scores, absent = _by_seed(evaluations.get(key, ()), context.seeds, "/".join(map(str, key)))
+        cells.extend(_cell(dataset, metric, scores, absent) for metric in metrics)
+    return Row(
+        kind="method",
+        label=row.label,
+        architecture=row.architecture,
+        transfer=row.transfer,
+        resolution=resolution,
+        actual_resolution=context.resolutions.get(resolution),
+        budget=budgets.get(MethodKey(row.architecture, row.transfer, resolution)),
+        cells=tuple(cells),
+    )
+
+
+def _control(
+    name: str,
+    resolution: int,
+    context: Context,
+    controls: Controls,
+    *,
+    datasets: Sequence[str],
+    metrics: Sequence[str],
+) -> Row:
+    """Assemble a control row: it has one value and no seeds."""
+    cells: list[Cell] = []
+    for dataset in datasets:
+        found = controls.get((dataset, resolution), Absent(MISSING))
+        for metric in metrics:
+            if isinstance(found, Absent):
+                cells.append(Cell(dataset=dataset, metric=metric, absent=(found.reason,)))
+            elif name not in found:
+                cells.append(Cell(dataset=dataset, metric=metric, absent=(MISSING,)))
+            else:
+                cells.append(_cell(dataset, metric, {0: found[name]}, ()))
+    return Row(
+        kind="control",
+        label=CONTROLS[name],
+        resolution=resolution,
+        actual_resolution=context.resolutions.get(resolution),
+        cells=tuple(cells),
+    )
+
+
+def _by_seed(
+    found: Sequence[Scores | Absent], seeds: Sequence[int], where: str
+) -> tuple[dict[int, Mapping[str, Mapping[str, Any]]], tuple[str, ...]]:
+    """Return the values by seed, sorted, and a sentence for all that is absent."""
+    given = sorted(item.seed for item in found if item.seed is not None)
+    if len(set(given)) < len(given) or not set(given) <= set(seeds):
+        raise ValueError(f"{where}: evaluations of the seeds {given}, but the seeds are {list(seeds)}")
+    scores = {item.seed: item.values for item in found if isinstance(item, Scores)}
+    general = {item.reason for item in found if isinstance(item, Absent) and item.seed is None}
+    if general:
+        return dict(sorted(scores.items())), tuple(sorted(general))
+    reasons = {item.seed: item.reason for item in found if isinstance(item, Absent)}
+    absent = {seed: reasons.get(seed, MISSING) for seed in sorted(seeds) if seed not in scores}
+    return dict(sorted(scores.items())), _sentences(absent, seeds)
+
+
+def _sentences(absent: Mapping[int, str], seeds: Sequence[int]) -> tuple[str, ...]:
+    """Write reasons by seed; one reason for all seeds is written once and without them."""
+    if absent and set(absent) == set(seeds) and len(set(absent.values())) == 1:
+        return (next(iter(absent.values())),)
+    return tuple(f"seed {seed}: {reason}" for seed, reason in sorted(absent.items()))
+
+
+def _cell(
+    dataset: str,
+    metric: str,
+    scores: Mapping[int, Mapping[str, Mapping[str, Any]]],
+    absent: tuple[str, ...],
+) -> Cell:
+    """Make one cell from the entries of its metric; whatever is not a finite number becomes a reason."""
+    entries = {seed: values.get(metric) for seed, values in scores.items()}
+    numbers = {seed: _number(entry) for seed, entry in entries.items()}
+    finite = {seed: number for seed, number in numbers.items() if not isinstance(number, str)}
+    refused = {seed: number for seed, number in numbers.items() if isinstance(number, str)}
+    used = [entries[seed] or {} for seed in finite]
+    values = tuple(finite.values())
+    interval = mean_interval(values)
+    return Cell(
+        dataset=dataset,
+        metric=metric,
+        seeds=tuple(finite),
+        values=values,
+        mean=mean(values) if values else None,
+        interval=None if interval is None else (interval.low, interval.high),
+        real=_counts(used, "n_real"),
+        generated=_counts(used, "n_generated"),
+        classes=_counts(used, "classes"),
+        absent=(*absent, *_sentences(refused, tuple(scores))),
+    )
+
+
+def _number(entry: Mapping[str, Any] | None) -> float | str:
+    """Return an entry's value as a finite number, or why it is none."""
+    if entry is None:
+        return "not computed: the evaluation has no such metric"
+    value = entry.get("value")
+    if value is None:
+        return f"not available: {entry.get('reason') or 'no reason was recorded'}"
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return "not available: the value is not a finite number"
+    return float(value)
+
+
+def _counts(entries: Sequence[Mapping[str, Any]], key: str) -> tuple[int, ...]:
+    """Return the different counts under `key`, ascending."""
+    return tuple(sorted({entry[key] for entry in entries if isinstance(entry.get(key), int)}))

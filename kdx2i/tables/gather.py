@@ -1,0 +1,89 @@
+"""From a plan to the arguments of `assemble`: which files stand behind which cell."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from kdx2i.plan import Leaf, Plan, TablePlan
+from kdx2i.tables.assemble import (
+    CONTROLS,
+    Absent,
+    Budgets,
+    Controls,
+    EvaluationKey,
+    Evaluations,
+    MethodKey,
+    Scores,
+    assemble,
+)
+from kdx2i.tables.context import context
+from kdx2i.tables.model import Budget, Table
+
+# A leaf's metrics.json, or why it may not be used (`stale`, `missing`).
+Reader = Callable[[Leaf], Mapping[str, Any] | Absent]
+
+
+def build_table(plan: Plan, name: str, read: Reader) -> Table:
+    """Assemble the table `name` of a plan.
+
+    `read` returns the metrics.json of a leaf or `Absent`: it decides what is missing or stale.
+    """
+    table = plan.table(name)
+    evaluations = gather_evaluations(table, read)
+    return assemble(table.config, context(plan), evaluations, gather_controls(table, read), budgets(table))
+
+
+def gather_evaluations(table: TablePlan, read: Reader) -> Evaluations:
+    """Read the evaluations of every cell; a cell without leaves keeps the plan's reason."""
+    found: dict[EvaluationKey, Sequence[Scores | Absent]] = {}
+    for cell in table.cells:
+        row = cell.row
+        key = EvaluationKey(cell.dataset, row.architecture, row.transfer, cell.resolution, cell.mode)
+        if cell.reason is not None:
+            found[key] = (Absent(cell.reason),)
+        else:
+            found[key] = tuple(_scores(leaf, read(leaf)) for leaf in cell.leaves)
+    return found
+
+
+def _scores(leaf: Leaf, data: Mapping[str, Any] | Absent) -> Scores | Absent:
+    """Return one evaluation with the seed of its leaf."""
+    seed = int(leaf.spec["seed"])
+    if isinstance(data, Absent):
+        return Absent(data.reason, seed)
+    values = data.get("values")
+    if not isinstance(values, Mapping):
+        return Absent("missing: its metrics.json has no values", seed)
+    return Scores(seed, _entries(values))
+
+
+def gather_controls(table: TablePlan, read: Reader) -> Controls:
+    """Read the control values by the paper's dataset and resolution; those of no leaf say so."""
+    found: dict[tuple[str, int], Mapping[str, Mapping[str, Mapping[str, Any]]] | Absent] = {}
+    for cell in table.cells:
+        key = (cell.dataset, cell.resolution)
+        leaf = table.controls.get(key)
+        if leaf is None:
+            found.setdefault(key, Absent("not yet computed: no method of the table runs on this dataset"))
+            continue
+        data = read(leaf)
+        if isinstance(data, Absent):
+            found[key] = data
+            continue
+        values = data.get("values", {})
+        found[key] = {name: _entries(values[name]) for name in CONTROLS if name in values}
+    return found
+
+
+def _entries(values: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Keep what looks like metric entries."""
+    return {metric: entry for metric, entry in values.items() if isinstance(entry, Mapping)}
+
+
+def budgets(table: TablePlan) -> Budgets:
+    """Return the budget of each method that runs."""
+    found: dict[MethodKey, Budget] = {}
+    for line in table.budget:
+        key = MethodKey(line.architecture, line.transfer, line.resolution)
+        numbers = {field: value for field, value in line.as_dict().items() if field not in key._fields}
+        found[key] = Budget.model_validate(numbers)
+    return found
