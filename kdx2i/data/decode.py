@@ -1,0 +1,66 @@
+"""Image files to RGB pixels, bounded before they are decoded, and the checksum of pixels."""
+
+import hashlib
+import io
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from kdx2i.errors import UserError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+MAX_PIXELS = 40_000_000
+MAX_IMAGE_BYTES = 64 * 2**20
+
+
+def decode_rgb(data: bytes, name: str) -> Image.Image:
+    """Decode an image file held in memory to RGB; transparency is laid on white.
+
+    The size in the header is compared with `MAX_PIXELS` before any pixel is decoded. `name` names the file
+    in the `UserError` that a broken, truncated, too large or unknown image raises.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            image.load()
+            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+                layer = image.convert("RGBA")
+                return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+            return image.convert("RGB")
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UserError(f"{name} has more than {MAX_PIXELS} pixels: refused before decoding") from None
+    except UnidentifiedImageError:
+        raise UserError(f"{name} is not an image that can be read ({', '.join(FORMATS)})") from None
+    except (OSError, SyntaxError, ValueError, MemoryError) as error:
+        raise UserError(f"{name} is a truncated or broken image: {error}") from None
+
+
+def read_rgb(path: Path) -> Image.Image:
+    """Decode an image file; see `decode_rgb`. A missing or oversized file raises `UserError` naming it."""
+    try:
+        with path.open("rb") as handle:
+            data = handle.read(MAX_IMAGE_BYTES + 1)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: run `kdx2i split` for its dataset") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    if len(data) > MAX_IMAGE_BYTES:
+        raise UserError(f"{path} is larger than {MAX_IMAGE_BYTES} bytes: refused before decoding")
+    return decode_rgb(data, str(path))
+
+
+def pixels_sha256(image: Image.Image) -> str:
+    """Return the SHA-256 of an RGB image's size and pixels: of `{w}x{h}:` and the raw rows.
+
+    It does not depend on the file format or on the encoder.
+    """
+    return hashlib.sha256(f"{image.width}x{image.height}:".encode() + image.tobytes()).hexdigest()
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    """Encode an image as PNG without any metadata."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=False, compress_level=6)
+    return buffer.getvalue()

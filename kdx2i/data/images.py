@@ -1,0 +1,88 @@
+"""The images of a split as tensors: decoded once, bounded, resized with antialiasing."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from kdx2i.data.decode import pixels_sha256, read_rgb
+from kdx2i.data.rows import Row, Selection, Split
+from kdx2i.errors import UserError
+
+__all__ = ["CACHE_BYTES", "ImageSet", "Split", "load_images"]
+
+CACHE_BYTES = 2 * 2**30
+MAX_SIDE = 4096
+
+
+class ImageSet(Dataset[tuple[Tensor, int]]):
+    """The images of one role of a split, decoded when they are asked for.
+
+    `images[i]` is (uint8 tensor (3, size, size), class index). When the whole set takes at most
+    `cache_bytes` decoded, each image is decoded once and kept; a larger set is decoded again at each
+    visit, in memory that does not grow. The first use of a file compares its pixels with the table, and a
+    missing, broken or changed file raises `UserError` naming it. A cached set belongs in the loading
+    process: each worker process would fill a cache of its own.
+    """
+
+    def __init__(self, split: Split, role: Selection, size: int, *, cache_bytes: int = CACHE_BYTES) -> None:
+        if not 1 <= size <= MAX_SIDE:
+            raise UserError(f"the size {size} is not between 1 and {MAX_SIDE} pixels")
+        self.rows = split.select(role)
+        self.size = size
+        self._folder = split.dataset_dir
+        index = {label: number for number, label in enumerate(split.classes)}
+        self.labels = torch.tensor([index[row.label] for row in self.rows], dtype=torch.int64)
+        self._known = np.zeros(len(self.rows), dtype=bool)
+        self._cache: Tensor | None = None
+        if len(self.rows) * 3 * size * size <= cache_bytes:
+            self._cache = torch.empty((len(self.rows), 3, size, size), dtype=torch.uint8)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """Return image `index` as (uint8 (3, size, size), class index); do not write into it."""
+        label = int(self.labels[index])
+        if self._cache is not None and self._known[index]:
+            return self._cache[index], label
+        image = load_image(self._folder, self.rows[index], self.size, verify=not self._known[index])
+        if self._cache is not None:
+            self._cache[index] = image
+        self._known[index] = True
+        return image, label
+
+    def stack(self) -> Tensor:
+        """Return all images in order, uint8 (N, 3, size, size); do not write into it."""
+        if self._cache is None:
+            return torch.stack([self[index][0] for index in range(len(self))])
+        for index in range(len(self)):
+            self[index]
+        return self._cache
+
+
+def load_image(folder: Path, row: Row, size: int, *, verify: bool = True) -> Tensor:
+    """Decode one image of a split to uint8 (3, size, size).
+
+    The image is resized to a square whatever its shape, with Pillow's antialiased bilinear filter, as
+    StarGANv2's loader does. `verify` compares the decoded pixels with the table.
+    """
+    path = folder / row.image
+    image = read_rgb(path)
+    if verify and pixels_sha256(image) != row.pixels_sha256:
+        raise UserError(f"{path} does not have the pixels that its split states: run `kdx2i split` again")
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def load_images(split: Split, role: Selection, size: int) -> tuple[Tensor, Tensor]:
+    """Return the images of a role, uint8 (N, 3, size, size), and their class indices, int64 (N,).
+
+    The order is that of `split.rows`. Everything is in memory: use `ImageSet` where it does not fit.
+    """
+    images = ImageSet(split, role, size)
+    return images.stack(), images.labels

@@ -1,0 +1,112 @@
+"""The table of a split, `split.csv`: its rows, its reading, and the split that the other rooms use."""
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from kdx2i.data.manifest import ROLES, Role
+from kdx2i.errors import UserError
+from kdx2i.files import sha256_file, write_csv
+
+TABLE = "split.csv"
+IMAGES = "images"
+COLUMNS = ("image", "class", "role", "group", "source", "source_sha256", "pixels_sha256")
+Selection = Literal["train", "test", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One image of a split.
+
+    `image` is its path below the dataset's folder (POSIX), `group` its near-duplicate group or empty,
+    `source` its original name, `source_sha256` the checksum of the source's bytes (the SVG body, the
+    archive's member), `pixels_sha256` that of `decode.pixels_sha256`.
+    """
+
+    image: str
+    label: str
+    role: Role
+    group: str
+    source: str
+    source_sha256: str
+    pixels_sha256: str
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write `split.csv` atomically, sorted by class and image."""
+    ordered = sorted(rows, key=lambda row: (row.label, row.image))
+    write_csv(path, COLUMNS, [dict(zip(COLUMNS, _values(row), strict=True)) for row in ordered])
+
+
+def _values(row: Row) -> tuple[str, ...]:
+    return (row.image, row.label, row.role, row.group, row.source, row.source_sha256, row.pixels_sha256)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read `split.csv`; a missing or malformed table raises `UserError` naming the file and the line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: run `kdx2i split {path.parent.name}`") from None
+    except (OSError, UnicodeDecodeError):
+        raise UserError(f"{path} is not a readable table") from None
+    reader = csv.reader(io.StringIO(text, newline=""))
+    if tuple(next(reader, ())) != COLUMNS:
+        raise UserError(f"{path} must have the columns {', '.join(COLUMNS)}")
+    return [_row(values, f"{path}, line {reader.line_num}") for values in reader]
+
+
+def _row(values: list[str], where: str) -> Row:
+    """Build one row, refusing an image whose path leaves the folder of images."""
+    if len(values) != len(COLUMNS):
+        raise UserError(f"{where}: {len(values)} values instead of {len(COLUMNS)}")
+    image, label, role_text, group, source, source_sha256, pixels_sha256 = values
+    role = next((role for role in ROLES if role == role_text), None)
+    parts = PurePosixPath(image).parts
+    if role is None:
+        raise UserError(f"{where}: the role is {role_text!r}, not train or test")
+    if not parts or parts[0] != IMAGES or ".." in parts or "\\" in image:
+        raise UserError(f"{where}: the image {image!r} does not lie in the folder {IMAGES}")
+    return Row(image, label, role, group, source, source_sha256, pixels_sha256)
+
+
+@dataclass(frozen=True)
+class Split:
+    """A dataset's split, read from `data/<dataset>/split.csv`.
+
+    `rows` are sorted by class and image; `classes` are the sorted labels of both roles, whose positions
+    are the class indices everywhere.
+    """
+
+    dataset_dir: Path
+    rows: list[Row] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dataset_dir", Path(self.dataset_dir))
+        object.__setattr__(self, "rows", read_rows(self.dataset_dir / TABLE))
+
+    @property
+    def name(self) -> str:
+        """The dataset's name, which is its folder's."""
+        return self.dataset_dir.resolve().name
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """The labels of all rows, sorted."""
+        return sorted({row.label for row in self.rows})
+
+    @cached_property
+    def sha256(self) -> str:
+        """The SHA-256 of `split.csv`, which names every pixel of the dataset."""
+        return sha256_file(self.dataset_dir / TABLE)
+
+    def select(self, role: Selection) -> list[Row]:
+        """Return the rows of a role, or all rows; an empty selection raises `UserError`."""
+        rows = [row for row in self.rows if role in ("all", row.role)]
+        if not rows:
+            raise UserError(f"{self.dataset_dir / TABLE} has no image of the role {role}")
+        return rows

@@ -1,0 +1,178 @@
+"""Make a dataset's folder (`images/` and `split.csv`) from its YAML, and check that it is whole."""
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from kdx2i.config import DatasetConfig
+from kdx2i.data.decode import pixels_sha256, read_rgb
+from kdx2i.data.readers import Entry, Item, Reader, build_reader
+from kdx2i.data.rows import IMAGES, TABLE, Row, read_rows, write_rows
+from kdx2i.data.sampling import assign_roles
+from kdx2i.errors import UserError
+from kdx2i.files import write_bytes
+
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9.-]+")
+
+
+def make_split(dataset: DatasetConfig, assets_root: Path, out_dir: Path, *, progress: bool = True) -> Path:
+    """Write a dataset's images and its `split.csv` below `out_dir` and return the table's path.
+
+    Relative paths of the dataset's source start at `assets_root`. The table is removed first and written
+    last, so a table that is there describes images that are there. Files in `images/` that are not part
+    of the split are removed. The same dataset, seed and source give the same bytes. `progress` shows a bar
+    on stderr.
+    """
+    reader = build_reader(dataset, assets_root)
+    _keep_sources_safe(dataset, assets_root, out_dir / IMAGES)
+    entries = reader.entries()
+    roles = assign_roles(entries, dataset.split)
+    stems = image_stems([entry for entry in entries if entry.source in roles])
+    table = out_dir / TABLE
+    table.unlink(missing_ok=True)
+    rows = []
+    for item in _tracked(reader, stems, dataset.name, progress):
+        image = _write_image(item, out_dir, stems[item.entry.source])
+        rows.append(
+            Row(
+                image=image,
+                label=item.entry.label,
+                role=roles[item.entry.source],
+                group=item.entry.group,
+                source=item.entry.source,
+                source_sha256=item.source_sha256,
+                pixels_sha256=pixels_sha256(item.image),
+            )
+        )
+    missing = set(roles) - {row.source for row in rows}
+    if missing:
+        raise UserError(f"dataset {dataset.name}: its source lacks {len(missing)} images ({min(missing)!r})")
+    _remove_strangers(out_dir, {row.image for row in rows})
+    write_rows(table, rows)
+    return table
+
+
+def _tracked(reader: Reader, wanted: dict[str, str], name: str, progress: bool) -> Iterable[Item]:
+    """Wrap the reader's items in a progress bar."""
+    return track(
+        reader.items(wanted.keys()),
+        description=f"split {name}",
+        total=len(wanted),
+        console=Console(stderr=True),
+        disable=not progress,
+    )
+
+
+def image_stems(entries: Sequence[Entry]) -> dict[str, str]:
+    """Return a file path without its ending for each entry, by its source: `images/<class>/<stem>`.
+
+    Letters that a file name may not hold become `_`. Where two classes, or two images of a class, then look
+    alike (also to a file system without capital letters), all of them carry a part of a checksum.
+    """
+    labels = _distinct({entry.label: entry.label for entry in entries})
+    by_label: dict[str, dict[str, str]] = defaultdict(dict)
+    for entry in entries:
+        by_label[entry.label][entry.source] = entry.stem
+    return {
+        source: f"{IMAGES}/{labels[label]}/{stem}"
+        for label, stems in by_label.items()
+        for source, stem in _distinct(stems).items()
+    }
+
+
+def _distinct(names: dict[str, str]) -> dict[str, str]:
+    """Map keys to file names made from `names`, all different."""
+    plain = {key: _NOT_IN_NAMES.sub("_", name)[:100].lstrip(".") or "_" for key, name in names.items()}
+    users: dict[str, int] = defaultdict(int)
+    for name in plain.values():
+        users[name.lower()] += 1
+    return {
+        key: name if users[name.lower()] == 1 else f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+        for key, name in plain.items()
+    }
+
+
+def _write_image(item: Item, out_dir: Path, stem: str) -> str:
+    """Write one image unless the same bytes are there, and return its path below `out_dir`."""
+    image = stem + item.suffix
+    path = out_dir / image
+    if not (path.is_file() and path.read_bytes() == item.encoded):
+        write_bytes(path, item.encoded)
+    return image
+
+
+def _keep_sources_safe(dataset: DatasetConfig, assets_root: Path, images: Path) -> None:
+    """Refuse a source that lies in the folder whose unknown files are removed."""
+    for source in dataset.source.files.values():
+        if source.path is not None and (assets_root / source.path).resolve().is_relative_to(images.resolve()):
+            raise UserError(
+                f"dataset {dataset.name}: its source {source.path} lies in {images}, where only the split's "
+                "images may be: move it"
+            )
+
+
+def _files_below(images: Path) -> list[Path]:
+    """Return the files in a dataset's folder of images, sorted; markers of other tools are left out."""
+    return sorted(
+        path
+        for path in images.rglob("*")
+        if (path.is_symlink() or not path.is_dir()) and path.name != ".snakemake_timestamp"
+    )
+
+
+def _remove_strangers(out_dir: Path, known: set[str]) -> None:
+    """Remove files of an earlier split, or of a killed run, and folders that are empty then."""
+    images = out_dir / IMAGES
+    for path in _files_below(images):
+        if path.relative_to(out_dir).as_posix() not in known:
+            path.unlink()
+    for folder in sorted((path for path in images.rglob("*") if path.is_dir()), reverse=True):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def check_split(dataset_dir: Path) -> list[str]:
+    """Return one sentence for each problem of a dataset's folder, naming the file; none if it is whole.
+
+    Every image is decoded and its pixels compared with the table; files that the table does not know,
+    groups with two roles, repeated images and an order that is not the table's are reported too.
+    """
+    try:
+        rows = read_rows(dataset_dir / TABLE)
+    except UserError as error:
+        return [str(error)]
+    problems = _table_problems(dataset_dir / TABLE, rows)
+    for row in rows:
+        try:
+            if pixels_sha256(read_rgb(dataset_dir / row.image)) != row.pixels_sha256:
+                problems.append(f"{dataset_dir / row.image} does not have the pixels that {TABLE} states")
+        except UserError as error:
+            problems.append(str(error))
+    known = {row.image for row in rows}
+    for path in _files_below(dataset_dir / IMAGES):
+        if path.relative_to(dataset_dir).as_posix() not in known:
+            problems.append(f"{path} is not part of the split: remove it")
+    return problems
+
+
+def _table_problems(table: Path, rows: Sequence[Row]) -> list[str]:
+    """Return what is wrong with the table itself."""
+    problems = [] if rows else [f"{table} lists no image"]
+    if list(rows) != sorted(rows, key=lambda row: (row.label, row.image)):
+        problems.append(f"{table} is not sorted by class and image")
+    roles: dict[str, set[str]] = defaultdict(set)
+    seen: dict[str, set[str]] = {"image": set(), "source": set()}
+    for row in rows:
+        for what, value in (("image", row.image), ("source", row.source)):
+            if value in seen[what]:
+                problems.append(f"{table} lists the {what} {value} twice")
+            seen[what].add(value)
+        if row.group:
+            roles[row.group].add(row.role)
+    straddling = sorted(group for group in roles if len(roles[group]) > 1)
+    return problems + [f"{table} has the group {group} in two roles" for group in straddling]
