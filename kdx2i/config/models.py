@@ -21,11 +21,14 @@ class Strict(BaseModel):
 
 
 class SourceFile(Strict):
-    """One file that a dataset is made from: in the repository (`path`) or published (`url`)."""
+    """One file that a dataset is made from: in the repository (`path`) or published (`url`).
+
+    `sha256: null` is for archives that each user makes from published files: then the file at hand counts.
+    """
 
     path: str | None = None
     url: str | None = None
-    sha256: Sha256
+    sha256: Sha256 | None
 
     @model_validator(mode="after")
     def _has_a_place(self) -> "SourceFile":

@@ -27,6 +27,7 @@ from kdx2i.plan.registry import (
     method_module,
     modes,
     resolved_settings,
+    student_module,
     transfers,
 )
 from kdx2i.plan.table import TablePlan, plan_table
@@ -91,21 +92,30 @@ class Plan:
             raise UserError(f"there is no dataset `{dataset}`; the datasets are {listed(known)}")
         config = load_dataset(self.root, dataset)
         spec = config.model_dump(mode="json", exclude={"title", "stands_for", "licence"})
-        files = {file.path or file.url or name: file.sha256 for name, file in config.source.files.items()}
+        files = {
+            file.path or file.url or name: file.sha256 or file_hash(self.root / (file.path or name))
+            for name, file in config.source.files.items()
+        }
         directory = Path("data") / dataset
         return self._leaf("split", directory, ("split.csv",), spec, ("kdx2i.stages.split",), files=files)
 
     def distilled(self, architecture: str, transfer: str, resolution: int, seed: int) -> Leaf:
-        """Return the student that stage 1 distils from the preset's teacher (not for `scratch`)."""
+        """Return the student that stage 1 distils from the preset's teacher.
+
+        Some transfers start from the student of another one, and `scratch` has no stage 1: for these there
+        is nothing to distil, which raises `UserError`.
+        """
         self._check_method(architecture, transfer, resolution)
-        if transfer == "scratch":
-            raise UserError("the transfer `scratch` has no stage 1, so there is nothing to distil")
-        settings = self.settings(architecture, resolution)
+        settings, change = self.settings(architecture, resolution), transfers()[transfer]
+        if not change["distils"]:
+            raise UserError(f"the transfer `{transfer}` has no stage 1, so there is nothing to distil")
+        if change["student"] is not None:
+            raise UserError(f"the transfer `{transfer}` starts from the student of `{change['student']}`")
         teacher, path = self._teacher(architecture, resolution)
         spec = {
             "architecture": architecture,
             "transfer": transfer,
-            "transfer_settings": transfers()[transfer],
+            "transfer_settings": change,
             "resolution": resolution,
             "seed": seed,
             "teacher": teacher,
@@ -119,7 +129,7 @@ class Plan:
             self.results / "distilled" / architecture / transfer / f"r{resolution}" / f"s{seed}",
             ("student.safetensors", "log.jsonl", "samples.png"),
             spec,
-            ("kdx2i.stages.distill", method_module(architecture)),
+            ("kdx2i.stages.distill", student_module(architecture)),
             files={path: file_hash(self.root / path)},
         )
 
@@ -127,14 +137,16 @@ class Plan:
         """Return the run of a method on a dataset: stage 2, from a distilled student unless `scratch`."""
         self._check_dataset(dataset)
         self._check_method(architecture, transfer, resolution)
-        settings = self.settings(architecture, resolution)
+        settings, change = self.settings(architecture, resolution), transfers()[transfer]
         inputs = {"split": self.split(dataset)}
-        if transfer != "scratch":
-            inputs["distilled"] = self.distilled(architecture, transfer, resolution, seed)
+        if change["distils"]:
+            student = change["student"] or transfer
+            inputs["distilled"] = self.distilled(architecture, student, resolution, seed)
         spec = {
             "dataset": dataset,
             "architecture": architecture,
             "transfer": transfer,
+            "transfer_settings": change,
             "resolution": resolution,
             "seed": seed,
             "networks": settings["networks"],
@@ -151,14 +163,10 @@ class Plan:
             inputs=inputs,
         )
 
-    def evaluation(
-        self, dataset: str, architecture: str, transfer: str, resolution: int, seed: int, mode: str
-    ) -> Leaf:
+    def evaluation(self, dataset: str, architecture: str, transfer: str, resolution: int, seed: int, mode: str) -> Leaf:
         """Return the evaluation of a run in one mode."""
         if mode not in modes(architecture):
-            raise UserError(
-                f"{architecture} has no mode `{mode}`; its modes are {listed(modes(architecture))}"
-            )
+            raise UserError(f"{architecture} has no mode `{mode}`; its modes are {listed(modes(architecture))}")
         run = self.run(dataset, architecture, transfer, resolution, seed)
         keys = ("dataset", "architecture", "transfer", "resolution", "seed", "networks")
         spec = {key: run.spec[key] for key in keys} | {
@@ -208,7 +216,7 @@ class Plan:
             {
                 "dataset": dataset,
                 "resolution": resolution,
-                "evaluation": {key: self.evaluation_settings[key] for key in CLASSIFIER_KEYS},
+                **{key: self.evaluation_settings[key] for key in CLASSIFIER_KEYS},
                 "protocol": self._protocol("evaluate"),
             },
             ("kdx2i.stages.classifier",),
@@ -321,9 +329,7 @@ class Plan:
             raise UserError(f"preset {self.preset.name} names no teacher for architecture {architecture}")
         files = self.preset.teachers[name]
         if resolution not in files:
-            raise UserError(
-                f"teacher {name} has no weights at {resolution} px; it has them at {listed(files)}"
-            )
+            raise UserError(f"teacher {name} has no weights at {resolution} px; it has them at {listed(files)}")
         return name, files[resolution]
 
     # -- mistakes ------------------------------------------------------------------------------------

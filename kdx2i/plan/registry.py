@@ -6,6 +6,7 @@ plug-ins, and only their settings modules are imported, which hold plain data an
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,13 @@ def method_module(architecture: str) -> str:
     return f"kdx2i.methods.{architecture}.method"
 
 
+def student_module(architecture: str) -> str:
+    """Return the module of the student that stage 1 distils: `student` of the method's folder, or the method."""
+    if (METHODS / architecture / "student.py").is_file():
+        return f"kdx2i.methods.{architecture}.student"
+    return method_module(architecture)
+
+
 def modes(architecture: str) -> tuple[str, ...]:
     """Return the modes that an architecture can be asked in: `MODES` of its settings module."""
     module = _settings_module(architecture)
@@ -46,9 +54,7 @@ def _settings_module(architecture: str) -> Any:
     return importlib.import_module(f"kdx2i.methods.{architecture}.settings")
 
 
-def resolved_settings(
-    architecture: str, config: ArchitectureConfig, resolution: int, where: str
-) -> dict[str, Any]:
+def resolved_settings(architecture: str, config: ArchitectureConfig, resolution: int, where: str) -> dict[str, Any]:
     """Return `networks`, `distill` and `train` at one resolution, checked and completed with defaults."""
     base = {"networks": config.networks, "distill": config.distill, "train": config.train}
     data = merged(base, config.by_resolution.get(resolution, {}))
@@ -61,11 +67,7 @@ def resolved_settings(
 
 @cache
 def transfers() -> dict[str, dict[str, Any]]:
-    """Return what each transfer changes, by name, as JSON: the table `kdx2i.distill.transfers.TRANSFERS`."""
+    """Return what each transfer changes, by name, as JSON: `kdx2i.distill.transfers.TRANSFERS` without labels."""
     table = importlib.import_module("kdx2i.distill.transfers").TRANSFERS
-    return {name: _as_dict(settings) for name, settings in table.items()}
-
-
-def _as_dict(settings: Any) -> dict[str, Any]:
-    dump = getattr(settings, "model_dump", None)
-    return dict(dump(mode="json")) if dump is not None else dict(vars(settings))
+    changes = {name: asdict(settings) for name, settings in table.items()}
+    return {name: {k: v for k, v in change.items() if k != "label"} for name, change in changes.items()}

