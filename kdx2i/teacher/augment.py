@@ -55,7 +55,9 @@ class Augment:
 
     def _geometry(self, images: Tensor) -> Tensor:
         s, batch, device = self.settings, images.shape[0], images.device
-        shift = (torch.rand(batch, 2, device=device) * 2 - 1) * (2 * s.translation)
+        side = images.shape[3]
+        # Whole pixels: a fraction would blur a small image.
+        shift = ((torch.rand(batch, 2, device=device) * 2 - 1) * (s.translation * side)).round() * (2 / side)
         shift = shift * self._gate(batch, device)[:, None]
         scale = torch.exp2(torch.randn(batch, device=device) * s.scale * self._gate(batch, device))
         angle = (torch.rand(batch, device=device) * 2 - 1) * (s.rotation * math.pi / 180)

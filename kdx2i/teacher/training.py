@@ -16,16 +16,20 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from kdx2i.teacher.augment import Augment, AugmentSettings
-from kdx2i.teacher.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from kdx2i.teacher.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, NoiseMode
 from kdx2i.training.determinism import derive_seed
 from kdx2i.training.distributed import shard
-from kdx2i.training.loop import step_optimizer
+from kdx2i.training.loop import step_optimizers
 from kdx2i.training.precision import place, to_images
 
 
 @dataclass(frozen=True)
 class TeacherSettings:
-    """What a teacher is trained with. Gamma of R1 is NVIDIA's convention: gamma/2 times the penalty."""
+    """What a teacher is trained with.
+
+    Gamma of R1 is NVIDIA's convention: gamma/2 times the penalty. `noise` "none" trains without noise maps:
+    flat drawings have no random detail, and small networks spend thousands of steps unlearning it.
+    """
 
     generator: GeneratorConfig
     discriminator: DiscriminatorConfig
@@ -39,6 +43,7 @@ class TeacherSettings:
     ema_kimg: float = 10.0
     ema_ramp: float = 0.05
     mirror: bool = True
+    noise: NoiseMode = "random"
     augment: AugmentSettings = field(default_factory=AugmentSettings)
 
 
@@ -72,7 +77,7 @@ def draw_styles(generator: Generator, batch: int, mixing_probability: float, dev
     cut = int(torch.randint(1, generator.num_ws, ()))
     mixes = bool(torch.rand(()) < mixing_probability)
     z = torch.stack([shard(z[0]), shard(z[1])]).to(device)
-    w1 = generator.mapping(z[0], update_mean=generator.training)
+    w1: Tensor = generator.mapping(z[0], update_mean=generator.training)
     if not mixes:
         return w1[:, None].expand(-1, generator.num_ws, -1)
     w2 = generator.mapping(z[1])
@@ -84,7 +89,12 @@ class TeacherTraining:
     """The `Trainable` that trains a teacher on `count` images that `fetch` returns by index as uint8."""
 
     def __init__(
-        self, settings: TeacherSettings, fetch: Callable[[Tensor], Tensor], count: int, seed: int, device: torch.device
+        self,
+        settings: TeacherSettings,
+        fetch: Callable[[Tensor], Tensor],
+        count: int,
+        seed: int,
+        device: torch.device,
     ) -> None:
         self.settings, self.fetch, self.count, self.device = settings, fetch, count, device
         torch.manual_seed(derive_seed(seed, "initialise"))
@@ -115,7 +125,7 @@ class TeacherTraining:
 
     def _fakes(self) -> Tensor:
         ws = draw_styles(self.generator, self.settings.batch, self.settings.mixing_probability, self.device)
-        image, _ = self.generator.synthesis(ws, "random")
+        image: Tensor = self.generator.synthesis(ws, self.settings.noise)[0]
         return image
 
     def training_step(self, step: int) -> dict[str, Tensor]:
@@ -126,14 +136,14 @@ class TeacherTraining:
             fakes = self._fakes()
         logits = self.discriminator(self.augment(reals))
         d_loss = F.softplus(-logits).mean() + F.softplus(self.discriminator(self.augment(fakes))).mean()
-        step_optimizer(self.optimizers["discriminator"], d_loss)
+        step_optimizers(d_loss, self.optimizers["discriminator"])
         self.augment.adapt(float(logits.detach().sign().mean()), s.batch)
         if s.r1_every and step % s.r1_every == 0:
             images = self.augment(reals).detach().requires_grad_(True)
             penalty = r1_penalty(self.discriminator(images), images)
-            step_optimizer(self.optimizers["discriminator"], penalty * (s.r1_gamma / 2 * s.r1_every))
+            step_optimizers(penalty * (s.r1_gamma / 2 * s.r1_every), self.optimizers["discriminator"])
         g_loss = F.softplus(-self.discriminator(self.augment(self._fakes()))).mean()
-        step_optimizer(self.optimizers["generator"], g_loss)
+        step_optimizers(g_loss, self.optimizers["generator"])
         if s.path_length_weight and step % s.path_length_every == 0:
             self._path_length_step()
         return {"d": d_loss, "g": g_loss, "real": logits.mean(), "p": torch.tensor(self.augment.probability)}
@@ -141,10 +151,10 @@ class TeacherTraining:
     def _path_length_step(self) -> None:
         s = self.settings
         ws = draw_styles(self.generator, max(1, s.batch // 2), s.mixing_probability, self.device)
-        image, _ = self.generator.synthesis(ws, "random")
+        image, _ = self.generator.synthesis(ws, self.settings.noise)
         lengths = path_lengths(image, ws, torch.randn_like(image))
         penalty, self.path_mean = path_penalty(lengths, self.path_mean)
-        step_optimizer(self.optimizers["generator"], penalty * (s.path_length_weight * s.path_length_every))
+        step_optimizers(penalty * (s.path_length_weight * s.path_length_every), self.optimizers["generator"])
 
     def ema_decay(self, step: int) -> float:
         """Half-life of `ema_kimg` thousand images, shorter at the start (`ema_ramp` of the images seen)."""

@@ -80,7 +80,9 @@ def save_checkpoint(
     save_tensors(path, tensors, metadata)
 
 
-def load_checkpoint(path: Path, modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]) -> dict[str, Any]:
+def load_checkpoint(
+    path: Path, modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]
+) -> dict[str, Any]:
     """Restore what `save_checkpoint` wrote and return its metadata."""
     tensors, metadata = load_tensors(path)
     for name, module in modules.items():

@@ -66,14 +66,16 @@ class LoopSettings:
     log_every: int = 10
 
 
-def step_optimizer(optimizer: Optimizer, loss: Tensor) -> None:
-    """Reset the optimiser's gradients, back-propagate into its parameters only, average over ranks, update."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
+def step_optimizers(loss: Tensor, *optimizers: Optimizer) -> None:
+    """Back-propagate a loss into the parameters of these optimisers only, average over ranks, update."""
+    parameters = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
+    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
     distributed.average_gradients(parameters)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
 
 
 @torch.no_grad()
@@ -81,7 +83,8 @@ def update_averages(trainable: Trainable, decay: float) -> None:
     """Move every average towards its network: parameters by `decay`, buffers copied."""
     for name, average in trainable.averages.items():
         network = trainable.networks[name]
-        targets, sources = list(average.parameters()), list(network.parameters())
+        targets: list[Tensor] = list(average.parameters())
+        sources: list[Tensor] = list(network.parameters())
         torch._foreach_lerp_(targets, sources, 1.0 - decay)
         for target, source in zip(average.buffers(), network.buffers(), strict=True):
             target.copy_(source)
@@ -110,7 +113,7 @@ class _Log:
         self.path = path
 
     def write(self, step: int, scalars: Mapping[str, Tensor]) -> dict[str, float]:
-        values = {name: float(value) for name, value in scalars.items()}
+        values = {name: float(value.detach()) for name, value in scalars.items()}
         broken = [name for name, value in values.items() if not math.isfinite(value)]
         if broken:
             raise UserError(

@@ -62,9 +62,7 @@ class ResBlk(nn.Module):
     The width changes in the second convolution; the shortcut is projected only if the width changes.
     """
 
-    def __init__(
-        self, dim_in: int, dim_out: int, *, normalize: bool = False, downsample: bool = False
-    ) -> None:
+    def __init__(self, dim_in: int, dim_out: int, *, normalize: bool = False, downsample: bool = False) -> None:
         super().__init__()
         self.normalize, self.downsample = normalize, downsample
         self.conv1 = nn.Conv2d(dim_in, dim_in, 3, padding=1)

@@ -1,0 +1,1 @@
+"""Stage 1 of the paper: data-free distillation from the teacher's style-mixed triplets."""

@@ -1,0 +1,170 @@
+"""Stage 1 for image-to-image translation (section 3.2 of the paper), as a `Trainable`.
+
+    eq. (1)  L_e = sum_l gamma |D_T(x1)_l - E_S(x1)_l|_1            content encoder
+    eq. (2)  L_r = sum_l tau |D_T(x2)_l - E_R(x2)_l|_1              style (reference) encoder
+    eq. (3)  L_g = sum_l alpha |G'_T(Phi(s1, s2))_l - G_S(...)_l|_1 + beta |y - y_S|_1
+    eq. (4)  L_adv, the student's discriminator D_S telling y from y_S
+    eq. (5)  lambda_adv L_adv + lambda_kdl (L_e + L_r + L_g)
+
+Latent guidance replaces E_R(x2) by the mapping network on the noise that x2 was drawn from.
+"""
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from kdx2i.distill.alignment import Alignment, teacher_features
+from kdx2i.distill.losses import discriminator_objective, generator_objective, l1
+from kdx2i.distill.transfers import TransferSettings
+from kdx2i.methods.base import Features, I2IStudent
+from kdx2i.methods.settings import I2IDistillSettings
+from kdx2i.teacher.triplets import Triplets, draw_triplets
+from kdx2i.teacher.weights import Teacher
+from kdx2i.training.loop import step_optimizers
+from kdx2i.training.precision import autocast, place
+
+
+class I2IDistillation:
+    """Distils a teacher into a student with one domain; `transfer` says which terms take part."""
+
+    def __init__(
+        self,
+        student: I2IStudent,
+        teacher: Teacher,
+        settings: I2IDistillSettings,
+        transfer: TransferSettings,
+        device: torch.device,
+    ) -> None:
+        self.student, self.settings, self.transfer, self.device = student, settings, transfer, device
+        self.teacher_generator = place(teacher.generator, device)
+        self.teacher_discriminator = place(teacher.discriminator, device)
+        self.preview_triplets = draw_triplets(
+            self.teacher_generator,
+            8,
+            layers=settings.mixing_layers,
+            mixing=transfer.mixing,
+            truncation=settings.truncation,
+        )
+        self.networks: dict[str, nn.Module] = dict(student.networks)
+        if transfer.alignment:
+            self.networks["hints"] = place(self._alignment(), device)
+        self.averages: Mapping[str, nn.Module] = {
+            name: copy.deepcopy(module).eval().requires_grad_(False)
+            for name, module in student.networks.items()
+            if name != "discriminator"
+        }
+        generating = [
+            p for name, module in self.networks.items() if name != "discriminator" for p in module.parameters()
+        ]
+        self.optimizers: dict[str, Optimizer] = {"generator": self._adam(generating)}
+        if transfer.adversarial:
+            self.optimizers["discriminator"] = self._adam(list(self.networks["discriminator"].parameters()))
+
+    def _adam(self, parameters: list[nn.Parameter]) -> Adam:
+        s = self.settings
+        return Adam(parameters, lr=s.learning_rate, betas=(s.beta1, s.beta2), weight_decay=s.weight_decay)
+
+    @torch.no_grad()
+    def _alignment(self) -> nn.Module:
+        """Make the hint layers from the channels that one forward pass shows."""
+        probe = self.preview_triplets
+        content, encoded = self.student.encode(probe.x1[:1])
+        style, styled = self.student.style_from_image(probe.x2[:1])
+        decoded = self.student.decode(content, style)[1]
+        target = teacher_features(self.teacher_discriminator, probe.x1[:1])
+        pairs = {
+            "encoder": (target, encoded),
+            "style": (target, styled),
+            "generator": (probe.features, decoded),
+        }
+        return nn.ModuleDict(
+            {
+                name: Alignment(teachers, students, self.settings.hints, self.settings.norm)
+                for name, (teachers, students) in pairs.items()
+            }
+        )
+
+    def _aligned(self, name: str, teacher: Features, student: Features) -> Tensor:
+        hints = self.networks["hints"]
+        return hints[name](teacher, student)  # type: ignore[index,no-any-return]
+
+    def training_step(self, step: int) -> dict[str, Tensor]:
+        """Draw a batch of triplets; update the discriminator (eq. 4), then the student (eq. 5)."""
+        s = self.settings
+        triplets = draw_triplets(
+            self.teacher_generator,
+            s.batch,
+            layers=s.mixing_layers,
+            mixing=self.transfer.mixing,
+            truncation=s.truncation,
+        )
+        with autocast(self.device, s.precision):
+            images, losses = self._generate(triplets)
+        total = torch.zeros([], device=self.device)
+        scalars: dict[str, Tensor] = {}
+        if self.transfer.adversarial:
+            scalars["d"] = self._discriminator_step(triplets.y, images.detach())
+            discriminator = self.networks["discriminator"].requires_grad_(False)
+            with autocast(self.device, s.precision):
+                scalars["adv"] = generator_objective(self.student.discriminate(images), s.adversarial)
+            discriminator.requires_grad_(True)
+            total = total + s.lambda_adv * scalars["adv"]
+        for name, loss in losses.items():
+            scalars[name] = loss
+            total = total + s.lambda_kdl * loss
+        step_optimizers(total, self.optimizers["generator"])
+        return scalars
+
+    def _generate(self, triplets: Triplets) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the student's images (reference-guided, then latent-guided) and eqs. (1) to (3)."""
+        s = self.settings
+        content, encoded = self.student.encode(triplets.x1)
+        style, styled = self.student.style_from_image(triplets.x2)
+        guided = 1
+        if s.guidance == "both":
+            latent = self.student.style_from_noise(triplets.z2[:, : self.student.noise_dim])
+            style, content, guided = torch.cat([style, latent]), torch.cat([content, content]), 2
+        images, decoded = self.student.decode(content, style)
+        if not self.transfer.alignment:
+            return images, {}
+        on_x1 = teacher_features(self.teacher_discriminator, triplets.x1)
+        on_x2 = teacher_features(self.teacher_discriminator, triplets.x2) if self.transfer.mixing else on_x1
+        targets = {r: torch.cat([f] * guided) for r, f in triplets.features.items()}
+        losses = {
+            "encoder": s.gamma * self._aligned("encoder", on_x1, encoded),
+            "style": s.tau * self._aligned("style", on_x2, styled),
+            "generator": s.alpha * self._aligned("generator", targets, decoded),
+            "image": s.beta * l1(images, torch.cat([triplets.y] * guided), s.norm),
+        }
+        return images, losses
+
+    def _discriminator_step(self, real: Tensor, fake: Tensor) -> Tensor:
+        s = self.settings
+        loss = discriminator_objective(self.student.discriminate, real, fake, s.r1_weight)
+        step_optimizers(loss, self.optimizers["discriminator"])
+        return loss
+
+    def ema_decay(self, step: int) -> float:
+        """The configured decay, bounded at the start when `ema_warm_up` is on."""
+        bound = (1 + step) / (10 + step) if self.settings.ema_warm_up else 1.0
+        return min(self.settings.ema_decay, bound)
+
+    @torch.no_grad()
+    def preview(self) -> tuple[Tensor, int]:
+        """Columns are triplets; rows: x1, x2, y, the student's image by reference, and by latent guidance."""
+        t = self.preview_triplets
+        content = self.student.encode(t.x1)[0]
+        by_reference = self.student.decode(content, self.student.style_from_image(t.x2)[0])[0]
+        latent = self.student.style_from_noise(t.z2[:, : self.student.noise_dim])
+        by_latent = self.student.decode(content, latent)[0]
+        return torch.cat([t.x1, t.x2, t.y, by_reference, by_latent]), len(t.x1)
+
+    def scalars(self) -> dict[str, float]:
+        """Nothing beside tensors."""
+        return {}
+
+    def restore_scalars(self, values: Mapping[str, float]) -> None:
+        """Nothing to take back."""

@@ -1,0 +1,32 @@
+"""How an architecture's weights start: the full method and its ablations (Figure 3(b), Appendix B.4)."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TransferSettings:
+    """What one transfer keeps of the method.
+
+    `adversarial`: eq. (4). `alignment`: eqs. (1) to (3). `mixing`: style-mixed triplets (section 3.1);
+    without it x2 and y are replaced by x1. `reset_encoders`: content and style encoder start stage 2 from
+    random weights. `student`: the transfer whose distilled student is used, None for its own.
+    """
+
+    label: str
+    distils: bool = True
+    adversarial: bool = True
+    alignment: bool = True
+    mixing: bool = True
+    reset_encoders: bool = False
+    student: str | None = None
+
+
+TRANSFERS: dict[str, TransferSettings] = {
+    "scratch": TransferSettings("No KD", distils=False),
+    "kd": TransferSettings("KD (w-L1, w-adv.)"),
+    "kd-l1": TransferSettings("KD (w-L1, w/o-adv.)", adversarial=False),
+    "kd-adv": TransferSettings("KD (w/o-L1, w-adv.)", alignment=False),
+    "kd-no-mixing": TransferSettings("KD* (w-L1, w-adv.)", mixing=False),
+    # Stage 1 is that of `kd`: only what stage 2 starts from differs (protocol entry `b4.encoder_scratch`).
+    "kd-encoder-scratch": TransferSettings("Encoders from scratch", reset_encoders=True, student="kd"),
+}

@@ -1,0 +1,51 @@
+"""Settings that several architectures share. Torch-free."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class StrictSettings(BaseModel):
+    """A model that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LoopBudget(StrictSettings):
+    """How long a stage trains and how often it saves (iterations)."""
+
+    iterations: int = Field(ge=1)
+    batch: int = Field(ge=1)
+    checkpoint_every: int = Field(default=200, ge=1)
+    sample_every: int = Field(default=1000, ge=1)
+    log_every: int = Field(default=10, ge=1)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    ema_decay: float = Field(default=0.999, ge=0, lt=1)
+    ema_warm_up: bool = Field(
+        default=False,
+        description="bound the decay by (1 + n)/(10 + n), so that short runs forget their start",
+    )
+
+
+class I2IDistillSettings(LoopBudget):
+    """Stage 1 for image-to-image translation: eqs. (1) to (5). Defaults are the paper's (A.4)."""
+
+    iterations: int = Field(default=20_000, ge=1)
+    batch: int = Field(default=2, ge=1)
+    learning_rate: float = Field(default=1e-4, gt=0)
+    beta1: float = 0.0
+    beta2: float = 0.99
+    weight_decay: float = 1e-4
+    lambda_adv: float = 1.0
+    lambda_kdl: float = 1.0
+    gamma: float = Field(default=0.1, description="eq. (1), content encoder")
+    tau: float = Field(default=0.1, description="eq. (2), style encoder")
+    alpha: float = Field(default=0.1, description="eq. (3), generator features")
+    beta: float = Field(default=0.1, description="eq. (3), image")
+    norm: Literal["mean", "sum"] = Field(default="mean", description="protocol entry i2i.norm")
+    r1_weight: float = Field(default=1.0, ge=0, description="protocol entry i2i.stage1_r1")
+    adversarial: Literal["non-saturating", "saturating"] = "non-saturating"
+    hints: Literal["student-to-teacher", "teacher-to-student"] = "student-to-teacher"
+    mixing_layers: int = Field(default=4, ge=1, description="layers that take s1 (footnote 1)")
+    truncation: float = Field(default=1.0, gt=0, le=1)
+    guidance: Literal["both", "reference"] = "both"

@@ -1,0 +1,47 @@
+"""StarGAN v2 as the student of stage 1: one domain, features by resolution (Appendix A.4)."""
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from kdx2i.methods.base import Features
+from kdx2i.methods.stargan_v2.build import build
+from kdx2i.methods.stargan_v2.networks import Discriminator, Generator, MappingNetwork, StyleEncoder
+from kdx2i.methods.stargan_v2.settings import Networks as Sizes
+
+
+class Student:
+    """The `I2IStudent` of StarGAN v2; its mapping network has the one head that stage 2 duplicates."""
+
+    def __init__(self, sizes: Sizes, resolution: int, device: torch.device) -> None:
+        self.networks: Mapping[str, nn.Module] = build(sizes, resolution, 1, device)
+        self.noise_dim = sizes.latent_dim
+        self._generator = cast(Generator, self.networks["generator"])
+        self._mapping = cast(MappingNetwork, self.networks["mapping_network"])
+        self._style = cast(StyleEncoder, self.networks["style_encoder"])
+        self._discriminator = cast(Discriminator, self.networks["discriminator"])
+
+    def _domain(self, x: Tensor) -> Tensor:
+        return torch.zeros(len(x), dtype=torch.long, device=x.device)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Features]:
+        """Image -> bottleneck and encoder features."""
+        return self._generator.encode_features(x)
+
+    def style_from_image(self, x: Tensor) -> tuple[Tensor, Features]:
+        """Image -> style [B, S] and style-encoder features."""
+        return self._style.style_and_features(x, self._domain(x))
+
+    def style_from_noise(self, z: Tensor) -> Tensor:
+        """Noise [B, Z] -> style [B, S]."""
+        return cast(Tensor, self._mapping(z, self._domain(z)))
+
+    def decode(self, content: Tensor, style: Tensor) -> tuple[Tensor, Features]:
+        """Bottleneck and style -> image and decoder features."""
+        return self._generator.decode_features(content, style)
+
+    def discriminate(self, x: Tensor) -> Tensor:
+        """Image -> logits [B]."""
+        return cast(Tensor, self._discriminator(x, self._domain(x)))

@@ -1,0 +1,40 @@
+"""Stage `controls`: real images -> the control rows of a dataset (floor and ceiling of every metric)."""
+
+from typing import Any
+
+from kdx2i.files import write_json
+from kdx2i.metrics.classifier import load_classifier
+from kdx2i.metrics.controls import control_values
+from kdx2i.metrics.settings import EvaluationSettings
+from kdx2i.metrics.sources import draw_requests
+from kdx2i.plan import Plan
+from kdx2i.plan.leaf import Leaf
+from kdx2i.provenance import write_provenance
+from kdx2i.stages.scoring import evaluator, features_dir
+from kdx2i.training.determinism import describe_device, make_deterministic, pick_device
+
+
+def run(plan: Plan, leaf: Leaf) -> None:
+    """Score real images, copied inputs and noise in the place of generated images."""
+    spec: Any = leaf.spec
+    make_deterministic()
+    device = pick_device()
+    settings = EvaluationSettings.model_validate(spec["evaluation"])
+    classifier = load_classifier(leaf.inputs["classifier"].file("classifier.safetensors"))
+    scorer = evaluator(plan, leaf, settings, classifier, device)
+    real = scorer.roles
+    requests = draw_requests(
+        real.labels, real.is_test, len(scorer.classes), settings.images_per_class, settings.seed
+    )
+    values = control_values(
+        real,
+        classes=scorer.classes,
+        settings=settings,
+        copied=(real.images[requests.sources], requests.targets),
+        extractor=scorer.extractor,
+        real_classifier=classifier,
+        cache_dir=features_dir(plan),
+        device=device,
+    )
+    write_json(leaf.file("metrics.json"), {"values": values, **scorer.describe(), "identity": leaf.identity})
+    write_provenance(plan, leaf, device=describe_device(device), extractor_sha256=scorer.extractor.weights_sha256)

@@ -1,0 +1,81 @@
+"""Stage `evaluate`: a run asked in one mode -> its metrics and a sample grid."""
+
+import importlib
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kdx2i.files import write_json
+from kdx2i.metrics.classifier import load_classifier
+from kdx2i.metrics.engine import RealImages
+from kdx2i.metrics.settings import EvaluationSettings
+from kdx2i.metrics.sources import Requests, draw_requests
+from kdx2i.plan import Plan
+from kdx2i.plan.leaf import Leaf
+from kdx2i.provenance import write_provenance
+from kdx2i.stages.scoring import evaluator
+from kdx2i.training.checkpoint import load_module, load_tensors, select
+from kdx2i.training.determinism import derive_seed, describe_device, make_deterministic, pick_device
+from kdx2i.training.loop import save_grid
+from kdx2i.training.precision import to_images, to_pixels
+
+GRID_COLUMNS = 16
+
+
+def run(plan: Plan, leaf: Leaf) -> None:
+    """Generate the images that the protocol asks for and score them."""
+    spec: Any = leaf.spec
+    make_deterministic()
+    device = pick_device()
+    settings = EvaluationSettings.model_validate(spec["evaluation"])
+    classifier = load_classifier(leaf.inputs["classifier"].file("classifier.safetensors"))
+    scorer = evaluator(plan, leaf, settings, classifier, device)
+    requests = draw_requests(
+        scorer.roles.labels, scorer.roles.is_test, len(scorer.classes), settings.images_per_class, settings.seed
+    )
+    method = _load(leaf, len(scorer.classes), device)
+    torch.manual_seed(derive_seed(spec["seed"], "evaluate", spec["mode"]))
+    generated = translate(method, scorer.roles, requests, spec["mode"], settings.batch, device)
+    values = scorer.values(scorer.embed(generated, requests.targets))
+    document = {"values": values, **scorer.describe(), "mode": spec["mode"], "identity": leaf.identity}
+    write_json(leaf.file("metrics.json"), document)
+    _save_samples(leaf, scorer.roles, requests, generated, device)
+    write_provenance(plan, leaf, device=describe_device(device), extractor_sha256=scorer.extractor.weights_sha256)
+
+
+def _load(leaf: Leaf, num_classes: int, device: torch.device) -> Any:
+    """Return the run's method with its averaged networks."""
+    spec: Any = leaf.spec
+    package = f"kdx2i.methods.{spec['architecture']}"
+    settings = importlib.import_module(f"{package}.settings").Settings(networks=spec["networks"])
+    method = importlib.import_module(f"{package}.method").Method(settings, spec["resolution"], num_classes, device)
+    path = leaf.inputs["run"].file("networks.safetensors")
+    tensors, _ = load_tensors(path)
+    for name, module in method.averages.items():
+        load_module(module, select(tensors, name), path)
+    return method
+
+
+def translate(
+    method: Any, real: RealImages, requests: Requests, mode: str, batch: int, device: torch.device
+) -> Tensor:
+    """Return the translations of all requests as uint8 [N, 3, R, R]."""
+    made = []
+    for start in range(0, len(requests.targets), batch):
+        part = slice(start, start + batch)
+        x = to_images(real.images[requests.sources[part]], device)
+        references = to_images(real.images[requests.references[part]], device)
+        made.append(to_pixels(method.translate(x, requests.targets[part], mode, references)))
+    return torch.cat(made)
+
+
+def _save_samples(
+    leaf: Leaf, real: RealImages, requests: Requests, generated: Tensor, device: torch.device
+) -> None:
+    """Write a grid of triples of rows: sources, references, outputs, spread over the classes."""
+    chosen = torch.linspace(0, len(generated) - 1, 3 * GRID_COLUMNS).long()
+    rows = []
+    for block in chosen.split(GRID_COLUMNS):
+        rows += [real.images[requests.sources[block]], real.images[requests.references[block]], generated[block]]
+    save_grid(leaf.file("samples.png"), to_images(torch.cat(rows), device), GRID_COLUMNS)

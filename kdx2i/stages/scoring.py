@@ -1,0 +1,41 @@
+"""What the three scoring stages share: the real images of a split and the evaluation's settings."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kdx2i.data.images import Split, load_images
+from kdx2i.metrics.classifier import Classifier
+from kdx2i.metrics.engine import Evaluator, RealImages
+from kdx2i.metrics.settings import EvaluationSettings
+from kdx2i.plan import Plan
+from kdx2i.plan.leaf import Leaf
+
+
+def real_images(leaf: Leaf, resolution: int) -> tuple[Split, RealImages]:
+    """Return the split that a leaf reads and its images at a resolution."""
+    split = Split(leaf.inputs["split"].folder)
+    train, test = load_images(split, "train", resolution), load_images(split, "test", resolution)
+    return split, RealImages.from_parts(train, test)
+
+
+def features_dir(plan: Plan) -> Path:
+    """Return the folder of cached features of real images, which are keyed by content and extractor."""
+    return plan.root / plan.results / ".work" / "features"
+
+
+def evaluator(
+    plan: Plan, leaf: Leaf, settings: EvaluationSettings, classifier: Classifier | None, device: torch.device
+) -> Evaluator:
+    """Return the evaluator of a leaf; features of real images are shared through a cache by content."""
+    spec: Any = leaf.spec
+    split, real = real_images(leaf, spec["resolution"])
+    return Evaluator(
+        real,
+        split.classes,
+        settings,
+        real_classifier=classifier,
+        cache_dir=features_dir(plan),
+        device=device,
+    )

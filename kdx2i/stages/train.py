@@ -1,0 +1,49 @@
+"""Stage `train`: a split, and unless `scratch` a distilled student -> a trained run."""
+
+import importlib
+from typing import Any
+
+import torch
+
+from kdx2i.data.images import ImageSet, Split
+from kdx2i.distill.transfers import TRANSFERS
+from kdx2i.plan import Plan
+from kdx2i.plan.leaf import Leaf
+from kdx2i.provenance import write_provenance
+from kdx2i.stages.training import discard, fetcher, loop_settings, network_tensors, publish
+from kdx2i.training import distributed
+from kdx2i.training.checkpoint import load_tensors
+from kdx2i.training.determinism import derive_seed, describe_device, make_deterministic, pick_device
+from kdx2i.training.loop import train
+from kdx2i.training.sampling import BalancedImages
+
+
+def run(plan: Plan, leaf: Leaf) -> None:
+    """Train the run of `leaf`, resuming what an interrupted job left."""
+    spec: Any = leaf.spec
+    make_deterministic()
+    distributed.start()
+    device = pick_device()
+    split = Split(leaf.inputs["split"].folder)
+    images = ImageSet(split, "train", spec["resolution"])
+    package = f"kdx2i.methods.{spec['architecture']}"
+    settings = importlib.import_module(f"{package}.settings").Settings(
+        networks=spec["networks"], train=spec["train"]
+    )
+    sampler = BalancedImages(fetcher(images), images.labels, len(split.classes), device)
+    torch.manual_seed(derive_seed(spec["seed"], "initialise"))
+    method = importlib.import_module(f"{package}.method").Method(
+        settings, spec["resolution"], len(split.classes), device, sampler
+    )
+    transfer = TRANSFERS[spec["transfer"]]
+    if transfer.distils:
+        student, _ = load_tensors(leaf.inputs["distilled"].file("student.safetensors"))
+        method.initialise(student, reset_encoders=transfer.reset_encoders)
+    title = f"train {spec['architecture']} {spec['transfer']} {spec['dataset']} r{spec['resolution']} s{spec['seed']}"
+    train(method, loop_settings(settings.train, spec["seed"]), leaf.work, title)
+    if distributed.rank() == 0:
+        networks = {**method.networks, **method.averages}
+        publish(leaf, "networks.safetensors", network_tensors(networks), {"classes": split.classes})
+        write_provenance(plan, leaf, device=describe_device(device))
+        discard(leaf.work)
+    distributed.finish()

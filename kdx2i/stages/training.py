@@ -1,0 +1,49 @@
+"""What the two training stages share: the loop's settings, the images of a split, publishing the outputs."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdx2i.data.images import ImageSet
+from kdx2i.files import write_bytes
+from kdx2i.methods.settings import LoopBudget
+from kdx2i.plan.leaf import Leaf
+from kdx2i.training.checkpoint import prefixed, save_tensors
+from kdx2i.training.loop import LoopSettings
+
+
+def loop_settings(budget: LoopBudget, seed: int) -> LoopSettings:
+    """Return the loop's settings of a stage's budget."""
+    return LoopSettings(
+        budget.iterations, seed, budget.checkpoint_every, budget.sample_every, budget.log_every
+    )
+
+
+def fetcher(images: ImageSet) -> Callable[[Tensor], Tensor]:
+    """Return a function from indices [B] to uint8 images [B, 3, R, R]; each image is decoded once if it fits."""
+
+    def fetch(indices: Tensor) -> Tensor:
+        return torch.stack([images[int(i)][0] for i in indices])
+
+    return fetch
+
+
+def network_tensors(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """Return the tensors of several networks, named `<network>.<parameter>`."""
+    return {k: v for name, module in networks.items() for k, v in prefixed(name, module.state_dict()).items()}
+
+
+def publish(leaf: Leaf, weights: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write the weights, log and samples of a finished training from its work folder to their place."""
+    save_tensors(leaf.file(weights), tensors, {"identity": leaf.identity, **metadata})
+    for name in ("log.jsonl", "samples.png"):
+        write_bytes(leaf.file(name), (leaf.work / name).read_bytes())
+
+
+def discard(work: Path) -> None:
+    """Remove a work folder whose result has been published."""
+    shutil.rmtree(work, ignore_errors=True)

@@ -1,0 +1,61 @@
+"""Drawing of labelled training images: class-balanced, augmented, a function of the step alone."""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kdx2i.training.distributed import shard
+from kdx2i.training.precision import to_images
+
+
+class BalancedImages:
+    """Class-balanced draws with replacement from labelled uint8 images.
+
+    `fetch` returns the images of given indices as uint8 [B, 3, R, R]; `labels` int64 [N] has at least one
+    image of each class 0 ... num_classes - 1.
+    """
+
+    def __init__(
+        self, fetch: Callable[[Tensor], Tensor], labels: Tensor, num_classes: int, device: torch.device
+    ) -> None:
+        self.fetch, self.device, self.num_classes = fetch, device, num_classes
+        counts = torch.bincount(labels, minlength=num_classes)
+        if int(counts.min()) == 0:
+            raise ValueError(f"class {int(counts.argmin())} has no image to train on")
+        self.order = torch.argsort(labels, stable=True)
+        self.counts, self.offsets = counts, torch.cumsum(counts, 0) - counts
+
+    def draw_labels(self, batch: int) -> Tensor:
+        """Draw the labels [batch] of a joint batch."""
+        return torch.randint(self.num_classes, (batch,))
+
+    def draw(self, labels: Tensor, crop_probability: float) -> Tensor:
+        """Draw one augmented image of each label; return this rank's share, [B, 3, R, R] in [-1, 1]."""
+        chosen = (torch.rand(len(labels)) * self.counts[labels]).long().clamp(max=self.counts[labels] - 1)
+        indices = self.order[self.offsets[labels] + chosen]
+        theta = augmentation(len(labels), crop_probability)
+        images = to_images(self.fetch(shard(indices)), self.device)
+        grid = F.affine_grid(shard(theta).to(self.device), list(images.shape), align_corners=False)
+        warped = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        return warped.contiguous(memory_format=torch.channels_last)
+
+
+def augmentation(batch: int, crop_probability: float) -> Tensor:
+    """Draw StarGAN v2's augmentation as affine maps [B, 2, 3]: a random resized crop, then a mirror.
+
+    With `crop_probability` a crop of 0.8 to 1.0 of the area and an aspect ratio of 0.9 to 1.1 is enlarged to
+    the full size (`core/data_loader.py`); half of the images are mirrored.
+    """
+    area = torch.empty(batch).uniform_(0.8, 1.0)
+    ratio = torch.exp(torch.empty(batch).uniform_(math.log(0.9), math.log(1.1)))
+    crops = (torch.rand(batch) < crop_probability).float()
+    width = 1 + crops * ((area * ratio).sqrt().clamp(max=1.0) - 1)
+    height = 1 + crops * ((area / ratio).sqrt().clamp(max=1.0) - 1)
+    left = (torch.rand(batch) * 2 - 1) * (1 - width)
+    top = (torch.rand(batch) * 2 - 1) * (1 - height)
+    mirror = torch.where(torch.rand(batch) < 0.5, -1.0, 1.0)
+    zero = torch.zeros(batch)
+    return torch.stack([torch.stack([width * mirror, zero, left], 1), torch.stack([zero, height, top], 1)], dim=1)
