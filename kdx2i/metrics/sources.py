@@ -1,0 +1,48 @@
+"""Which images are translated, to which class, with which references: one deterministic list per dataset.
+
+Every method and mode of a table, and the control row "input copied", uses the same list.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Requests:
+    """Indices of sources and references into the real images, int64 [N], and target classes int64 [N]."""
+
+    sources: Tensor
+    references: Tensor
+    targets: Tensor
+
+
+def draw_requests(labels: Tensor, is_test: Tensor, num_classes: int, per_class: int, seed: int) -> Requests:
+    """Ask for `per_class` images of each class.
+
+    Sources are test images of other classes, references training images of the target class (test images
+    would hand the held-out drawings to the generator); both are used in a random order, without repetition
+    until all were used. Without test images of another class, sources are training images.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    chosen: list[list[Tensor]] = [[], [], []]
+    for target in range(num_classes):
+        others = torch.nonzero((labels != target) & is_test).flatten()
+        if not len(others):
+            others = torch.nonzero(labels != target).flatten()
+        own = torch.nonzero((labels == target) & ~is_test).flatten()
+        chosen[0].append(_cycle(others, per_class, generator))
+        chosen[1].append(_cycle(own, per_class, generator))
+        chosen[2].append(torch.full((per_class,), target))
+    sources, references, targets = (torch.cat(parts) for parts in chosen)
+    return Requests(sources, references, targets)
+
+
+def _cycle(items: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Return `count` items in random order, repeating only after all were used."""
+    if not len(items):
+        raise ValueError("a class has no image to draw from")
+    rounds = -(-count // len(items))
+    order = torch.cat([torch.randperm(len(items), generator=generator) for _ in range(rounds)])
+    return items[order[:count]]
