@@ -42,9 +42,7 @@ class Classifier:
     extractor: str | None
     model: LinearProbe | nn.Module
 
-    def logits(
-        self, images: Tensor, *, extractor: Extractor | None = None, features: Tensor | None = None
-    ) -> Tensor:
+    def logits(self, images: Tensor, *, extractor: Extractor | None = None, features: Tensor | None = None) -> Tensor:
         """Return the logits (N, classes) of uint8 images (N, 3, H, W).
 
         A linear probe reads `features` (N, d) of these images, or computes them with `extractor`; `UserError`
@@ -145,9 +143,7 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
 def save_classifier(path: Path, classifier: Classifier, metadata: Mapping[str, Any] | None = None) -> None:
     """Write a classifier as safetensors, atomically; `metadata` (JSON values) is kept beside its own."""
     if isinstance(classifier.model, LinearProbe):
-        tensors = {
-            name: getattr(classifier.model, name).contiguous() for name in ("centre", "weight", "bias")
-        }
+        tensors = {name: getattr(classifier.model, name).contiguous() for name in ("centre", "weight", "bias")}
     else:
         tensors = {name: value.contiguous() for name, value in classifier.model.state_dict().items()}
     header = {

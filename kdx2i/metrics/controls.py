@@ -36,9 +36,7 @@ def halves(labels: Tensor, classes: int, generator: torch.Generator) -> tuple[Te
     return torch.cat(first), torch.cat(second)
 
 
-def copied_inputs(
-    labels: Tensor, classes: int, per_class: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def copied_inputs(labels: Tensor, classes: int, per_class: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return indices (n,) of source images and the target classes (n,) that they are presented as.
 
     For each class `per_class` sources are drawn at random from the images of the other classes, without
@@ -84,9 +82,7 @@ def _real_against_real(evaluator: Evaluator, generator: torch.Generator) -> dict
     return {**entries, "KIDx100": pooled_entry(*pair, len(names)), "RC": ceiling, "FC": dict(ceiling)}
 
 
-def _copied(
-    evaluator: Evaluator, copied: tuple[Tensor, Tensor] | None, generator: torch.Generator
-) -> Embedded:
+def _copied(evaluator: Evaluator, copied: tuple[Tensor, Tensor] | None, generator: torch.Generator) -> Embedded:
     """Return source images labelled as outputs of their target class: `copied`, or drawn from test images."""
     if copied is not None:
         return evaluator.embed(*copied)

@@ -54,9 +54,7 @@ def check_images(images: Tensor, labels: Tensor, classes: int, what: str) -> Non
         shape = tuple(images.shape)
         raise UserError(f"the {what} images must be uint8 (N, 3, H, W), got {images.dtype} {shape}")
     if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
-        raise UserError(
-            f"the {what} images need one int64 label each, got {labels.dtype} {tuple(labels.shape)}"
-        )
+        raise UserError(f"the {what} images need one int64 label each, got {labels.dtype} {tuple(labels.shape)}")
     if labels.numel() and (int(labels.min()) < 0 or int(labels.max()) >= classes):
         raise UserError(f"a label of the {what} images lies outside the {classes} classes")
 
@@ -89,9 +87,7 @@ class Evaluator:
         self.classes = list(classes)
         self.settings = settings
         self.device = torch.device(device)
-        self.extractor = extractor or extractor_from_settings(
-            settings, weights_path=weights_path, device=device
-        )
+        self.extractor = extractor or extractor_from_settings(settings, weights_path=weights_path, device=device)
         features = extract_cached(self.extractor, real.images, cache_dir, settings.batch)
         self.roles = real
         self.real = Embedded(real.images, real.labels, features)
@@ -131,9 +127,7 @@ class Evaluator:
 
     def _untrainable(self, on: Embedded, what: str) -> str | None:
         """Return why no classifier can be trained on these images, or None."""
-        absent = [
-            name for name, count in zip(self.classes, on.counts(len(self.classes)), strict=True) if not count
-        ]
+        absent = [name for name, count in zip(self.classes, on.counts(len(self.classes)), strict=True) if not count]
         return f"no {what} image of class {absent[0]} ({len(absent)} such classes)" if absent else None
 
     def real_accuracy(self, tested: Embedded) -> dict[str, Any]:

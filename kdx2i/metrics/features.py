@@ -66,9 +66,7 @@ class Extractor:
         """Return float32 (B, dimension) on the extractor's device for uint8 images (B, 3, H, W)."""
         exact: AbstractContextManager[Any] = nullcontext()
         if self.device.type == "cuda":
-            exact = torch.backends.cudnn.flags(
-                enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-            )
+            exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
         with torch.no_grad(), exact:
             (features,) = self.module(images.to(self.device))
         return features.float()  # type: ignore[no-any-return]
@@ -147,15 +145,13 @@ def extractor_from_settings(
 def extract(extractor: Extractor, images: Tensor | Iterable[Tensor], batch: int = 64) -> Tensor:
     """Return the features of uint8 images as float32 (N, d) on the CPU.
 
-    `images` is (N, 3, H, W) or an iterable of such parts (for sets that do not fit in memory). `batch` images
-    are on the device at a time; no value depends on it.
+    `images` is (N, 3, H, W) or an iterable of such parts (for sets that do not fit in memory). `batch` images,
+    rounded up to the network's fixed batch, are on the device at a time; no value depends on it.
     """
     parts = (images,) if isinstance(images, Tensor) else images
-    found = [
-        extractor(part[start : start + batch]).cpu()
-        for part in parts
-        for start in range(0, part.shape[0], batch)
-    ]
+    chunk = extractor.module.chunk if isinstance(extractor.module, ImageFeatures) else 1
+    batch = -(-batch // chunk) * chunk
+    found = [extractor(part[start : start + batch]).cpu() for part in parts for start in range(0, part.shape[0], batch)]
     return torch.cat(found) if found else torch.zeros(0, extractor.dimension)
 
 

@@ -56,8 +56,6 @@ def frechet_distance_per_class(x: Any, x_labels: Any, y: Any, y_labels: Any, num
     `x_labels` (n1,) and `y_labels` (n2,) hold class indices. `UserError` if a class has fewer than two
     samples.
     """
-    pairs = zip(
-        split_by_class(x, x_labels, num_classes), split_by_class(y, y_labels, num_classes), strict=True
-    )
+    pairs = zip(split_by_class(x, x_labels, num_classes), split_by_class(y, y_labels, num_classes), strict=True)
     with single_thread():
         return [frechet_distance(mine, other) for mine, other in pairs]

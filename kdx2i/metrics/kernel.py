@@ -99,9 +99,7 @@ def kernel_distance_subsets(x: Any, y: Any, x_subsets: Any, y_subsets: Any) -> T
     indices = torch.as_tensor(x_subsets), torch.as_tensor(y_subsets)
     if indices[0].shape != indices[1].shape or indices[0].ndim != 2 or indices[0].shape[1] < 2:
         shapes = " and ".join(str(tuple(index.shape)) for index in indices)
-        raise UserError(
-            f"subset indices have shapes {shapes}, expected two equal (subsets, size) with size >= 2"
-        )
+        raise UserError(f"subset indices have shapes {shapes}, expected two equal (subsets, size) with size >= 2")
     size = indices[0].shape[1]
     values = []
     for mine, other in zip(*indices, strict=True):
@@ -117,9 +115,7 @@ def kernel_distance_per_class(x: Any, x_labels: Any, y: Any, y_labels: Any, num_
     `x_labels` (n1,) and `y_labels` (n2,) hold class indices. `UserError` if a class has fewer than two
     samples.
     """
-    pairs = zip(
-        split_by_class(x, x_labels, num_classes), split_by_class(y, y_labels, num_classes), strict=True
-    )
+    pairs = zip(split_by_class(x, x_labels, num_classes), split_by_class(y, y_labels, num_classes), strict=True)
     with single_thread():
         return [kernel_distance(mine, other) for mine, other in pairs]
 

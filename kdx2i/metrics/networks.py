@@ -104,9 +104,7 @@ class ImageFeatures(FeatureExtractorBase):  # type: ignore[misc]
             found = self.activations(self.prepare(part))
             for layer, batches in collected.items():
                 batches.append(found[layer][: self.chunk - missing].float())
-        empty = {
-            layer: images.new_zeros((0, self.dimensions[layer]), dtype=torch.float32) for layer in collected
-        }
+        empty = {layer: images.new_zeros((0, self.dimensions[layer]), dtype=torch.float32) for layer in collected}
         return tuple(torch.cat(batches) if batches else empty[layer] for layer, batches in collected.items())
 
     @classmethod
@@ -154,17 +152,13 @@ class InceptionV3Compat(ImageFeatures):
         buffer = io.BytesIO()
         torch.save(state, buffer)
         buffer.seek(0)
-        network: nn.Module = FeatureExtractorInceptionV3(
-            self.name, ["2048"], feature_extractor_weights_path=buffer
-        )
+        network: nn.Module = FeatureExtractorInceptionV3(self.name, ["2048"], feature_extractor_weights_path=buffer)
         return network
 
     def check_input_size(self) -> None:
         """Refuse any size but that of the published graph."""
         if self.input_size != 299:
-            raise UserError(
-                f"input_size {self.input_size} is wrong for {self.name}: it is defined at 299 only"
-            )
+            raise UserError(f"input_size {self.input_size} is wrong for {self.name}: it is defined at 299 only")
 
     def fold_norms(self) -> None:
         """Fold the batch-norm of each of torch-fidelity's convolution blocks."""
@@ -221,9 +215,7 @@ class EfficientNetLite0(ImageFeatures):
     def check_input_size(self) -> None:
         """Refuse sizes at which the fixed padding of the network would not be TensorFlow's."""
         if self.input_size % 32 or self.input_size < 32:
-            raise UserError(
-                f"input_size {self.input_size} is wrong for {self.name}: it must be a multiple of 32"
-            )
+            raise UserError(f"input_size {self.input_size} is wrong for {self.name}: it must be a multiple of 32")
 
     def fold_norms(self) -> None:
         """Fold the batch-norms of stem, blocks and head."""

@@ -1,29 +1,46 @@
 """The two published resizes from image files to network input, batched and exact.
 
 Source: clean-fid (Parmar et al. 2022) for `clean`, the 2015 TensorFlow graph for `tf1`. Both give float32 in
-[0, 255], not quantised; the network's own normalisation comes after.
+[0, 255], not quantised; the network's own normalisation comes after. Both are separable, so a resize is two
+small matrix products, R X C^T, with the interpolation weights of one axis in each matrix.
 """
 
+from functools import lru_cache
+
 import torch
-import torch.nn.functional as functional
 from torch import Tensor
 
 
-def resize_clean(images: Tensor, size: int) -> Tensor:
-    """Resize as clean-fid does: Pillow's antialiased bicubic per channel in float32, then clip.
+def _cubic(distance: Tensor) -> Tensor:
+    """Return the cubic convolution kernel with a = -0.5 (Keys 1981), which Pillow calls bicubic."""
+    x = distance.abs()
+    near = (1.5 * x - 2.5) * x * x + 1.0
+    far = ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
+    return torch.where(x < 1.0, near, torch.where(x < 2.0, far, torch.zeros_like(x)))
 
-    Takes (B, 3, H, W) in [0, 255], any dtype, and returns (B, 3, size, size) float32 in [0, 255], within
-    0.001 grey levels of Pillow. `antialias=True` matters when enlarging too: it selects Pillow's cubic
-    (a = -0.5) where the plain mode has a = -0.75.
+
+@lru_cache(maxsize=64)
+def _clean_matrix(source: int, target: int) -> Tensor:
+    """Return the (target, source) float32 weights of Pillow's antialiased bicubic along one axis.
+
+    The kernel widens by the factor of reduction; weights beyond the image are dropped and the rest rescaled to
+    sum 1. Computed in float64: in float32 (as torch's own interpolation does) noise comes out 0.003 grey levels
+    away from Pillow.
     """
-    resized = functional.interpolate(
-        images.float(), size=(size, size), mode="bicubic", antialias=True, align_corners=False
-    )
-    return resized.clamp_(0.0, 255.0)
+    scale = source / target
+    widening = max(scale, 1.0)
+    centre = (torch.arange(target, dtype=torch.float64) + 0.5) * scale
+    pixel = torch.arange(source, dtype=torch.float64)
+    low = (centre - 2.0 * widening + 0.5).floor().clamp_min(0.0)
+    high = (centre + 2.0 * widening + 0.5).floor().clamp_max(source)
+    weights = _cubic((pixel + 0.5 - centre[:, None]) / widening)
+    weights *= (pixel >= low[:, None]) & (pixel < high[:, None])
+    return (weights / weights.sum(1, keepdim=True)).float()
 
 
-def _tf1_matrix(source: int, target: int, device: torch.device) -> Tensor:
-    """Return the (target, source) float32 matrix of TensorFlow 1's bilinear interpolation along one axis.
+@lru_cache(maxsize=64)
+def _tf1_matrix(source: int, target: int) -> Tensor:
+    """Return the (target, source) float32 weights of TensorFlow 1's bilinear interpolation along one axis.
 
     Source position = index * source / target in float32, with no half-pixel shift and no antialiasing.
     """
@@ -35,18 +52,26 @@ def _tf1_matrix(source: int, target: int, device: torch.device) -> Tensor:
     rows = torch.arange(target)
     matrix.index_put_((rows, low), 1.0 - fraction, accumulate=True)
     matrix.index_put_((rows, high), fraction, accumulate=True)
-    return matrix.to(device)
+    return matrix
+
+
+def resize_clean(images: Tensor, size: int) -> Tensor:
+    """Resize as clean-fid does: Pillow's antialiased bicubic per channel in float32, then clip.
+
+    Takes (B, 3, H, W) in [0, 255], any dtype, and returns (B, 3, size, size) float32 in [0, 255], within
+    0.0002 grey levels of Pillow.
+    """
+    rows, columns = (_clean_matrix(length, size).to(images.device) for length in images.shape[-2:])
+    return (rows @ images.float() @ columns.T).clamp_(0.0, 255.0)
 
 
 def resize_tf1(images: Tensor, size: int) -> Tensor:
     """Resize as the TensorFlow 1 graph does: bilinear, no half-pixel shift, no antialiasing.
 
-    Takes (B, 3, H, W) in [0, 255], any dtype, and returns (B, 3, size, size) float32. The interpolation is
-    separable, so it is two small matrix products; equal to torch-fidelity's resize to float32 rounding.
+    Takes (B, 3, H, W) in [0, 255], any dtype, and returns (B, 3, size, size) float32, equal to torch-fidelity's
+    resize to float32 rounding.
     """
-    height, width = images.shape[-2:]
-    rows = _tf1_matrix(height, size, images.device)
-    columns = _tf1_matrix(width, size, images.device)
+    rows, columns = (_tf1_matrix(length, size).to(images.device) for length in images.shape[-2:])
     return rows @ images.float() @ columns.T
 
 

@@ -62,8 +62,7 @@ def _augment(batch: Tensor, settings: ClassifierSettings, generator: torch.Gener
     offsets = torch.randint(0, 2 * reach + 1, (batch.shape[0], 2), generator=generator).tolist()
     height, width = batch.shape[-2:]
     shifted = [
-        image[:, top : top + height, left : left + width]
-        for image, (top, left) in zip(padded, offsets, strict=True)
+        image[:, top : top + height, left : left + width] for image, (top, left) in zip(padded, offsets, strict=True)
     ]
     return torch.stack(shifted)
 

@@ -17,17 +17,13 @@ def feature_pair(x: Any, y: Any) -> tuple[Tensor, Tensor]:
     pair = tuple(torch.as_tensor(value).detach().to("cpu", torch.float64) for value in (x, y))
     for name, value in zip(("first", "second"), pair, strict=True):
         if value.ndim != 2 or value.shape[1] == 0:
-            raise UserError(
-                f"the {name} feature set has shape {tuple(value.shape)}, expected (samples, features)"
-            )
+            raise UserError(f"the {name} feature set has shape {tuple(value.shape)}, expected (samples, features)")
         if value.shape[0] < 2:
             raise UserError(f"the {name} feature set has {value.shape[0]} sample(s), at least 2 are needed")
         if not bool(torch.isfinite(value).all()):
             raise UserError(f"the {name} feature set holds a value that is not finite")
     if pair[0].shape[1] != pair[1].shape[1]:
-        raise UserError(
-            f"the feature sets have {pair[0].shape[1]} and {pair[1].shape[1]} dimensions, expected equal"
-        )
+        raise UserError(f"the feature sets have {pair[0].shape[1]} and {pair[1].shape[1]} dimensions, expected equal")
     return pair[0], pair[1]
 
 

@@ -98,16 +98,12 @@ def classwise_entries(distances: ClassDistances, names: Sequence[str]) -> dict[s
     return {metric: _mean_entry(distances, distances.values[metric], names) for metric in CLASSWISE}
 
 
-def _mean_entry(
-    distances: ClassDistances, values: list[float | None], names: Sequence[str]
-) -> dict[str, Any]:
+def _mean_entry(distances: ClassDistances, values: list[float | None], names: Sequence[str]) -> dict[str, Any]:
     """Return one class-wise entry from its per-class values."""
     n_real, n_generated = sum(distances.n_real), sum(distances.n_generated)
     per_class = {
         name: {"value": value, "n_real": real, "n_generated": generated}
-        for name, value, real, generated in zip(
-            names, values, distances.n_real, distances.n_generated, strict=True
-        )
+        for name, value, real, generated in zip(names, values, distances.n_real, distances.n_generated, strict=True)
     }
     present = [value for value in values if value is not None]
     if len(present) < len(values) or not values:

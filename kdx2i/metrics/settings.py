@@ -1,11 +1,8 @@
 """What an evaluation is told: extractor, resize, sample counts, real set and classifier. Torch-free."""
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from kdx2i.errors import UserError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 RealPart = Literal["all", "train", "test"]
 
@@ -30,9 +27,7 @@ class ClassifierSettings(BaseModel):
     weight_decay: float = Field(default=5e-4, ge=0)
     shift: int = Field(default=4, ge=0, description="random shift in pixels of the classifier's input")
     input_size: int | None = Field(default=None, ge=32, description="null: the size of the images")
-    initial_weights: str | None = Field(
-        default=None, description="a torchvision resnet18 state dict to start from"
-    )
+    initial_weights: str | None = Field(default=None, description="a torchvision resnet18 state dict to start from")
     initial_weights_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
 
     @model_validator(mode="after")
@@ -50,25 +45,11 @@ class EvaluationSettings(BaseModel):
 
     extractor: str = "efficientnet-lite0"
     preprocessing: Literal["clean", "tf1"] = "clean"
-    input_size: int | None = Field(
-        default=None, ge=32, le=1024, description="null: the extractor's own default"
-    )
+    input_size: int | None = Field(default=None, ge=32, le=1024, description="null: the extractor's own default")
     images_per_class: int = Field(default=10, ge=2, description="generated images of each class")
     real_set: RealPart = Field(default="all", description="real images of the class-wise metrics")
     pooled_real_set: RealPart = Field(default="test", description="real images of the pooled KID")
-    control_repeats: int = Field(
-        default=10, ge=1, description="random halvings behind the real-against-real row"
-    )
+    control_repeats: int = Field(default=10, ge=1, description="random halvings behind the real-against-real row")
     classifier: ClassifierSettings = ClassifierSettings()
     seed: int = Field(default=0, ge=0)
     batch: int = Field(default=64, ge=1, description="images embedded at a time; no value depends on it")
-
-
-def evaluation_settings(data: Mapping[str, Any], where: str) -> EvaluationSettings:
-    """Return the settings in `data`; the `UserError` of a wrong entry names `where` (a file and key)."""
-    try:
-        return EvaluationSettings.model_validate(dict(data))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{where}: {key + ': ' if key else ''}{first['msg']}") from None

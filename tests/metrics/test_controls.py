@@ -1,0 +1,92 @@
+"""The control rows: deterministic, balanced, and ordered as they must be."""
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kdx2i.metrics.controls import CONTROLS, control_values, copied_inputs, halves
+from kdx2i.metrics.engine import RealImages
+from kdx2i.metrics.features import Extractor
+from kdx2i.metrics.scores import METRICS
+from kdx2i.metrics.settings import EvaluationSettings
+
+CLASSES = ["bear", "cat", "dog"]
+SETTINGS = EvaluationSettings(extractor="tests-random", images_per_class=4, control_repeats=3)
+
+
+@pytest.fixture
+def real(images: Any) -> RealImages:
+    """Return 24 training and 12 test images whose class is their brightest channel."""
+    labels = torch.arange(36) % 3
+    pictures = images(36, 32, 1).float() * 0.5
+    pictures[torch.arange(36), labels] += 100
+    return RealImages(pictures.to(torch.uint8), labels, torch.arange(36) >= 24)
+
+
+def test_three_controls(real: RealImages, extractor: Extractor) -> None:
+    first = control_values(real, classes=CLASSES, settings=SETTINGS, extractor=extractor)
+    assert tuple(first) == CONTROLS and all(set(values) == set(METRICS) for values in first.values())
+    second = control_values(real, classes=CLASSES, settings=SETTINGS, extractor=extractor)
+    assert json.dumps(first, allow_nan=False) == json.dumps(second, allow_nan=False)
+    floor, copied, noise = (first[name] for name in CONTROLS)
+    for metric in ("mFID", "mKIDx100"):
+        assert floor[metric]["value"] < copied[metric]["value"]
+        assert floor[metric]["value"] < noise[metric]["value"]
+        assert (floor[metric]["n_real"], floor[metric]["n_generated"]) == (18, 18)
+        assert floor[metric]["repeats"] == 3
+    assert floor["RC"]["value"] > 90.0
+    assert floor["FC"]["value"] == floor["RC"]["value"]
+    assert (floor["RC"]["n_train"], floor["RC"]["n_test"], floor["RC"]["n_generated"]) == (24, 12, 0)
+    assert copied["RC"]["value"] < 10.0  # the real classifier sees the source class
+    assert copied["mFID"]["n_generated"] == noise["mFID"]["n_generated"] == 12
+
+
+def test_given_inputs_are_used(real: RealImages, extractor: Extractor) -> None:
+    copied = real.images[:6], (real.labels[:6] + 1) % 3
+    values = control_values(real, classes=CLASSES, settings=SETTINGS, extractor=extractor, copied=copied)
+    assert values["input_copied"]["RC"]["n_generated"] == 6
+    assert values["input_copied"]["RC"]["value"] == 0.0
+
+
+@pytest.mark.parametrize("part", ["all", "train", "test"])
+def test_pooled_floor(real: RealImages, extractor: Extractor, part: Any) -> None:
+    chosen = SETTINGS.model_copy(update={"pooled_real_set": part})
+    entry = control_values(real, classes=CLASSES, settings=chosen, extractor=extractor)["real_vs_real"]["KIDx100"]
+    assert (entry["n_generated"], entry["n_real"]) == {"all": (18, 18), "train": (12, 24), "test": (24, 12)}[part]
+
+
+def test_a_class_too_small_to_halve_is_null(real: RealImages, extractor: Extractor) -> None:
+    keep = (real.labels != 2) | (torch.arange(36) < 9)
+    small = RealImages(real.images[keep], real.labels[keep], real.is_test[keep])
+    values = control_values(small, classes=CLASSES, settings=SETTINGS, extractor=extractor)
+    assert values["real_vs_real"]["mFID"]["value"] is None
+    assert "dog has 1 generated and 1 real" in values["real_vs_real"]["mFID"]["reason"]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 3), max_size=30), st.integers(0, 1000))
+def test_halves(labels: list[int], seed: int) -> None:
+    values = torch.tensor(labels, dtype=torch.int64)
+    first, second = halves(values, 4, torch.Generator().manual_seed(seed))
+    assert not set(first.tolist()) & set(second.tolist())
+    for label in range(4):
+        count = labels.count(label) // 2
+        assert int((values[first] == label).sum()) == int((values[second] == label).sum()) == count
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 3), max_size=30), st.integers(1, 12), st.integers(0, 1000))
+def test_copied_inputs(labels: list[int], per_class: int, seed: int) -> None:
+    values = torch.tensor(labels, dtype=torch.int64)
+    sources, targets = copied_inputs(values, 4, per_class, torch.Generator().manual_seed(seed))
+    assert bool((values[sources] != targets).all())
+    for label in range(4):
+        mine = sources[targets == label].tolist()
+        others = len(labels) - labels.count(label)
+        assert len(mine) == (per_class if others else 0)
+        if others:
+            assert max(map(mine.count, mine)) <= -(-per_class // others)

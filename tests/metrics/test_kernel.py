@@ -1,0 +1,128 @@
+"""The kernel distance against its definition, exhaustive enumeration and both libraries' subsets."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from cleanfid.fid import kernel_distance as clean_fid_distance
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+
+from kdx2i.errors import UserError
+from kdx2i.metrics import kernel
+from kdx2i.metrics.kernel import (
+    kernel_distance,
+    kernel_distance_per_class,
+    kernel_distance_subsets,
+    kernel_estimate,
+    standard_error,
+)
+
+
+def textbook(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the double sums of the definition, in plain Python."""
+
+    def k(a: np.ndarray, b: np.ndarray) -> float:
+        return (float(a @ b) / len(a) + 1.0) ** 3
+
+    inside = [
+        sum(k(a, b) for i, a in enumerate(z) for j, b in enumerate(z) if i != j) / (len(z) * (len(z) - 1))
+        for z in (x, y)
+    ]
+    return inside[0] + inside[1] - 2.0 * sum(k(a, b) for a in x for b in y) / (len(x) * len(y))
+
+
+def sample(seed: int, count: int, dimension: int = 6) -> np.ndarray:
+    return np.abs(np.random.default_rng(seed).normal(size=(count, dimension)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 7), st.integers(2, 7), st.integers(1, 8), st.integers(0, 2**32 - 1))
+def test_definition_and_properties(n: int, m: int, dimension: int, seed: int) -> None:
+    x, y = sample(seed, n, dimension), 1.2 * sample(seed + 1, m, dimension)
+    value = kernel_distance(x, y)
+    assert value == pytest.approx(textbook(x, y), rel=1e-9, abs=1e-11)
+    assert kernel_distance(y, x) == pytest.approx(value, abs=1e-11)
+    generator = np.random.default_rng(seed)
+    assert kernel_distance(generator.permutation(x), generator.permutation(y)) == pytest.approx(value, abs=1e-11)
+    rotation = np.linalg.qr(generator.normal(size=(dimension, dimension)))[0]
+    assert kernel_distance(x @ rotation, y @ rotation) == pytest.approx(value, abs=1e-9)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_mean_over_all_subsets(size: int) -> None:
+    x, y = sample(1, 5), sample(2, 6) + 0.2
+    pairs = list(itertools.product(itertools.combinations(range(5), size), itertools.combinations(range(6), size)))
+    found = kernel_distance_subsets(x, y, [a for a, _ in pairs], [b for _, b in pairs])
+    assert float(found.mean()) == pytest.approx(kernel_distance(x, y), rel=1e-12)
+
+
+def test_unbiased_under_resampling() -> None:
+    # Both sets from one distribution: the mean over draws is zero within its own standard error.
+    values = [kernel_distance(sample(2 * s, 8), sample(2 * s + 1, 12)) for s in range(400)]
+    error = standard_error(values)
+    assert error is not None
+    assert abs(sum(values) / len(values)) < 4 * error
+
+
+def test_torch_fidelity_subsets() -> None:
+    x, y = sample(1, 40, 32), sample(2, 50, 32)
+    state = np.random.RandomState(2020)
+    drawn = [(state.choice(40, 10, replace=False), state.choice(50, 10, replace=False)) for _ in range(20)]
+    mine = kernel_distance_subsets(x, y, np.stack([a for a, _ in drawn]), np.stack([b for _, b in drawn]))
+    theirs = kid_features_to_metric(
+        torch.from_numpy(x), torch.from_numpy(y), kid_subsets=20, kid_subset_size=10, rng_seed=2020, verbose=False
+    )
+    assert float(mine.mean()) == pytest.approx(theirs[KEY_METRIC_KID_MEAN], abs=1e-9)
+
+
+def test_clean_fid_subsets() -> None:
+    x, y = sample(1, 30, 32), sample(2, 25, 32)
+    drawn = []
+    np.random.seed(11)
+    for _ in range(20):
+        second = np.random.choice(25, 25, replace=False)
+        drawn.append((np.random.choice(30, 25, replace=False), second))
+    mine = kernel_distance_subsets(x, y, np.stack([a for a, _ in drawn]), np.stack([b for _, b in drawn]))
+    np.random.seed(11)
+    assert float(mine.mean()) == pytest.approx(clean_fid_distance(x, y, num_subsets=20), abs=1e-9)
+
+
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = sample(1, 9), sample(2, 8)
+    whole = kernel_estimate(x, y)
+    monkeypatch.setattr(kernel, "_BLOCK", 2)
+    parts = kernel_estimate(x, y)
+    assert parts.value == pytest.approx(whole.value, abs=1e-12)
+    assert parts.standard_error == pytest.approx(whole.standard_error, rel=1e-9)
+
+
+def test_jackknife_by_leaving_each_image_out() -> None:
+    x, y = sample(1, 6), sample(2, 5)
+    variance = 0.0
+    for mine, other in ((x, y), (y, x)):
+        left = np.array([kernel_distance(np.delete(mine, i, axis=0), other) for i in range(len(mine))])
+        variance += ((left - left.mean()) ** 2).sum() * (len(mine) - 1) / len(mine)
+    assert kernel_estimate(x, y).standard_error == pytest.approx(variance**0.5, rel=1e-9)
+    assert kernel_estimate(x[:2], y).standard_error is None
+
+
+def test_classes_and_standard_error() -> None:
+    x, y = sample(1, 12), sample(2, 15)
+    labels = np.arange(12) % 3, np.arange(15) % 3
+    found = kernel_distance_per_class(x, labels[0], y, labels[1], 3)
+    expected = [kernel_distance(x[labels[0] == c], y[labels[1] == c]) for c in range(3)]
+    assert found == pytest.approx(expected, rel=1e-12)
+    assert standard_error(found) == pytest.approx(np.std(found, ddof=1) / 3**0.5)
+    assert standard_error([1.0]) is None
+
+
+def test_wrong_input_is_one_sentence() -> None:
+    x = sample(1, 4)
+    with pytest.raises(UserError, match="at least 2"):
+        kernel_distance(x, x[:1])
+    for first, second in (([[0]], [[0]]), ([[0, 1]], [[0, 1, 2]])):
+        with pytest.raises(UserError, match="subset"):
+            kernel_distance_subsets(x, x, first, second)
