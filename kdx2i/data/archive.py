@@ -40,16 +40,16 @@ def read_members(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[tuple[
     A member with an absolute name, `..`, a link or a device, a name that stands twice, and anything
     beyond `limits` raises `UserError` that names the archive and the member.
     """
+    if not path.exists():
+        raise UserError(f"{path} does not exist")
     if path.is_dir():
         members = _folder(path, limits)
     elif path.name.lower().endswith(TAR_SUFFIXES):
         members = _tar(path, limits)
     elif path.suffix.lower() == ".zip":
         members = _zip(path, limits)
-    elif path.exists():
-        raise UserError(f"{path} is neither a folder nor a .tar, .tar.gz, .tgz or .zip archive")
     else:
-        raise UserError(f"{path} does not exist")
+        raise UserError(f"{path} is neither a folder nor a .tar, .tar.gz, .tgz or .zip archive")
     seen: set[str] = set()
     total = 0
     for name, data in members:
@@ -133,6 +133,9 @@ def _tar(path: Path, limits: Limits) -> Iterator[tuple[str, bytes]]:
                     raise UserError(f"{path} is cut off in the member {name!r}")
                 yield name, data
                 meter.allow()
+        if any(meter.tail):
+            # tarfile takes a file that ends between two members for a whole one.
+            raise UserError(f"{path} is cut off: its end mark is missing")
 
 
 class _Meter(io.RawIOBase):
@@ -146,6 +149,7 @@ class _Meter(io.RawIOBase):
         super().__init__()
         self._unpacked, self._raw, self._path, self._limits = unpacked, raw, path, limits
         self._total = 0
+        self.tail = b""
         self.allow()
 
     def allow(self) -> None:
@@ -159,6 +163,7 @@ class _Meter(io.RawIOBase):
         """Read at most `size` bytes (a negative size reads one block)."""
         data = self._unpacked.read(size if size >= 0 else 2**16)
         self._total += len(data)
+        self.tail = (self.tail + data)[-tarfile.BLOCKSIZE :]
         limits = self._limits
         swollen = self._total > limits.ratio_from and self._total > limits.ratio * max(self._raw.tell(), 1)
         if swollen or self._total > self._stop or self._total > limits.total_bytes:

@@ -74,7 +74,7 @@ def _row(values: list[str], where: str) -> Row:
     return Row(image, label, role, group, source, source_sha256, pixels_sha256)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
     """A dataset's split, read from `data/<dataset>/split.csv`.
 

@@ -1,0 +1,74 @@
+"""The datasets that ship: each YAML is valid, its files are the stated ones, the published ones run."""
+
+import re
+
+import pytest
+
+from kdx2i.config import load_dataset
+from kdx2i.data.readers import build_reader
+from kdx2i.data.rows import Split
+from kdx2i.data.sampling import assign_roles
+from kdx2i.data.split import check_split, make_split
+from kdx2i.files import sha256_file
+
+OPEN = [
+    *("animal-faces", "birds", "foods", "faces", "animals", "felid2canid", "cat2dog", "afhq"),
+    *("animals-text", "birds-text", "plants-speech", "flowers-speech", "face-parts"),
+]
+PUBLISHED = {"animal-faces": ("", ".tar.gz"), "birds": ("nabirds/images/", ".tar.gz"), "foods": ("UECFOOD256/", ".zip")}
+
+
+def test_every_stand_in_has_its_file(root):
+    names = {path.stem for path in (root / "benchmarks" / "datasets").glob("*.yaml")}
+    assert names == {f"open-{name}" for name in OPEN} | set(PUBLISHED)
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_an_open_dataset_is_pinned_permissive_and_readable(root, name):
+    config = load_dataset(root, f"open-{name}")
+    assert config.options["share_alike"] is False and config.options["size"] == 64
+    assert config.options["background"] == "#ffffff" and config.stands_for
+    for file in config.source.files.values():
+        assert sha256_file(root / str(file.path)) == file.sha256
+    entries = build_reader(config, root).entries()
+    roles = assign_roles(entries, config.split)
+    assert len(roles) == len(entries) > 0
+    assert f"| open-{name} |" in (root / "docs" / "open-emoji.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_the_data_card_has_the_counts(root, name):
+    entries = build_reader(load_dataset(root, f"open-{name}"), root).entries()
+    train = sum(entry.role == "train" for entry in entries)
+    classes = len({entry.label for entry in entries})
+    card = (root / "docs" / "open-emoji.md").read_text(encoding="utf-8")
+    line = re.search(rf"^\| open-{name} \|.*$", card, re.MULTILINE)
+    assert line and [cell.strip() for cell in line[0].split("|")][3:6] == [
+        str(classes),
+        str(train),
+        str(len(entries) - train),
+    ]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_dataset_runs_on_a_tiny_archive_in_its_layout(root, name, tmp_path, tar_of, zip_of, encoded):
+    prefix, suffix = PUBLISHED[name]
+    members = {
+        f"{prefix}{label}/{number}.jpg": encoded(20 * label + number, "JPEG")
+        for label in range(3)
+        for number in range(20)
+    }
+    members[f"{prefix}1/boxes.txt"] = members["readme.txt"] = b"1 2 3 4"
+    path = (zip_of if suffix == ".zip" else tar_of)(tmp_path / f"archive{suffix}", members)
+    config = load_dataset(root, name)
+    file = config.source.files["archive"]
+    assert file.sha256 is None and file.url and str(file.path).endswith(suffix)
+    place = tmp_path / str(file.path)
+    place.parent.mkdir(parents=True)
+    path.rename(place)
+    make_split(config, tmp_path, tmp_path / name, progress=False)
+    split = Split(tmp_path / name)
+    train = 10 if name == "animal-faces" else 18
+    test = 10 if name == "animal-faces" else 2
+    assert check_split(tmp_path / name) == [] and split.classes == ["0", "1", "2"]
+    assert (len(split.select("train")), len(split.select("test"))) == (3 * train, 3 * test)

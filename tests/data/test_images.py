@@ -1,0 +1,105 @@
+"""Images as tensors: decoded once, resized with antialiasing, verified, in bounded memory."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from kdx2i.config import load_dataset
+from kdx2i.data import images as images_module
+from kdx2i.data.images import ImageSet, Split, load_images
+from kdx2i.data.split import make_split
+from kdx2i.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def faces(root, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "open-animal-faces"
+    make_split(load_dataset(root, "open-animal-faces"), root, folder, progress=False)
+    return folder
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The paths that were decoded."""
+    paths, real = [], images_module.read_rgb
+    monkeypatch.setattr(images_module, "read_rgb", lambda path: paths.append(path) or real(path))
+    return paths
+
+
+@pytest.mark.parametrize(("role", "count"), [("train", 114), ("test", 44), ("all", 158)])
+def test_shapes_labels_and_order(faces, role, count):
+    split = Split(faces)
+    pixels, labels = load_images(split, role, 64)
+    assert pixels.shape == (count, 3, 64, 64) and pixels.dtype == torch.uint8
+    assert labels.shape == (count,) and labels.dtype == torch.int64
+    rows = split.select(role)
+    assert [split.classes[label] for label in labels.tolist()] == [row.label for row in rows]
+    own = np.asarray(Image.open(faces / rows[-1].image))
+    assert np.array_equal(pixels[-1].permute(1, 2, 0).numpy(), own)
+
+
+def test_half_size_is_a_mean_of_neighbours_not_every_second_pixel(faces):
+    split = Split(faces)
+    whole, half = (load_images(split, "test", size)[0].float() for size in (64, 32))
+    means = torch.nn.functional.avg_pool2d(whole, 2)
+    assert (half - means).abs().mean() < 4 < (half - whole[:, :, ::2, ::2]).abs().mean()
+
+
+def test_a_cached_set_decodes_each_image_once(faces, decoded):
+    images = ImageSet(Split(faces), "test", 32)
+    first = [images[index] for index in range(len(images))]
+    again = [images[index] for index in range(len(images))]
+    assert len(decoded) == len(images) == 44
+    assert all(torch.equal(a[0], b[0]) and a[1] == b[1] for a, b in zip(first, again, strict=True))
+    assert torch.equal(images.stack(), torch.stack([image for image, _ in first]))
+    assert images.labels.tolist() == [label for _, label in first]
+
+
+def test_a_set_above_the_limit_keeps_nothing_and_gives_the_same(faces, decoded):
+    split = Split(faces)
+    small = ImageSet(split, "test", 32, cache_bytes=44 * 3 * 32 * 32 - 1)
+    large = ImageSet(split, "test", 32, cache_bytes=44 * 3 * 32 * 32)
+    for images in (small, large):
+        for _ in range(2):
+            assert images[3][0].shape == (3, 32, 32)
+    assert len(decoded) == 3
+    assert torch.equal(small.stack(), large.stack())
+
+
+def test_it_works_in_a_loader(faces):
+    images = ImageSet(Split(faces), "train", 16)
+    generator = torch.Generator().manual_seed(0)
+    loader = torch.utils.data.DataLoader(images, batch_size=8, shuffle=True, generator=generator)
+    pixels, labels = next(iter(loader))
+    assert pixels.shape == (8, 3, 16, 16) and labels.dtype == torch.int64
+
+
+def test_a_changed_or_broken_image_is_named(faces, tmp_path):
+    folder = shutil.copytree(faces, tmp_path / "open-animal-faces")
+    split = Split(folder)
+    first, second = (folder / row.image for row in split.select("test")[:2])
+    second.write_bytes(first.read_bytes())
+    with pytest.raises(UserError, match=f"{second.name} does not have the pixels"):
+        load_images(split, "test", 32)
+    second.write_bytes(first.read_bytes()[:100])
+    with pytest.raises(UserError, match=f"{second.name} is a truncated or broken image"):
+        ImageSet(split, "test", 32)[1]
+
+
+def test_an_image_of_another_shape_becomes_a_square(tmp_path, zip_of, folder_dataset, encoded):
+    path = zip_of(tmp_path / "a.zip", {f"cat/{n}.png": encoded(n, size=(30, 10)) for n in range(4)})
+    make_split(folder_dataset(path), tmp_path, tmp_path / "tiny", progress=False)
+    pixels, _ = load_images(Split(tmp_path / "tiny"), "train", 8)
+    assert pixels.shape == (3, 3, 8, 8)
+
+
+def test_wrong_requests_are_one_sentence(faces, tmp_path, zip_of, folder_dataset, encoded):
+    with pytest.raises(UserError, match="the size 0"):
+        ImageSet(Split(faces), "test", 0)
+    path = zip_of(tmp_path / "a.zip", {f"cat/{n}.png": encoded(n) for n in range(3)})
+    make_split(folder_dataset(path), tmp_path, tmp_path / "tiny", progress=False)
+    with pytest.raises(UserError, match="no image of the role test"):
+        load_images(Split(tmp_path / "tiny"), "test", 8)
