@@ -10,7 +10,7 @@ from kdx2i.config import names_in, read_yaml, validate
 from kdx2i.data.images import ImageSet, Split
 from kdx2i.errors import UserError
 from kdx2i.files import sha256_file, write_bytes, write_json
-from kdx2i.provenance import environment
+from kdx2i.provenance import git_commit, packages
 from kdx2i.stages.training import discard, fetcher
 from kdx2i.teacher.augment import AugmentSettings
 from kdx2i.teacher.growing import grow_from
@@ -137,7 +137,8 @@ def train_teacher(root: Path, name: str, iterations: int | None = None) -> Path:
             "images_seen": config.iterations * config.batch,
             "split_sha256": sha256_file(dataset / "split.csv"),
             "device": describe_device(device),
-            **environment(root),
+            "packages": packages(),
+            "git_commit": git_commit(root),
         }
         average = training.averages["generator"]
         assert isinstance(average, Generator)
