@@ -1,0 +1,178 @@
+"""Orders of the rows and relative gains over their baselines: what may be compared on any preset."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kdx2i.config import Strict
+from kdx2i.tables.intervals import Interval, agreement, mean, mean_interval
+from kdx2i.tables.model import Cell, Part, Row, Table
+from kdx2i.tables.published import CellName, Published
+from kdx2i.tables.quantities import goodness
+
+BASELINE = "scratch"
+
+
+class Order(Strict):
+    """Kendall's tau-b between the reproduced and the printed order of a column's rows.
+
+    `rows` have both numbers. `tau` is None where it is not defined, and `reason` says why. Of the pairs of
+    rows, `concordant` stand in the same order here and there, `tied` are equal on either side.
+    """
+
+    table: str
+    part: str
+    dataset: str
+    metric: str
+    rows: int
+    tau: float | None
+    concordant: int
+    discordant: int
+    tied: int
+    reason: str
+
+
+class Gain(Strict):
+    """The relative gain of a row over its baseline: (difference, positive when better) / |baseline|.
+
+    `published` and `reproduced` are None where a number is absent or the baseline is not positive; `reason`
+    says why. `low` and `high`: the 95% Student interval of the reproduced gain over the seeds that both
+    rows have, with the baseline's mean taken as exact; None below two such seeds. `agrees`: both gains have
+    the same sign.
+    """
+
+    table: str
+    part: str
+    dataset: str
+    metric: str
+    label: str
+    baseline: str
+    published: float | None
+    reproduced: float | None
+    low: float | None
+    high: float | None
+    seeds: int
+    agrees: bool | None
+    reason: str
+
+
+def orders(table: Table, published: Published) -> Iterator[Order]:
+    """Yield one order for each column of each part; controls take no part in it."""
+    for part in table.parts:
+        for dataset in part.datasets:
+            for metric in part.metrics:
+                yield _order(table, part, dataset, metric, published)
+
+
+def _order(table: Table, part: Part, dataset: str, metric: str, published: Published) -> Order:
+    """Compare one column."""
+    here: list[float] = []
+    there: list[float] = []
+    for row in part.methods():
+        value = published.get(CellName(part.name, dataset, row.label, metric))
+        reproduced = row.cell(dataset, metric).mean
+        if value is not None and reproduced is not None:
+            here.append(reproduced)
+            there.append(float(value.value))
+    found = agreement(here, there)
+    reason = ""
+    if found.rows < 2:
+        reason = "fewer than two rows have both numbers"
+    elif found.tau is None:
+        reason = "all rows are tied on one side"
+    return Order(
+        table=table.name,
+        part=part.name,
+        dataset=dataset,
+        metric=metric,
+        rows=found.rows,
+        tau=found.tau,
+        concordant=found.concordant,
+        discordant=found.discordant,
+        tied=found.tied,
+        reason=reason,
+    )
+
+
+def gains(table: Table, published: Published) -> Iterator[Gain]:
+    """Yield one gain for each row and column whose architecture and resolution has a `scratch` row in the part."""
+    for part in table.parts:
+        for row in part.methods():
+            baseline = baseline_of(part, row)
+            if baseline is None:
+                continue
+            for dataset in part.datasets:
+                for metric in part.metrics:
+                    yield _gain(table, part, row, baseline, CellName(part.name, dataset, row.label, metric), published)
+
+
+def baseline_of(part: Part, row: Row) -> Row | None:
+    """Return the row trained from scratch with a row's architecture and resolution, if the part has one."""
+    if row.transfer == BASELINE:
+        return None
+    same = [other for other in part.methods() if other.transfer == BASELINE]
+    return next((o for o in same if (o.architecture, o.resolution) == (row.architecture, row.resolution)), None)
+
+
+def _gain(table: Table, part: Part, row: Row, baseline: Row, name: CellName, published: Published) -> Gain:
+    """Compare one row with its baseline in one column, here and in the paper."""
+    own, other = published.get(name), published.get(name._replace(label=baseline.label))
+    there = None
+    if own is not None and other is not None:
+        there = relative_gain(name.metric, float(own.value), float(other.value))
+    cells = row.cell(name.dataset, name.metric), baseline.cell(name.dataset, name.metric)
+    here = paired_gain(*cells)
+    missing = own is None or other is None
+    return Gain(
+        table=table.name,
+        part=part.name,
+        dataset=name.dataset,
+        metric=name.metric,
+        label=row.label,
+        baseline=baseline.label,
+        published=there,
+        reproduced=here.gain,
+        low=here.interval.low if here.interval else None,
+        high=here.interval.high if here.interval else None,
+        seeds=here.seeds,
+        agrees=None if there is None or here.gain is None else _sign(there) == _sign(here.gain),
+        reason="; ".join(filter(None, [here.reason, "the paper does not print both numbers" if missing else ""])),
+    )
+
+
+@dataclass(frozen=True)
+class PairedGain:
+    """A reproduced gain over the seeds that both cells have."""
+
+    gain: float | None
+    interval: Interval | None
+    seeds: int
+    reason: str
+
+
+def paired_gain(cell: Cell, baseline: Cell) -> PairedGain:
+    """Return the gain of `cell` over `baseline` from their common seeds; None with a reason without any."""
+    by_seed, base_by_seed = (
+        dict(zip(cell.seeds, cell.values, strict=True)),
+        dict(zip(baseline.seeds, baseline.values, strict=True)),
+    )
+    seeds = sorted(set(by_seed) & set(base_by_seed))
+    if not seeds:
+        reason = cell.reason or baseline.reason or "no seed has both numbers"
+        return PairedGain(None, None, 0, reason)
+    base = mean([base_by_seed[seed] for seed in seeds])
+    if base <= 0:
+        return PairedGain(None, None, len(seeds), "the baseline is not positive, so no relative gain is defined")
+    metric = cell.metric
+    differences = [(goodness(metric, by_seed[s]) - goodness(metric, base_by_seed[s])) / base for s in seeds]
+    return PairedGain(mean(differences), mean_interval(differences), len(seeds), "")
+
+
+def relative_gain(metric: str, value: float, baseline: float) -> float | None:
+    """Return (difference, positive when better) / baseline; None where the baseline is not positive."""
+    if baseline <= 0:
+        return None
+    return (goodness(metric, value) - goodness(metric, baseline)) / baseline
+
+
+def _sign(value: float) -> int:
+    return (value > 0) - (value < 0)
