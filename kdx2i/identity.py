@@ -60,9 +60,13 @@ def code_hash(entries: Iterable[str], package_dir: Path | None = None) -> str:
 
     Imports are read from the source, those inside functions too; nothing is executed. Comments,
     docstrings and blank lines do not count. `package_dir` is the folder of the package `kdx2i`
-    (default: this one). A module that does not exist raises `UserError`.
+    (default: this one), which is read once in a process. A module that does not exist raises `UserError`.
     """
-    folder = package_dir or Path(__file__).parent
+    return _code_hash(tuple(sorted(set(entries))), package_dir or Path(__file__).parent)
+
+
+@lru_cache(maxsize=1024)
+def _code_hash(entries: tuple[str, ...], folder: Path) -> str:
     return sha256_json({name: _source_hash(folder, name) for name in code_closure(entries, folder)})
 
 

@@ -115,11 +115,15 @@ class ColumnsConfig(Strict):
 
 
 class TableConfig(Strict):
-    """One table of the paper: `benchmarks/tables/<name>.yaml`. Control rows are added by themselves."""
+    """One table of the paper: `benchmarks/tables/<name>.yaml`. Control rows are added by themselves.
+
+    `plot`: it is drawn as bars too.
+    """
 
     name: Name
     title: str
     caption: str
+    plot: bool = False
     parts: list[PartConfig] = Field(min_length=1)
     rows: list[RowConfig] = Field(min_length=1)
     columns: ColumnsConfig
@@ -129,9 +133,7 @@ class TableConfig(Strict):
         names = [part.name for part in self.parts]
         for row in self.rows:
             if row.part not in names:
-                raise ValueError(
-                    f"row `{row.label}` names the part `{row.part}`; the parts are {listed(names)}"
-                )
+                raise ValueError(f"row `{row.label}` names the part `{row.part}`; the parts are {listed(names)}")
         keys = [(row.part, row.label) for row in self.rows]
         if len(set(names)) < len(names) or len(set(keys)) < len(keys):
             raise ValueError("two parts share a name, or two rows of one part share a label")
@@ -157,9 +159,7 @@ class ArchitectureConfig(Strict):
     networks: Settings = Field(default_factory=dict)
     distill: Settings = Field(default_factory=dict)
     train: Settings = Field(default_factory=dict)
-    by_resolution: dict[int, dict[Literal["networks", "distill", "train"], Settings]] = Field(
-        default_factory=dict
-    )
+    by_resolution: dict[int, dict[Literal["networks", "distill", "train"], Settings]] = Field(default_factory=dict)
 
 
 class ResourcesConfig(Strict):
@@ -217,9 +217,7 @@ class ProtocolEntry(Strict):
     chosen: str
     why: str
     key: str | None = None
-    affects: list[Literal["split", "teacher", "distill", "train", "evaluate", "table", "compare"]] = Field(
-        min_length=1
-    )
+    affects: list[Literal["split", "teacher", "distill", "train", "evaluate", "table", "compare"]] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _choice_exists(self) -> "ProtocolEntry":

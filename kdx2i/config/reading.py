@@ -15,7 +15,7 @@ from kdx2i.config.models import DatasetConfig, PresetConfig, ProtocolRegister, T
 from kdx2i.errors import UserError
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """YAML without code and without silently repeated keys."""
 
 
@@ -24,11 +24,10 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
     for key_node, _ in node.value:
         key = loader.construct_object(key_node)
         if not isinstance(key, Hashable) or key in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"key {key!r} stands twice", key_node.start_mark
-            )
+            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
         seen.add(key)
-    return loader.construct_mapping(node, deep=True)
+    mapping: dict[Hashable, Any] = loader.construct_mapping(node, deep=True)
+    return mapping
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
@@ -134,9 +133,7 @@ def load_table(root: Path, name: str) -> TableConfig:
 
 def load_protocol(root: Path) -> ProtocolRegister:
     """Load the protocol register of the repository at `root`."""
-    return validate(
-        ProtocolRegister, read_yaml(root / "benchmarks" / "protocol.yaml"), "benchmarks/protocol.yaml"
-    )
+    return validate(ProtocolRegister, read_yaml(root / "benchmarks" / "protocol.yaml"), "benchmarks/protocol.yaml")
 
 
 def merged(base: Mapping[Any, Any], over: Mapping[Any, Any]) -> dict[Any, Any]:

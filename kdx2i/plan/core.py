@@ -33,6 +33,8 @@ from kdx2i.plan.registry import (
 from kdx2i.plan.table import TablePlan, plan_table
 
 CLASSIFIER_KEYS = ("extractor", "preprocessing", "input_size", "classifier", "seed")
+RENDERINGS = ("csv", "md", "tex", "json")
+PLOTS = ("svg", "png")
 
 
 class Plan:
@@ -63,6 +65,11 @@ class Plan:
         """The names of all tables, sorted."""
         return tuple(names_in(self.root / "benchmarks" / "tables"))
 
+    @cached_property
+    def paper(self) -> PresetConfig:
+        """The preset `paper`, whose budgets are those of the paper."""
+        return load_preset(self.root, "paper")
+
     @property
     def datasets(self) -> tuple[str, ...]:
         """The actual names of the preset's datasets, sorted."""
@@ -87,6 +94,9 @@ class Plan:
 
     def split(self, dataset: str) -> Leaf:
         """Return the split of a dataset, which all presets share."""
+        planned = self._leaves.get(f"data/{dataset}")
+        if planned is not None:
+            return planned
         known = names_in(self.root / "benchmarks" / "datasets")
         if dataset not in known:
             raise UserError(f"there is no dataset `{dataset}`; the datasets are {listed(known)}")
@@ -238,7 +248,7 @@ class Plan:
         return self._leaf(
             "table",
             self.results / "tables",
-            tuple(f"{name}.{kind}" for kind in ("csv", "md", "tex", "json")),
+            tuple(f"{name}.{kind}" for kind in (*RENDERINGS, *(PLOTS if table.config.plot else ()))),
             {
                 "table": table.config.model_dump(mode="json"),
                 "cells": table.summary(),
@@ -263,7 +273,7 @@ class Plan:
             "comparison",
             self.results,
             ("comparison.csv", "comparison.json", "metrics.json"),
-            {"tables": names, "preset": self.preset.name},
+            {"tables": names, "preset": self.preset.name, "seeds": list(self.seeds)},
             ("kdx2i.stages.compare",),
             inputs={name: self.rendered(name) for name in names},
             provenance="comparison.provenance.json",

@@ -5,14 +5,13 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from kdx2i.config import RowConfig, TableConfig, load_preset
+from kdx2i.config import RowConfig, TableConfig
 from kdx2i.plan.leaf import Leaf
 from kdx2i.plan.registry import modes, resolved_settings, transfers
 
 if TYPE_CHECKING:
     from kdx2i.plan.core import Plan
 
-PAPER_PRESET = "paper"
 NOT_YET = "not yet computed"
 
 
@@ -144,11 +143,11 @@ def _cell(plan: "Plan", config: TableConfig, row: RowConfig, dataset: str) -> Ce
 def _budget(plan: "Plan", cell: Cell) -> BudgetLine:
     """Compare the iterations and batch sizes of a cell's method with those of the paper's preset."""
     row = cell.row
-    paper = load_preset(plan.root, PAPER_PRESET)
+    paper = plan.paper
     here = plan.settings(row.architecture, plan.preset.resolutions[cell.resolution])
     there: dict[str, Any] = {}
     if row.architecture in paper.architectures:
-        where = f"preset {PAPER_PRESET}, architectures.{row.architecture}"
+        where = f"preset {paper.name}, architectures.{row.architecture}"
         config = paper.architectures[row.architecture]
         there = resolved_settings(row.architecture, config, cell.resolution, where)
     stage_1 = bool(transfers()[row.transfer]["distils"])

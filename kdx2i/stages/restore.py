@@ -1,0 +1,41 @@
+"""After `dvc pull`, or on a new machine: keep what is still true, remove the rest.
+
+Snakemake decides by the identities in the results whether a result is current, so a clone needs no
+time stamps and no records of Snakemake; but what was pulled may be stale or damaged.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from kdx2i.plan import Leaf, Plan
+from kdx2i.provenance import problem
+from kdx2i.stages.verify import Finding, verify
+
+
+def restore(plan: Plan, *, make_split: Callable[[Plan, Leaf], None], dry_run: bool = False) -> list[Finding]:
+    """Remove stale and corrupt results, make the images of pulled splits again, and return what was removed.
+
+    DVC keeps a split's table; its images are made from the same source by `make_split`, and must be the
+    same. With `dry_run` nothing is changed.
+    """
+    for dataset in plan.datasets:
+        leaf = _split_of(plan, dataset)
+        if leaf is not None and leaf.file("split.csv").is_file() and problem(leaf) is not None and not dry_run:
+            make_split(plan, leaf)
+    bad = [f for f in verify(plan) if f.problem is not None and f.problem.kind in ("stale", "corrupt")]
+    if not dry_run:
+        for finding in bad:
+            remove(plan.root, finding)
+    return bad
+
+
+def _split_of(plan: Plan, dataset: str) -> Leaf | None:
+    return plan.split(dataset) if (plan.root / "data" / dataset).is_dir() else None
+
+
+def remove(root: Path, finding: Finding) -> None:
+    """Remove a result: its provenance first, so that it is never taken for a whole one."""
+    (root / finding.provenance).unlink(missing_ok=True)
+    if finding.leaf is not None:
+        for name in finding.leaf.outputs:
+            finding.leaf.file(name).unlink(missing_ok=True)

@@ -1,0 +1,72 @@
+"""From a number in a table to its command, inputs, seed, log and images."""
+
+import shlex
+
+from rich.console import Console
+from rich.markup import escape
+
+from kdx2i.config import listed
+from kdx2i.errors import UserError
+from kdx2i.files import read_json
+from kdx2i.plan import Cell, Leaf, Plan, command
+from kdx2i.provenance import problem
+
+
+def find_cells(plan: Plan, table: str, words: str) -> list[Cell]:
+    """Return the cells whose key `part/label/dataset` has every word of `words` (split at `/`) as a part.
+
+    No cell raises `UserError` with the keys that there are.
+    """
+    cells = plan.table(table).cells
+    asked = [word.strip().casefold() for word in words.split("/") if word.strip()]
+    found = [cell for cell in cells if all(word in _words(cell) for word in asked)]
+    if not found:
+        raise UserError(f"{table} has no cell `{words}`; its cells are {listed(cell.key for cell in cells)}")
+    return found
+
+
+def _words(cell: Cell) -> set[str]:
+    names = {cell.part, cell.row.label, cell.dataset, cell.actual_dataset or "", *cell.key.split("/")}
+    return {name.casefold() for name in names}
+
+
+def show(plan: Plan, table: str, words: str, console: Console) -> None:
+    """Print where the numbers of the matching cells come from."""
+    for cell in find_cells(plan, table, words):
+        console.print(f"[bold]{escape(table)} {escape(cell.key)}[/bold]", highlight=False)
+        if cell.reason is not None:
+            console.print(f"  {escape(cell.reason)}", highlight=False)
+        for leaf in cell.leaves:
+            _show_evaluation(plan, leaf, console)
+
+
+def _show_evaluation(plan: Plan, leaf: Leaf, console: Console) -> None:
+    """Print one evaluation and everything that it is made from."""
+    found = problem(leaf)
+    state = "current" if found is None else found.sentence
+    lines = [f"seed {leaf.spec['seed']}: {state}"]
+    if found is None:
+        values = read_json(leaf.file("metrics.json"))["values"]
+        lines += [f"  {name} = {entry.get('value')}{_counts(entry)}" for name, entry in values.items()]
+        lines.append(f"  images    {leaf.directory / 'samples.png'}")
+    run = leaf.inputs["run"]
+    lines += [
+        f"  identity  {leaf.identity}",
+        f"  command   {shlex.join(command(plan, leaf))}",
+        f"  log       {run.directory / 'log.jsonl'}",
+        f"  training  {run.directory / 'samples.png'}",
+        "  made from",
+    ]
+    for upstream in leaf.upstream():
+        if upstream is not leaf:
+            status = problem(upstream, checksums=False)
+            mark = "current" if status is None else status.kind
+            lines.append(f"    {upstream.identity[:12]}  {mark:8}{shlex.join(command(plan, upstream))}")
+    console.print(escape("\n".join(lines)), highlight=False, soft_wrap=True)
+
+
+def _counts(entry: dict[str, object]) -> str:
+    counts = [
+        f"{entry[key]} {word}" for key, word in (("n_real", "real"), ("n_generated", "generated")) if key in entry
+    ]
+    return f"  ({', '.join(counts)})" if counts else ""

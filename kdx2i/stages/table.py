@@ -1,0 +1,51 @@
+"""Stage `table`: evaluations and controls -> `results/<preset>/tables/<name>.{csv,md,tex,json}`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+
+from kdx2i.files import read_json
+from kdx2i.plan import Leaf, Plan
+from kdx2i.provenance import Problem, problem, require_current, write_provenance
+from kdx2i.tables.assemble import Absent
+from kdx2i.tables.gather import build_table
+from kdx2i.tables.published import load_published
+from kdx2i.tables.render import write_plot, write_table
+from kdx2i.tables.screen import print_table
+
+
+def run(plan: Plan, leaf: Leaf, *, console: Console | None = None) -> None:
+    """Write the table of `leaf` and print it.
+
+    Every leaf that it is made of must be current, down to the splits: a missing, stale or corrupt one
+    raises `UserError`, so a table never shows what is not true any more.
+    """
+    name = str(leaf.spec["table"]["name"])
+    require_current(upstream for upstream in leaf.upstream() if upstream is not leaf)
+    table = build_table(plan, name, lambda upstream: read_json(upstream.file("metrics.json")))
+    published = load_published(plan.root, name)
+    write_table(table, published, leaf.folder)
+    if plan.table(name).config.plot:
+        write_plot(table, published, leaf.folder)
+    write_provenance(plan, leaf)
+    print_table(table, published, console or Console())
+
+
+def preview(plan: Plan, name: str, *, console: Console | None = None) -> list[Problem]:
+    """Print the table of what is there, with the reason in each cell that is not, and write nothing.
+
+    Return what is missing, stale or corrupt.
+    """
+    problems: list[Problem] = []
+
+    def read(leaf: Leaf) -> Mapping[str, Any] | Absent:
+        found = next((p for upstream in leaf.upstream() if (p := problem(upstream)) is not None), None)
+        if found is None:
+            metrics: Mapping[str, Any] = read_json(leaf.file("metrics.json"))
+            return metrics
+        problems.append(found)
+        return Absent(f"{found.kind}: {found.sentence}")
+
+    print_table(build_table(plan, name, read), load_published(plan.root, name), console or Console())
+    return problems

@@ -1,0 +1,67 @@
+"""Check what is on disk: every result's identity is computed again, every output's checksum compared."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdx2i.errors import UserError
+from kdx2i.files import read_json
+from kdx2i.plan import Leaf, Plan, leaf_at
+from kdx2i.provenance import Problem, problem
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One result on disk, or one that a table on disk needs, and what is wrong with it (None: nothing)."""
+
+    provenance: Path
+    leaf: Leaf | None
+    problem: Problem | None
+
+
+def verify(plan: Plan, tables: Iterable[str] = ()) -> list[Finding]:
+    """Check every result of the preset and all that the tables on disk are made of.
+
+    `tables` adds tables that must be there with all that they need.
+    """
+    findings: dict[str, Finding] = {}
+    wanted = [leaf for name in tables for leaf in plan.rendered(name).upstream()]
+    for path in provenance_files(plan):
+        leaf, found = _planned(plan, path)
+        if leaf is None or found is not None:
+            findings[path.as_posix()] = Finding(path, leaf, found)
+        else:
+            # What a table or an evaluation on disk was made from must be there too.
+            wanted.extend(leaf.upstream())
+    for leaf in wanted:
+        path = leaf.provenance_path.relative_to(plan.root)
+        if path.as_posix() not in findings:
+            findings[path.as_posix()] = Finding(path, leaf, problem(leaf))
+    return [findings[key] for key in sorted(findings)]
+
+
+def provenance_files(plan: Plan) -> Iterator[Path]:
+    """Yield the provenance files of the preset's results and of the splits, relative to the root."""
+    for folder, pattern in ((plan.root / "data", "*/provenance.json"), (plan.root / plan.results, "**/*")):
+        for path in sorted(folder.glob(pattern)):
+            relative = path.relative_to(plan.root)
+            is_provenance = path.name == "provenance.json" or path.name.endswith(".provenance.json")
+            if is_provenance and ".work" not in relative.parts:
+                yield relative
+
+
+def _planned(plan: Plan, path: Path) -> tuple[Leaf | None, Problem | None]:
+    """Return what the plan wants at a path; tables are planned with the seeds that they were made with."""
+    try:
+        leaf = leaf_at(plan, path)
+        if leaf.kind not in ("table", "comparison"):
+            return leaf, None
+        spec = read_json(plan.root / path).get("spec", {})
+        seeded = Plan(plan.root, plan.preset_argument, [int(seed) for seed in spec.get("seeds", plan.seeds)])
+        if leaf.kind == "comparison":
+            return seeded.comparison(str(name) for name in spec.get("tables", [])), None
+        return leaf_at(seeded, path), None
+    except UserError as error:
+        return None, Problem("stale", f"{path} does not belong to the preset any more: {error}")
+    except (AttributeError, TypeError, ValueError):
+        return None, Problem("corrupt", f"{path} is corrupt: it does not hold a provenance")
