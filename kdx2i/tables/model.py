@@ -11,6 +11,8 @@ from kdx2i.config import Strict
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Kind = Literal["dataset", "resolution", "extractor", "protocol", "budget"]
+# Which Inception the paper used is not known; this is the one that FID is defined with.
+PAPER_EXTRACTOR = "inception-v3-compat"
 STAND_IN_KINDS = ("dataset", "resolution", "extractor")
 
 
@@ -170,10 +172,6 @@ class Table(Strict):
         elif row.budget is not None and row.budget.differs():
             found.append(Departure(kind="budget", text=budget_text(row.budget)))
         return tuple(found)
-
-
-# Which Inception the paper used is not known; this is the one that FID is defined with.
-PAPER_EXTRACTOR = "inception-v3-compat"
 
 
 def budget_text(budget: Budget) -> str:
