@@ -17,6 +17,7 @@ from kdx2i.metrics.engine import Evaluator, RealImages
 from kdx2i.metrics.features import Extractor
 from kdx2i.metrics.scores import Embedded, class_distances, classwise_entries, mean_distances, pooled_entry
 from kdx2i.metrics.settings import EvaluationSettings
+from kdx2i.metrics.sources import draw_requests
 
 CONTROLS = ("real_vs_real", "input_copied", "noise")
 
@@ -34,26 +35,6 @@ def halves(labels: Tensor, classes: int, generator: torch.Generator) -> tuple[Te
         first.append(index[:half])
         second.append(index[half : 2 * half])
     return torch.cat(first), torch.cat(second)
-
-
-def copied_inputs(labels: Tensor, classes: int, per_class: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return indices (n,) of source images and the target classes (n,) that they are presented as.
-
-    For each class `per_class` sources are drawn at random from the images of the other classes, without
-    repetition until all have been used. A class without any other-class image gets none.
-    """
-    sources, targets = [], []
-    for label in range(classes):
-        others = torch.nonzero(labels != label).flatten()
-        if not len(others):
-            continue
-        rounds = -(-per_class // len(others))
-        order = torch.cat([torch.randperm(len(others), generator=generator) for _ in range(rounds)])
-        sources.append(others[order[:per_class]])
-        targets.append(torch.full((per_class,), label))
-    if not sources:
-        return torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
-    return torch.cat(sources), torch.cat(targets)
 
 
 def _real_against_real(evaluator: Evaluator, generator: torch.Generator) -> dict[str, Any]:
@@ -82,16 +63,13 @@ def _real_against_real(evaluator: Evaluator, generator: torch.Generator) -> dict
     return {**entries, "KIDx100": pooled_entry(*pair, len(names)), "RC": ceiling, "FC": dict(ceiling)}
 
 
-def _copied(evaluator: Evaluator, copied: tuple[Tensor, Tensor] | None, generator: torch.Generator) -> Embedded:
-    """Return source images labelled as outputs of their target class: `copied`, or drawn from test images."""
-    if copied is not None:
-        return evaluator.embed(*copied)
-    sources = evaluator.part("test")
-    if len(torch.unique(sources.labels)) < 2:
-        sources = evaluator.part("all")
-    per_class = evaluator.settings.images_per_class
-    index, targets = copied_inputs(sources.labels, len(evaluator.classes), per_class, generator)
-    return Embedded(sources.images[index], targets, sources.features[index])
+def _copied(evaluator: Evaluator) -> Embedded:
+    """Return the source images of the runs' own requests, labelled as outputs of their target class."""
+    settings, real = evaluator.settings, evaluator.roles
+    classes = len(evaluator.classes)
+    requests = draw_requests(real.labels, real.is_test, classes, settings.images_per_class, settings.seed)
+    source = evaluator.real.where(requests.sources)
+    return Embedded(source.images, requests.targets, source.features)
 
 
 def _noise(evaluator: Evaluator, generator: torch.Generator) -> Embedded:
@@ -100,6 +78,18 @@ def _noise(evaluator: Evaluator, generator: torch.Generator) -> Embedded:
     shape = (len(labels), *evaluator.real.images.shape[1:])
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
     return evaluator.embed(images, labels)
+
+
+def evaluator_controls(evaluator: Evaluator, copied: tuple[Tensor, Tensor] | None = None) -> dict[str, Any]:
+    """Return the values of the three controls against an evaluator's real images; see `control_values`."""
+    # One stream of random numbers each, so that no control changes when another one does.
+    streams = [torch.Generator().manual_seed(1_000_003 * evaluator.settings.seed + number) for number in (0, 2)]
+    inputs = _copied(evaluator) if copied is None else evaluator.embed(*copied)
+    return {
+        "real_vs_real": _real_against_real(evaluator, streams[0]),
+        "input_copied": evaluator.values(inputs),
+        "noise": evaluator.values(_noise(evaluator, streams[1])),
+    }
 
 
 def control_values(
@@ -116,9 +106,8 @@ def control_values(
 ) -> dict[str, dict[str, Any]]:
     """Return {"real_vs_real", "input_copied", "noise"}, each with the values of `evaluate_classwise`.
 
-    `copied` holds the inputs of an evaluation, uint8 (N, 3, H, W), and the target class (N,) of each; by
-    default test images are drawn for each target class. Deterministic given `settings.seed`. Errors as in the
-    engine.
+    `copied` holds inputs, uint8 (N, 3, H, W), and the target class (N,) of each; by default they are those
+    that `draw_requests` asks of every run. Deterministic given `settings.seed`. Errors as in the engine.
     """
     evaluator = Evaluator(
         real,
@@ -130,10 +119,4 @@ def control_values(
         cache_dir=cache_dir,
         device=device,
     )
-    # One stream of random numbers each, so that no control changes when another one does.
-    streams = [torch.Generator().manual_seed(1_000_003 * settings.seed + number) for number in range(3)]
-    return {
-        "real_vs_real": _real_against_real(evaluator, streams[0]),
-        "input_copied": evaluator.values(_copied(evaluator, copied, streams[1])),
-        "noise": evaluator.values(_noise(evaluator, streams[2])),
-    }
+    return evaluator_controls(evaluator, copied)

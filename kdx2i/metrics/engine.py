@@ -134,7 +134,7 @@ class Evaluator:
         """Return the entry RC: trained on real training images, tested on `tested` with its labels."""
         train = self.part("train")
         reason = None if self._given else self._untrainable(train, "real training")
-        reason = reason or (None if len(tested) else "no generated image")
+        reason = reason or (None if len(tested) else "no image to test the real classifier on")
         if reason:
             return missing(reason, len(train), len(tested), len(self.classes))
         entry = accuracy_entry(self.real_classifier, tested, self.classes, self.extractor)

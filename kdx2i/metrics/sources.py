@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from kdx2i.errors import UserError
+
 
 @dataclass(frozen=True)
 class Requests:
@@ -23,7 +25,8 @@ def draw_requests(labels: Tensor, is_test: Tensor, num_classes: int, per_class: 
 
     Sources are test images of other classes, references training images of the target class (test images
     would hand the held-out drawings to the generator); both are used in a random order, without repetition
-    until all were used. Without test images of another class, sources are training images.
+    until all were used. Without test images of another class, sources are training images. `UserError` for
+    a class without training images, or a split of one class.
     """
     generator = torch.Generator().manual_seed(seed)
     chosen: list[list[Tensor]] = [[], [], []]
@@ -42,7 +45,7 @@ def draw_requests(labels: Tensor, is_test: Tensor, num_classes: int, per_class: 
 def _cycle(items: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Return `count` items in random order, repeating only after all were used."""
     if not len(items):
-        raise ValueError("a class has no image to draw from")
+        raise UserError("a class of the split lacks training images, or all other classes lack images")
     rounds = -(-count // len(items))
     order = torch.cat([torch.randperm(len(items), generator=generator) for _ in range(rounds)])
     return items[order[:count]]

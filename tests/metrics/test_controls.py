@@ -8,11 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdx2i.metrics.controls import CONTROLS, control_values, copied_inputs, halves
+from kdx2i.metrics.controls import CONTROLS, control_values, halves
 from kdx2i.metrics.engine import RealImages
 from kdx2i.metrics.features import Extractor
 from kdx2i.metrics.scores import METRICS
 from kdx2i.metrics.settings import EvaluationSettings
+from kdx2i.metrics.sources import draw_requests
 
 CLASSES = ["bear", "cat", "dog"]
 SETTINGS = EvaluationSettings(extractor="tests-random", images_per_class=4, control_repeats=3)
@@ -43,6 +44,13 @@ def test_three_controls(real: RealImages, extractor: Extractor) -> None:
     assert (floor["RC"]["n_train"], floor["RC"]["n_test"], floor["RC"]["n_generated"]) == (24, 12, 0)
     assert copied["RC"]["value"] < 10.0  # the real classifier sees the source class
     assert copied["mFID"]["n_generated"] == noise["mFID"]["n_generated"] == 12
+
+
+def test_the_inputs_are_those_asked_of_the_runs(real: RealImages, extractor: Extractor) -> None:
+    options = {"classes": CLASSES, "settings": SETTINGS, "extractor": extractor}
+    requests = draw_requests(real.labels, real.is_test, 3, SETTINGS.images_per_class, SETTINGS.seed)
+    given = control_values(real, copied=(real.images[requests.sources], requests.targets), **options)
+    assert control_values(real, **options) == given
 
 
 def test_given_inputs_are_used(real: RealImages, extractor: Extractor) -> None:
@@ -76,17 +84,3 @@ def test_halves(labels: list[int], seed: int) -> None:
     for label in range(4):
         count = labels.count(label) // 2
         assert int((values[first] == label).sum()) == int((values[second] == label).sum()) == count
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.integers(0, 3), max_size=30), st.integers(1, 12), st.integers(0, 1000))
-def test_copied_inputs(labels: list[int], per_class: int, seed: int) -> None:
-    values = torch.tensor(labels, dtype=torch.int64)
-    sources, targets = copied_inputs(values, 4, per_class, torch.Generator().manual_seed(seed))
-    assert bool((values[sources] != targets).all())
-    for label in range(4):
-        mine = sources[targets == label].tolist()
-        others = len(labels) - labels.count(label)
-        assert len(mine) == (per_class if others else 0)
-        if others:
-            assert max(map(mine.count, mine)) <= -(-per_class // others)
