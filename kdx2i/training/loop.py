@@ -98,7 +98,6 @@ def save_grid(path: Path, images: Tensor, per_row: int) -> None:
 
 
 def _modules(trainable: Trainable) -> dict[str, nn.Module]:
-    averages = {f"average-{name}": module for name, module in trainable.averages.items()}
     averages = {f"{name}_average": module for name, module in trainable.averages.items()}
     return {**trainable.networks, **averages}
 
