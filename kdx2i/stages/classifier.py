@@ -16,7 +16,7 @@ def run(plan: Plan, leaf: Leaf) -> None:
     spec: Any = leaf.spec
     make_deterministic()
     device = pick_device()
-    settings = EvaluationSettings.model_validate({k: spec[k] for k in EvaluationSettings.model_fields if k in spec})
+    settings = EvaluationSettings.model_validate(spec["evaluation"])
     scorer = evaluator(plan, leaf, settings, None, device)
     save_classifier(leaf.file("classifier.safetensors"), scorer.real_classifier)
     write_provenance(plan, leaf, device=describe_device(device), extractor_sha256=scorer.extractor.weights_sha256)

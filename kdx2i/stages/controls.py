@@ -4,13 +4,12 @@ from typing import Any
 
 from kdx2i.files import write_json
 from kdx2i.metrics.classifier import load_classifier
-from kdx2i.metrics.controls import control_values
+from kdx2i.metrics.controls import evaluator_controls
 from kdx2i.metrics.settings import EvaluationSettings
-from kdx2i.metrics.sources import draw_requests
 from kdx2i.plan import Plan
 from kdx2i.plan.leaf import Leaf
 from kdx2i.provenance import write_provenance
-from kdx2i.stages.scoring import evaluator, features_dir
+from kdx2i.stages.scoring import evaluator
 from kdx2i.training.determinism import describe_device, make_deterministic, pick_device
 
 
@@ -22,19 +21,6 @@ def run(plan: Plan, leaf: Leaf) -> None:
     settings = EvaluationSettings.model_validate(spec["evaluation"])
     classifier = load_classifier(leaf.inputs["classifier"].file("classifier.safetensors"))
     scorer = evaluator(plan, leaf, settings, classifier, device)
-    real = scorer.roles
-    requests = draw_requests(
-        real.labels, real.is_test, len(scorer.classes), settings.images_per_class, settings.seed
-    )
-    values = control_values(
-        real,
-        classes=scorer.classes,
-        settings=settings,
-        copied=(real.images[requests.sources], requests.targets),
-        extractor=scorer.extractor,
-        real_classifier=classifier,
-        cache_dir=features_dir(plan),
-        device=device,
-    )
+    values = evaluator_controls(scorer)
     write_json(leaf.file("metrics.json"), {"values": values, **scorer.describe(), "identity": leaf.identity})
     write_provenance(plan, leaf, device=describe_device(device), extractor_sha256=scorer.extractor.weights_sha256)

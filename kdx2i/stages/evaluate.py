@@ -57,9 +57,7 @@ def _load(leaf: Leaf, num_classes: int, device: torch.device) -> Any:
     return method
 
 
-def translate(
-    method: Any, real: RealImages, requests: Requests, mode: str, batch: int, device: torch.device
-) -> Tensor:
+def translate(method: Any, real: RealImages, requests: Requests, mode: str, batch: int, device: torch.device) -> Tensor:
     """Return the translations of all requests as uint8 [N, 3, R, R]."""
     made = []
     for start in range(0, len(requests.targets), batch):
@@ -70,9 +68,7 @@ def translate(
     return torch.cat(made)
 
 
-def _save_samples(
-    leaf: Leaf, real: RealImages, requests: Requests, generated: Tensor, device: torch.device
-) -> None:
+def _save_samples(leaf: Leaf, real: RealImages, requests: Requests, generated: Tensor, device: torch.device) -> None:
     """Write a grid of triples of rows: sources, references, outputs, spread over the classes."""
     chosen = torch.linspace(0, len(generated) - 1, 3 * GRID_COLUMNS).long()
     rows = []

@@ -1,6 +1,5 @@
 """What the three scoring stages share: the real images of a split and the evaluation's settings."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,11 +19,6 @@ def real_images(leaf: Leaf, resolution: int) -> tuple[Split, RealImages]:
     return split, RealImages.from_parts(train, test)
 
 
-def features_dir(plan: Plan) -> Path:
-    """Return the folder of cached features of real images, which are keyed by content and extractor."""
-    return plan.root / plan.results / ".work" / "features"
-
-
 def evaluator(
     plan: Plan, leaf: Leaf, settings: EvaluationSettings, classifier: Classifier | None, device: torch.device
 ) -> Evaluator:
@@ -36,6 +30,6 @@ def evaluator(
         split.classes,
         settings,
         real_classifier=classifier,
-        cache_dir=features_dir(plan),
+        cache_dir=plan.root / plan.results / ".work" / "features",
         device=device,
     )

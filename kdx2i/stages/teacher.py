@@ -80,9 +80,7 @@ class TeacherConfig(BaseModel):
         """Return the settings of the training."""
         s = self.sizes
         widths = {"channel_base": s.channel_base, "channel_max": s.channel_max}
-        generator = GeneratorConfig(
-            self.resolution, z_dim=s.z_dim, w_dim=s.w_dim, num_layers=s.num_layers, **widths
-        )
+        generator = GeneratorConfig(self.resolution, z_dim=s.z_dim, w_dim=s.w_dim, num_layers=s.num_layers, **widths)
         return TeacherSettings(
             generator,
             DiscriminatorConfig(self.resolution, **widths),

@@ -27,9 +27,7 @@ def run(plan: Plan, leaf: Leaf) -> None:
     split = Split(leaf.inputs["split"].folder)
     images = ImageSet(split, "train", spec["resolution"])
     package = f"kdx2i.methods.{spec['architecture']}"
-    settings = importlib.import_module(f"{package}.settings").Settings(
-        networks=spec["networks"], train=spec["train"]
-    )
+    settings = importlib.import_module(f"{package}.settings").Settings(networks=spec["networks"], train=spec["train"])
     sampler = BalancedImages(fetcher(images), images.labels, len(split.classes), device)
     torch.manual_seed(derive_seed(spec["seed"], "initialise"))
     method = importlib.import_module(f"{package}.method").Method(

@@ -18,9 +18,7 @@ from kdx2i.training.loop import LoopSettings
 
 def loop_settings(budget: LoopBudget, seed: int) -> LoopSettings:
     """Return the loop's settings of a stage's budget."""
-    return LoopSettings(
-        budget.iterations, seed, budget.checkpoint_every, budget.sample_every, budget.log_every
-    )
+    return LoopSettings(budget.iterations, seed, budget.checkpoint_every, budget.sample_every, budget.log_every)
 
 
 def fetcher(images: ImageSet) -> Callable[[Tensor], Tensor]:
