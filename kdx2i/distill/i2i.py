@@ -19,6 +19,7 @@ from torch.optim import Adam, Optimizer
 from kdx2i.distill.alignment import Alignment, teacher_features
 from kdx2i.distill.losses import discriminator_objective, generator_objective, l1
 from kdx2i.distill.transfers import TransferSettings
+from kdx2i.errors import UserError
 from kdx2i.methods.base import Features, I2IStudent
 from kdx2i.methods.settings import I2IDistillSettings
 from kdx2i.teacher.triplets import Triplets, draw_triplets
@@ -39,6 +40,7 @@ class I2IDistillation:
         device: torch.device,
     ) -> None:
         self.student, self.settings, self.transfer, self.device = student, settings, transfer, device
+        _check_fit(student, teacher)
         self.teacher_generator = place(teacher.generator, device)
         self.teacher_discriminator = place(teacher.discriminator, device)
         self.preview_triplets = draw_triplets(
@@ -47,10 +49,10 @@ class I2IDistillation:
             layers=settings.mixing_layers,
             mixing=transfer.mixing,
             truncation=settings.truncation,
+            share=False,
         )
-        self.networks: dict[str, nn.Module] = dict(student.networks)
-        if transfer.alignment:
-            self.networks["hints"] = place(self._alignment(), device)
+        hints = {"hints": place(self._alignment(), device)} if transfer.alignment else {}
+        self.networks: Mapping[str, nn.Module] = {**student.networks, **hints}
         self.averages: Mapping[str, nn.Module] = {
             name: copy.deepcopy(module).eval().requires_grad_(False)
             for name, module in student.networks.items()
@@ -59,9 +61,9 @@ class I2IDistillation:
         generating = [
             p for name, module in self.networks.items() if name != "discriminator" for p in module.parameters()
         ]
-        self.optimizers: dict[str, Optimizer] = {"generator": self._adam(generating)}
-        if transfer.adversarial:
-            self.optimizers["discriminator"] = self._adam(list(self.networks["discriminator"].parameters()))
+        judging = list(self.networks["discriminator"].parameters())
+        adversary = {"discriminator": self._adam(judging)} if transfer.adversarial else {}
+        self.optimizers: Mapping[str, Optimizer] = {"generator": self._adam(generating), **adversary}
 
     def _adam(self, parameters: list[nn.Parameter]) -> Adam:
         s = self.settings
@@ -143,7 +145,8 @@ class I2IDistillation:
 
     def _discriminator_step(self, real: Tensor, fake: Tensor) -> Tensor:
         s = self.settings
-        loss = discriminator_objective(self.student.discriminate, real, fake, s.r1_weight)
+        with autocast(self.device, s.precision):
+            loss = discriminator_objective(self.student.discriminate, real, fake, s.r1_weight)
         step_optimizers(loss, self.optimizers["discriminator"])
         return loss
 
@@ -168,3 +171,18 @@ class I2IDistillation:
 
     def restore_scalars(self, values: Mapping[str, float]) -> None:
         """Nothing to take back."""
+
+
+def _check_fit(student: I2IStudent, teacher: Teacher) -> None:
+    """Raise `UserError` when a teacher cannot teach a student."""
+    config = teacher.generator.config
+    if config.img_resolution != student.resolution:
+        raise UserError(
+            f"the teacher draws images of {config.img_resolution} px, but the student needs {student.resolution} px: "
+            "choose the teacher of that resolution in the preset"
+        )
+    if config.z_dim < student.noise_dim:
+        raise UserError(
+            f"the student's noise has {student.noise_dim} dimensions, but the teacher's has only {config.z_dim}: "
+            "lower latent_dim in the preset"
+        )

@@ -19,6 +19,7 @@ class I2IStudent(Protocol):
 
     networks: Mapping[str, nn.Module]
     noise_dim: int
+    resolution: int
 
     def encode(self, x: Tensor) -> tuple[Tensor, Features]:
         """Return the content of an image and the features E_S(x)_l of eq. (1)."""

@@ -36,16 +36,16 @@ def mix(ws1: Tensor, ws2: Tensor, layers: int) -> Tensor:
 
 @torch.no_grad()
 def draw_triplets(
-    generator: Generator, batch: int, *, layers: int, mixing: bool = True, truncation: float = 1.0
+    generator: Generator, batch: int, *, layers: int, mixing: bool = True, truncation: float = 1.0, share: bool = True
 ) -> Triplets:
-    """Draw this rank's share of a joint batch of triplets from torch's global generator.
+    """Draw a joint batch of triplets from torch's global generator; return this rank's `share` of it, or all.
 
     The noise maps are the teacher's constant ones in all three calls, so that x1 and y agree below the cut
     (protocol entry `triplet.noise`). Without `mixing`, x2 and y are x1 (ablation KD*).
     """
     device = next(generator.parameters()).device
     drawn = torch.randn(2, batch, generator.config.z_dim)
-    z1, z2 = shard(drawn[0]).to(device), shard(drawn[1]).to(device)
+    z1, z2 = ((shard(z) if share else z).to(device) for z in drawn)
     ws1 = generator.styles(z1, truncation_psi=truncation)
     if not mixing:
         image, features = generator.synthesis(ws1, "const")

@@ -56,7 +56,7 @@ def load_teacher(path: Path) -> Teacher:
     try:
         generator = Generator(GeneratorConfig(**config["generator"]))
         discriminator = Discriminator(DiscriminatorConfig(**config["discriminator"]))
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise UserError(f"{path} has a configuration that this version does not know: {error}") from None
     for name, module in (("generator", generator), ("discriminator", discriminator)):
         constants = {k: v for k, v in module.state_dict().items() if k.endswith("resample_filter")}

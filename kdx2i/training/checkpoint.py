@@ -35,9 +35,12 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(str(path), framework="pt") as handle:
             metadata = json.loads((handle.metadata() or {}).get("kdx2i", "{}"))
-            return {name: handle.get_tensor(name) for name in handle.keys()}, metadata  # noqa: SIM118
+            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError, OSError) as error:
         raise UserError(f"{path} is not a whole safetensors file ({error}): delete it or restore it") from None
+    if not isinstance(metadata, dict):
+        raise UserError(f"{path} has metadata that are no JSON object: delete it or restore it")
+    return tensors, metadata
 
 
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -57,11 +60,23 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give an optimiser the state saved by `optimizer_tensors`; its settings stay those of the code."""
+    """Give an optimiser the state saved by `optimizer_tensors`; its settings stay those of the code.
+
+    Tensors take their parameter's memory layout. Raises `ValueError` for the state of another optimiser.
+    """
+    parameters: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
-        index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = tensor
+        index, _, key = name.partition(".")
+        if not index.isdecimal() or int(index) >= len(parameters):
+            raise ValueError(f"no parameter belongs to the optimiser's tensor {name}")
+        parameter = parameters[int(index)]
+        if tensor.shape not in ((), parameter.shape):
+            raise ValueError(f"the optimiser's tensor {name} is {tuple(tensor.shape)}, not {tuple(parameter.shape)}")
+        kept = torch.empty_like(parameter).copy_(tensor) if tensor.ndim else tensor
+        state.setdefault(int(index), {})[key] = kept
+    if len({frozenset(entry) for entry in state.values()}) > 1:
+        raise ValueError("the optimiser's state is not the same for all parameters")
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
@@ -83,12 +98,22 @@ def save_checkpoint(
 def load_checkpoint(
     path: Path, modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]
 ) -> dict[str, Any]:
-    """Restore what `save_checkpoint` wrote and return its metadata."""
+    """Restore what `save_checkpoint` wrote and return its metadata.
+
+    A checkpoint of other networks or optimisers raises `UserError` naming the file.
+    """
     tensors, metadata = load_tensors(path)
+    known = {f"module.{name}" for name in modules} | {f"optimizer.{name}" for name in optimizers}
+    surplus = sorted({".".join(name.split(".")[:2]) for name in tensors} - known)
+    if surplus:
+        raise UserError(f"{path} is a checkpoint of another training: it also holds {', '.join(surplus[:3])}")
     for name, module in modules.items():
         load_module(module, select(tensors, f"module.{name}"), path)
     for name, optimizer in optimizers.items():
-        restore_optimizer(optimizer, select(tensors, f"optimizer.{name}"))
+        try:
+            restore_optimizer(optimizer, select(tensors, f"optimizer.{name}"))
+        except ValueError as error:
+            raise UserError(f"{path} is a checkpoint of another training: {error}") from None
     return metadata
 
 

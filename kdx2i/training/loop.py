@@ -132,11 +132,7 @@ def train(trainable: Trainable, settings: LoopSettings, work: Path, title: str) 
     """
     work.mkdir(parents=True, exist_ok=True)
     checkpoint = work / "checkpoint.safetensors"
-    start = 0
-    if checkpoint.exists():
-        metadata = load_checkpoint(checkpoint, _modules(trainable), trainable.optimizers)
-        trainable.restore_scalars(metadata["scalars"])
-        start = int(metadata["step"])
+    start = _resume(trainable, checkpoint, settings.iterations) if checkpoint.exists() else 0
     writes = distributed.rank() == 0
     distributed.barrier()
     log = _Log(work / "log.jsonl", start) if writes else None
@@ -166,6 +162,19 @@ def train(trainable: Trainable, settings: LoopSettings, work: Path, title: str) 
             save(settings.iterations)
     if writes:
         save_grid(work / "samples.png", *trainable.preview())
+
+
+def _resume(trainable: Trainable, checkpoint: Path, iterations: int) -> int:
+    """Restore a checkpoint and return the number of steps done; one that does not fit raises `UserError`."""
+    metadata = load_checkpoint(checkpoint, _modules(trainable), trainable.optimizers)
+    try:
+        trainable.restore_scalars(metadata["scalars"])
+        start = int(metadata["step"])
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise UserError(f"{checkpoint} lacks the state of a training: delete it to start again") from None
+    if start > iterations:
+        raise UserError(f"{checkpoint} is at step {start}, beyond the {iterations} asked for: delete it to start again")
+    return start
 
 
 def _progress(title: str, start: int, total: int) -> Progress:

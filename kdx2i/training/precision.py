@@ -11,10 +11,14 @@ Precision = Literal["float32", "bfloat16"]
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """Return the context in which networks run; bfloat16 keeps float32's range, so no loss scaling."""
+    """Return the context in which networks run; bfloat16 keeps float32's range, so no loss scaling.
+
+    The cast weights are not cached: optimisers step inside the context, and a cache would go on using the
+    weights of before the step.
+    """
     if precision == "float32":
         return nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
+    return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False)
 
 
 def place(module: ModuleT, device: torch.device) -> ModuleT:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kdx2i.errors import UserError
 from kdx2i.training.distributed import shard
 from kdx2i.training.precision import to_images
 
@@ -24,7 +25,10 @@ class BalancedImages:
         self.fetch, self.device, self.num_classes = fetch, device, num_classes
         counts = torch.bincount(labels, minlength=num_classes)
         if int(counts.min()) == 0:
-            raise ValueError(f"class {int(counts.argmin())} has no image to train on")
+            raise UserError(
+                f"class {int(counts.argmin())} of {num_classes} has no training image: "
+                "give it one in the split or leave the class out"
+            )
         self.order = torch.argsort(labels, stable=True)
         self.counts, self.offsets = counts, torch.cumsum(counts, 0) - counts
 
@@ -32,13 +36,15 @@ class BalancedImages:
         """Draw the labels [batch] of a joint batch."""
         return torch.randint(self.num_classes, (batch,))
 
-    def draw(self, labels: Tensor, crop_probability: float) -> Tensor:
-        """Draw one augmented image of each label; return this rank's share, [B, 3, R, R] in [-1, 1]."""
+    def draw(self, labels: Tensor, crop_probability: float, *, share: bool = True) -> Tensor:
+        """Draw one augmented image of each label, [B, 3, R, R] in [-1, 1]; return this rank's `share` or all."""
         chosen = (torch.rand(len(labels)) * self.counts[labels]).long().clamp(max=self.counts[labels] - 1)
         indices = self.order[self.offsets[labels] + chosen]
         theta = augmentation(len(labels), crop_probability)
-        images = to_images(self.fetch(shard(indices)), self.device)
-        grid = F.affine_grid(shard(theta).to(self.device), list(images.shape), align_corners=False)
+        if share:
+            indices, theta = shard(indices), shard(theta)
+        images = to_images(self.fetch(indices), self.device)
+        grid = F.affine_grid(theta.to(self.device), list(images.shape), align_corners=False)
         warped = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
         return warped.contiguous(memory_format=torch.channels_last)
 

@@ -74,6 +74,8 @@ class Method:
         """
         for name in NETWORKS:
             state = select(student, name)
+            if not state and name != "discriminator":
+                raise UserError(f"the distilled student has no {name}: it is not a student of stargan_v2")
             if not state or (reset_encoders and name == "style_encoder"):
                 continue
             if reset_encoders and name == "generator":
@@ -147,10 +149,10 @@ class Method:
         if mode == "latent":
             z = torch.randn(len(x), self.settings.networks.latent_dim).to(self.device)
             style = self.averages["mapping_network"](z, y)
-        elif references is not None:
+        elif mode == "reference" and references is not None:
             style = self.averages["style_encoder"](references.to(self.device), y)
         else:
-            raise ValueError("the mode `reference` needs reference images")
+            raise ValueError(f"the mode `{mode}` is unknown or lacks its reference images")
         return cast(Tensor, self.averages["generator"](x, style)).clamp(-1, 1)
 
     @torch.no_grad()
@@ -175,4 +177,4 @@ class Method:
 
 def images_on(images: BalancedImages, labels: Tensor) -> Tensor:
     """Draw images without augmentation beyond the mirror, all of them whatever the rank."""
-    return images.draw(labels, 0.0)
+    return images.draw(labels, 0.0, share=False)

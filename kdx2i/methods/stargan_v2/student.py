@@ -17,7 +17,7 @@ class Student:
 
     def __init__(self, sizes: Sizes, resolution: int, device: torch.device) -> None:
         self.networks: Mapping[str, nn.Module] = build(sizes, resolution, 1, device)
-        self.noise_dim = sizes.latent_dim
+        self.noise_dim, self.resolution = sizes.latent_dim, resolution
         self._generator = cast(Generator, self.networks["generator"])
         self._mapping = cast(MappingNetwork, self.networks["mapping_network"])
         self._style = cast(StyleEncoder, self.networks["style_encoder"])
