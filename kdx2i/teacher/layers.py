@@ -5,7 +5,6 @@ Sources of the definitions: `torch_utils/ops/` and `training/networks.py` of NVl
 """
 
 import math
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -20,9 +19,7 @@ def fir_kernel() -> Tensor:
     return torch.outer(taps, taps)
 
 
-def filter2d(
-    x: Tensor, kernel: Tensor, *, pad: tuple[int, int], stride: int = 1, gain: float = 1.0
-) -> Tensor:
+def filter2d(x: Tensor, kernel: Tensor, *, pad: tuple[int, int], stride: int = 1, gain: float = 1.0) -> Tensor:
     """Filter every channel with a symmetric 4x4 kernel; `pad` is (before, after) in both directions."""
     channels = x.shape[1]
     weight = (kernel.to(x.dtype) * gain)[None, None].expand(channels, 1, -1, -1)
@@ -169,4 +166,4 @@ def minibatch_stddev(x: Tensor, group_size: int | None, num_channels: int) -> Te
     y = y - y.mean(dim=0)
     y = (y.square().mean(dim=0) + 1e-8).sqrt().mean(dim=(2, 3, 4))
     y = y.reshape(-1, num_channels, 1, 1).repeat(group, 1, height, width)
-    return torch.cat([x, cast(Tensor, y).to(x.dtype)], dim=1)
+    return torch.cat([x, y.to(x.dtype)], dim=1)

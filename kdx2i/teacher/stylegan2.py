@@ -32,7 +32,10 @@ Noise = NoiseMode | Sequence[Tensor]
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """Sizes and options of a generator; the defaults are NVIDIA's."""
+    """Sizes and options of a generator; the defaults are NVIDIA's.
+
+    `widths` (at 4 px, 8 px, ...) replaces the rule min(channel_base / resolution, channel_max).
+    """
 
     img_resolution: int
     z_dim: int = 512
@@ -46,6 +49,7 @@ class GeneratorConfig:
     w_avg_beta: float = 0.995
     channel_base: int = 32768
     channel_max: int = 512
+    widths: Sequence[int] | None = None
     architecture: Architecture = "skip"
     conv_clamp: float | None = None
     equalized_demodulation: bool = False
@@ -53,13 +57,14 @@ class GeneratorConfig:
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    """Sizes and options of a discriminator; the defaults are NVIDIA's."""
+    """Sizes and options of a discriminator; the defaults are NVIDIA's (`widths` as in the generator)."""
 
     img_resolution: int
     c_dim: int = 0
     img_channels: int = 3
     channel_base: int = 32768
     channel_max: int = 512
+    widths: Sequence[int] | None = None
     architecture: Architecture = "resnet"
     conv_clamp: float | None = None
     cmap_dim: int | None = None
@@ -69,19 +74,20 @@ class DiscriminatorConfig:
     mbstd_num_channels: int = 1
 
 
-def channels_at(resolution: int, base: int, maximum: int) -> int:
-    """Return the number of channels at a resolution, min(base / resolution, maximum)."""
-    return min(base // resolution, maximum)
-
-
 def resolutions(img_resolution: int) -> list[int]:
     """Return 4, 8, ... up to the image resolution, which must be a power of two of at least 4."""
     exponent = int(math.log2(img_resolution)) if img_resolution > 0 else 0
     if img_resolution < 4 or 2**exponent != img_resolution:
-        raise UserError(
-            f"StyleGAN2 needs a resolution that is a power of two of at least 4, not {img_resolution}"
-        )
+        raise UserError(f"StyleGAN2 needs a resolution that is a power of two of at least 4, not {img_resolution}")
     return [2**i for i in range(2, exponent + 1)]
+
+
+def channel_widths(config: GeneratorConfig | DiscriminatorConfig) -> dict[int, int]:
+    """Return the number of channels at each resolution."""
+    sides = resolutions(config.img_resolution)
+    if config.widths is not None:
+        return dict(zip(sides, config.widths, strict=True))
+    return {r: min(config.channel_base // r, config.channel_max) for r in sides}
 
 
 def normalize_2nd_moment(x: Tensor) -> Tensor:
@@ -123,14 +129,15 @@ class MappingNetwork(nn.Module):
     def forward(self, z: Tensor | None, c: Tensor | None = None, *, update_mean: bool = False) -> Tensor:
         """Map to w; `update_mean` moves the running mean towards the batch's mean."""
         parts = []
+        dtype = next(self.parameters()).dtype
         if self.z_dim > 0:
             if z is None:
                 raise ValueError("the mapping network needs z")
-            parts.append(normalize_2nd_moment(z.float()))
+            parts.append(normalize_2nd_moment(z.to(dtype)))
         if self.c_dim > 0:
             if c is None:
                 raise ValueError("the mapping network needs the condition c")
-            parts.append(normalize_2nd_moment(self.embed(c.float())))
+            parts.append(normalize_2nd_moment(self.embed(c.to(dtype))))
         x = torch.cat(parts, dim=1)
         for i in range(self.num_layers):
             x = cast(Tensor, getattr(self, f"fc{i}")(x))
@@ -149,9 +156,7 @@ class SynthesisLayer(nn.Module):
     noise_const: Tensor
     resample_filter: Tensor
 
-    def __init__(
-        self, in_channels: int, out_channels: int, resolution: int, config: GeneratorConfig, up: bool
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, resolution: int, config: GeneratorConfig, up: bool) -> None:
         super().__init__()
         self.up, self.resolution, self.conv_clamp = up, resolution, config.conv_clamp
         self.weight_gain = 1.0 / math.sqrt(in_channels * 9) if config.equalized_demodulation else 1.0
@@ -250,8 +255,7 @@ class SynthesisNetwork(nn.Module):
         super().__init__()
         self.resolutions = resolutions(config.img_resolution)
         before = 0
-        for r in self.resolutions:
-            width = channels_at(r, config.channel_base, config.channel_max)
+        for r, width in channel_widths(config).items():
             self.add_module(f"b{r}", SynthesisBlock(before, width, r, config))
             before = width
         self.num_ws = 2 * len(self.resolutions)
@@ -323,29 +327,30 @@ class DiscriminatorBlock(nn.Module):
         self.register_buffer("resample_filter", fir_kernel())
         clamp = config.conv_clamp
         if resolution == config.img_resolution or self.architecture == "skip":
-            self.fromrgb = EqualizedConv2d(
-                config.img_channels, width, 1, activation="lrelu", conv_clamp=clamp
-            )
+            self.fromrgb = EqualizedConv2d(config.img_channels, width, 1, activation="lrelu", conv_clamp=clamp)
         self.conv0 = EqualizedConv2d(width, width, 3, activation="lrelu", conv_clamp=clamp)
         self.conv1 = EqualizedConv2d(width, out_channels, 3, activation="lrelu", down=True, conv_clamp=clamp)
         if self.architecture == "resnet":
             self.skip = EqualizedConv2d(width, out_channels, 1, bias=False, down=True)
         self.has_rgb = hasattr(self, "fromrgb")
 
-    def forward(self, x: Tensor | None, image: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return the feature at half the resolution and, for `skip`, the down-sampled image."""
-        if self.has_rgb:
-            rgb = self.fromrgb(image)
-            x = rgb if x is None else x + rgb
-            image = (
-                None
-                if image is None or self.architecture != "skip"
-                else filter2d(image, self.resample_filter, pad=(1, 1), stride=2)
-            )
+    def enter(self, x: Tensor | None, image: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Add from-RGB's output where the block has one; return it and, for `skip`, the halved image."""
+        if not self.has_rgb:
+            return cast(Tensor, x), image
+        rgb = self.fromrgb(image)
+        if image is not None and self.architecture == "skip":
+            image = filter2d(image, self.resample_filter, pad=(1, 1), stride=2)
+        else:
+            image = None
+        return rgb if x is None else x + rgb, image
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the feature at half the resolution."""
         if self.architecture == "resnet":
             short = self.skip(x, gain=math.sqrt(0.5))
-            return short + self.conv1(self.conv0(x), gain=math.sqrt(0.5)), image
-        return self.conv1(self.conv0(x)), image
+            return cast(Tensor, short + self.conv1(self.conv0(x), gain=math.sqrt(0.5)))
+        return cast(Tensor, self.conv1(self.conv0(x)))
 
 
 class DiscriminatorEpilogue(nn.Module):
@@ -386,10 +391,7 @@ class Discriminator(nn.Module):
         super().__init__()
         self.config = config
         self.block_resolutions = resolutions(config.img_resolution)[:0:-1]
-        widths = {
-            r: channels_at(r, config.channel_base, config.channel_max)
-            for r in resolutions(config.img_resolution)
-        }
+        widths = channel_widths(config)
         before = 0
         for r in self.block_resolutions:
             self.add_module(f"b{r}", DiscriminatorBlock(before, widths[r], widths[r // 2], config, r))
@@ -409,22 +411,20 @@ class Discriminator(nn.Module):
     def trunk(self, image: Tensor) -> tuple[Tensor, Tensor | None, dict[int, Tensor]]:
         """Return the 4x4 feature, the image skip, and the features by their own resolution.
 
-        The feature of the image resolution is from-RGB's output (`resnet` only); those of R/2 ... 4 are the
-        outputs of the residual blocks, "D_T(x)_l" of eq. (1).
+        The feature of the image resolution is from-RGB's output; those of R/2 ... 4 are the outputs of the
+        blocks, "D_T(x)_l" of eq. (1).
         """
         x: Tensor | None = None
-        features: dict[int, Tensor] = {}
         running: Tensor | None = image
+        features: dict[int, Tensor] = {}
         for r in self.block_resolutions:
             block = cast(DiscriminatorBlock, getattr(self, f"b{r}"))
-            x, running = block(x, running)
+            entered, running = block.enter(x, running)
+            if x is None:
+                features[r] = entered
+            x = block(entered)
             features[r // 2] = x
         return cast(Tensor, x), running, features
-
-    def stem(self, image: Tensor) -> Tensor:
-        """Return from-RGB's output at the image resolution, [B, C, R, R]."""
-        block = cast(DiscriminatorBlock, getattr(self, f"b{self.config.img_resolution}"))
-        return cast(Tensor, block.fromrgb(image))
 
     def semantic(self, image: Tensor) -> Tensor:
         """Return the pseudo-condition of section 3.3: the network without its last linear layer, [B, C]."""

@@ -1,0 +1,102 @@
+"""Every fixture: weights, inputs, state list, parameter count and outputs against the official networks."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+import torch
+
+from . import harness
+
+
+def parity_root(config) -> Path:
+    given = getattr(config.option, "parity_root", None)
+    return Path(given) if given else harness.FIXTURES
+
+
+def pytest_generate_tests(metafunc):
+    root = parity_root(metafunc.config)
+    if "case" in metafunc.fixturenames:
+        cases = [case for case in harness.cases(root) if harness.adapter(case.family)]
+        metafunc.parametrize("case", cases, ids=map(str, cases))
+    if "paper_case" in metafunc.fixturenames:
+        cases = harness.paper_cases(root)
+        metafunc.parametrize("paper_case", cases, ids=map(str, cases))
+    if "probe_case" in metafunc.fixturenames:
+        cases = [case for case in harness.paper_cases(root) if case.probes]
+        metafunc.parametrize("probe_case", cases, ids=map(str, cases))
+    if "family" in metafunc.fixturenames:
+        metafunc.parametrize("family", harness.families(root))
+    if "paper_family" in metafunc.fixturenames:
+        metafunc.parametrize("paper_family", [f for f in harness.families(root) if harness.adapter(f)])
+
+
+@lru_cache(maxsize=1)
+def _filled(root: Path, family: str, module: str):
+    """The filled state of one module; the last one is kept, since two tests need it one after the other."""
+    (case,) = (c for c in harness.cases(root) if (c.family, c.module) == (family, module))
+    return harness.filled_state(case.entry, case.entry.get("gain", 1.0), harness.constants(case))
+
+
+def build(case, device="cpu"):
+    with torch.device(device):
+        return harness.adapter(case.family).build(case.module, case.entry)
+
+
+def test_there_are_fixtures(request):
+    root = parity_root(request.config)
+    assert harness.families(root), f"{root} holds no family of fixtures (a folder with spec.json)"
+
+
+def test_family_has_an_adapter(family):
+    """A family that this version cannot check is skipped in plain sight."""
+    if harness.adapter(family) is None:
+        pytest.skip(f"no adapter yet for the family {family}: nothing of it was checked")
+
+
+def test_filling(case):
+    """The fill and the state list are those that the fixture was made with."""
+    subject = build(case, "meta")
+    harness.compare_state(subject, case.entry)
+    expected = case.entry.get("fill_abs_sum", 0.0)
+    found = harness.abs_sum(_filled(case.root, case.family, case.module))
+    assert found == pytest.approx(expected, rel=harness.SUM_RTOL, abs=1e-6)
+
+
+def test_outputs(case):
+    """Every output is within its tolerance."""
+    subject = build(case)
+    subject.load(_filled(case.root, case.family, case.module))
+    outputs = subject.run(harness.inputs(case.entry))
+    found = list(harness.failures(case.entry, case.arrays(), outputs))
+    assert not found, "\n".join([f"{case}:", *found])
+    for resolution in case.entry.get("identical_s1_and_mix_features_at", []):
+        mixed, plain = outputs[f"mix.feat_{resolution}"], outputs[f"s1.feat_{resolution}"]
+        assert torch.equal(mixed, plain), f"the mixed image keeps s1's feature at {resolution} px"
+
+
+def test_paper_scale(paper_case):
+    """State list and parameter count at the published size, without memory for the weights."""
+    with torch.device("meta"):
+        subject = harness.adapter(paper_case.family).build(paper_case.module, paper_case.entry)
+    harness.compare_state(subject, paper_case.entry)
+
+
+def test_paper_scale_counts(paper_family, request):
+    """Parameter counts that the family lists beside its networks (for example by number of domains)."""
+    path = parity_root(request.config) / paper_family / "paper_scale.json"
+    paper = json.loads(path.read_text()) if path.is_file() else {}
+    with torch.device("meta"):
+        for label, subject, expected in harness.adapter(paper_family).extra_counts(paper):
+            assert subject.param_count() == expected, label
+
+
+def test_paper_scale_probes(probe_case):
+    """Sampled outputs of the full-size networks (about a second each)."""
+    for name, probe in probe_case.probes.items():
+        subject = harness.adapter(probe_case.family).build(probe_case.module, probe_case.entry)
+        entry = {**probe_case.entry, "inputs": probe["inputs"]}
+        subject.load(harness.filled_state(entry, probe.get("gain", 1.0), subject.constants()))
+        failure = harness.probe_failure(probe["probe"], subject.probe(name, harness.inputs(entry)))
+        assert failure is None, f"{probe_case} {name}: {failure}"
