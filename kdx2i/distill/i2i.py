@@ -157,12 +157,13 @@ class I2IDistillation:
 
     @torch.no_grad()
     def preview(self) -> tuple[Tensor, int]:
-        """Columns are triplets; rows: x1, x2, y, the student's image by reference, and by latent guidance."""
+        """Columns are triplets; rows: x1, x2, y, the averaged student's image by reference and by latent guidance."""
         t = self.preview_triplets
-        content = self.student.encode(t.x1)[0]
-        by_reference = self.student.decode(content, self.student.style_from_image(t.x2)[0])[0]
-        latent = self.student.style_from_noise(t.z2[:, : self.student.noise_dim])
-        by_latent = self.student.decode(content, latent)[0]
+        averaged = self.student.with_networks({**self.networks, **self.averages})
+        content = averaged.encode(t.x1)[0]
+        by_reference = averaged.decode(content, averaged.style_from_image(t.x2)[0])[0]
+        latent = averaged.style_from_noise(t.z2[:, : averaged.noise_dim])
+        by_latent = averaged.decode(content, latent)[0]
         return torch.cat([t.x1, t.x2, t.y, by_reference, by_latent]), len(t.x1)
 
     def scalars(self) -> dict[str, float]:

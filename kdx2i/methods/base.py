@@ -21,6 +21,9 @@ class I2IStudent(Protocol):
     noise_dim: int
     resolution: int
 
+    def with_networks(self, networks: Mapping[str, nn.Module]) -> "I2IStudent":
+        """Return the same student on other networks, e.g. its averages."""
+
     def encode(self, x: Tensor) -> tuple[Tensor, Features]:
         """Return the content of an image and the features E_S(x)_l of eq. (1)."""
 

@@ -1,5 +1,6 @@
 """StarGAN v2 as the student of stage 1: one domain, features by resolution (Appendix A.4)."""
 
+import copy
 from collections.abc import Mapping
 from typing import cast
 
@@ -22,6 +23,12 @@ class Student:
         self._mapping = cast(MappingNetwork, self.networks["mapping_network"])
         self._style = cast(StyleEncoder, self.networks["style_encoder"])
         self._discriminator = cast(Discriminator, self.networks["discriminator"])
+
+    def with_networks(self, networks: Mapping[str, nn.Module]) -> "Student":
+        """Return a student on other networks of the same kind."""
+        other = copy.copy(self)
+        other._use(networks)
+        return other
 
     def _domain(self, x: Tensor) -> Tensor:
         return torch.zeros(len(x), dtype=torch.long, device=x.device)
