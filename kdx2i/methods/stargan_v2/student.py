@@ -17,8 +17,11 @@ class Student:
     """The `I2IStudent` of StarGAN v2; its mapping network has the one head that stage 2 duplicates."""
 
     def __init__(self, sizes: Sizes, resolution: int, device: torch.device) -> None:
-        self.networks: Mapping[str, nn.Module] = build(sizes, resolution, 1, device)
         self.noise_dim, self.resolution = sizes.latent_dim, resolution
+        self._use(build(sizes, resolution, 1, device))
+
+    def _use(self, networks: Mapping[str, nn.Module]) -> None:
+        self.networks = networks
         self._generator = cast(Generator, self.networks["generator"])
         self._mapping = cast(MappingNetwork, self.networks["mapping_network"])
         self._style = cast(StyleEncoder, self.networks["style_encoder"])
