@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from kdx2i.config import find_root, load_dataset, load_table, names_in
+from kdx2i.config import find_root, load_dataset, load_table, names_in, parse_seeds
 from kdx2i.errors import UserError
 from kdx2i.plan import Leaf, Plan
 
@@ -48,14 +48,6 @@ UsageMistake: Any = next(base for base in typer.BadParameter.__mro__ if base.__n
 def make_plan(preset: str, seeds: str = "") -> Plan:
     """Return the plan of a preset for the repository that the command runs in."""
     return Plan(find_root(), preset, parse_seeds(seeds))
-
-
-def parse_seeds(text: str) -> list[int] | None:
-    """Return the seeds of `0,1,2`, or None for an empty text."""
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    if not all(word.isdecimal() for word in words):
-        raise UserError(f"--seeds must be whole numbers with commas between them, e.g. 0,1,2, not `{text}`")
-    return [int(word) for word in words] or None
 
 
 def run_stage(stage: str, plan: Plan, leaf: Leaf) -> None:

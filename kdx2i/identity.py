@@ -36,9 +36,7 @@ def identity(
     `spec` is JSON, `code` a `code_hash`, `inputs` the identities of upstream results by role, `files`
     the SHA-256 of repository files by name.
     """
-    return sha256_json(
-        {"kind": kind, "spec": dict(spec), "code": code, "inputs": dict(inputs), "files": dict(files)}
-    )
+    return sha256_json({"kind": kind, "spec": dict(spec), "code": code, "inputs": dict(inputs), "files": dict(files)})
 
 
 def file_hash(path: Path) -> str:

@@ -31,6 +31,7 @@ from kdx2i.config.reading import (
     load_table,
     merged,
     names_in,
+    parse_seeds,
     read_yaml,
     validate,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "load_table",
     "merged",
     "names_in",
+    "parse_seeds",
     "read_yaml",
     "validate",
 ]

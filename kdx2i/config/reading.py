@@ -185,3 +185,11 @@ def _check_choices(register: ProtocolRegister, preset: PresetConfig, where: str)
         if choice not in entries[name].alternatives:
             alternatives = listed(entries[name].alternatives)
             raise UserError(f"{where}: protocol.{name} is `{choice}`; the alternatives are {alternatives}")
+
+
+def parse_seeds(text: str) -> list[int] | None:
+    """Return the seeds of `0,1,2`, or None for an empty text."""
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not all(word.isdecimal() for word in words):
+        raise UserError(f"seeds must be whole numbers with commas between them, e.g. 0,1,2, not `{text}`")
+    return [int(word) for word in words] or None

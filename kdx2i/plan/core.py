@@ -361,5 +361,5 @@ class Plan:
             return
         if architecture not in self.preset.architectures or not implemented(architecture):
             known = listed(name for name in self.preset.architectures if implemented(name))
-            raise UserError(f"there is no architecture `{architecture}` to run: {reason}; there are {known}")
+            raise UserError(f"{reason}; preset {self.preset.name} can run {known}")
         raise UserError(f"there is no transfer `{transfer}`; the transfers are {listed(transfers())}")

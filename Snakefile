@@ -1,0 +1,22 @@
+# The whole suite as one graph: split -> distill -> train -> evaluate -> table -> compare.
+#
+#   snakemake --cores 8 table1                                       Table 1 on the open preset
+#   snakemake --cores 8 tables --config preset=open-long seeds=0,1,2
+#
+# Which jobs there are follows from benchmarks/tables and the preset; nothing is listed here.
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+configfile: "params.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/split.smk"
+include: "workflow/rules/distill.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/table.smk"
+include: "workflow/rules/compare.smk"
+include: "workflow/rules/targets.smk"

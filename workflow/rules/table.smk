@@ -1,0 +1,26 @@
+# The table is printed on the screen; only what goes wrong goes to the log.
+rule table:
+    input:
+        unpack(RESULTS.inputs(RESULTS.table)),
+    output:
+        csv=f"{OUT}/tables/{{table}}.csv",
+        markdown=f"{OUT}/tables/{{table}}.md",
+        latex=f"{OUT}/tables/{{table}}.tex",
+        json=f"{OUT}/tables/{{table}}.json",
+        provenance=f"{OUT}/tables/{{table}}.provenance.json",
+    log:
+        f"{OUT}/logs/table/{{table}}.log",
+    conda:
+        "../envs/kdx2i.yaml"
+    threads: 1
+    resources:
+        cpu=1,
+    params:
+        kdx2i=KDX2I,
+        preset=PRESET,
+        seeds=SEEDS,
+        identity=RESULTS.identity(RESULTS.table),
+    message:
+        "{wildcards.table} of preset {params.preset}"
+    shell:
+        "{params.kdx2i} table {wildcards.table} --preset {params.preset} --seeds {params.seeds} 2>{log}"
