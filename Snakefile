@@ -20,3 +20,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/table.smk"
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/targets.smk"
+
+
+onsuccess:
+    RESULTS.print_tables(requested_tables())

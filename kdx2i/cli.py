@@ -188,7 +188,7 @@ def table(
     ] = False,
 ) -> None:
     """Make tables from their evaluations, which must all be there and current."""
-    from kdx2i.stages.table import preview
+    from kdx2i.stages.table import preview, show
     from kdx2i.stages.table import run as make
 
     plan = make_plan(preset, seeds)
@@ -198,6 +198,7 @@ def table(
             problems += preview(plan, name)
         else:
             make(plan, plan.rendered(name))
+            show(plan, name)
     if problems:
         raise typer.Exit(1)
 
@@ -254,8 +255,8 @@ def restore(
     print(f"{len(removed)} results {'to remove' if dry_run else 'removed'}; what is left is current")
 
 
-@app.command()
-def show(
+@app.command("show")
+def show_cell(
     name: Annotated[str, typer.Argument(help="Name of a table.")],
     cell: Annotated[str, typer.Argument(help="Part/row/dataset, or some of them, e.g. 'Ours*/birds'.")] = "",
     preset: Preset = "open",

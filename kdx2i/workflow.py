@@ -25,6 +25,7 @@ from kdx2i.config import parse_seeds
 from kdx2i.files import write_text
 from kdx2i.plan import Leaf, Plan
 from kdx2i.provenance import problem
+from kdx2i.stages.table import show
 
 Wildcards = Any
 Inputs = Callable[[Wildcards], dict[str, Any]]
@@ -131,15 +132,22 @@ class Results:
         """Return the files of the preset's splits."""
         return [path for dataset in self.plan.datasets for path in leaf_files(self.plan.split(dataset))]
 
-    def compared(self, requested: Iterable[str], whole: bool) -> list[str]:
-        """Return the tables that a comparison covers: those requested and those that are current already.
-
-        `whole`: all tables were requested.
-        """
+    def compared(self, requested: Iterable[str]) -> list[str]:
+        """Return the tables that a comparison covers: those requested and those that are current already."""
         asked = set(requested)
-        return [
-            name for name in self.plan.tables if whole or name in asked or self.is_current(self.plan.rendered(name))
-        ]
+        return [name for name in self.plan.tables if name in asked or self.is_current(self.plan.rendered(name))]
+
+    def print_tables(self, requested: Iterable[str]) -> None:
+        """Print the requested tables that have been made."""
+        names = [name for name in self.plan.tables if name in set(requested)]
+        for name in names:
+            show(self.plan, name)
+        if names:
+            options = f" --preset {self.plan.preset_argument}" if self.plan.preset_argument != "open" else ""
+            print(
+                f"\n{self.plan.results}/tables has these as CSV, Markdown and LaTeX; `kdx2i compare{options}` "
+                "prints the verdicts on every cell"
+            )
 
 
 def leaf_files(leaf: Leaf) -> list[str]:

@@ -226,7 +226,7 @@ class Plan:
             {
                 "dataset": dataset,
                 "resolution": resolution,
-                **{key: self.evaluation_settings[key] for key in CLASSIFIER_KEYS},
+                "evaluation": {key: self.evaluation_settings[key] for key in CLASSIFIER_KEYS},
                 "protocol": self._protocol("evaluate"),
             },
             ("kdx2i.stages.classifier",),

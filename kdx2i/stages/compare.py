@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from kdx2i.errors import UserError
 from kdx2i.files import write_json
 from kdx2i.plan import Leaf, Plan
 from kdx2i.provenance import problem, require_current, write_provenance
+from kdx2i.stages.table import screen
 from kdx2i.tables.compare import compare, metric_tree, write_comparison
 from kdx2i.tables.expectations import Failure, failed_expectations, load_expectations
 from kdx2i.tables.machine import load_table_json
@@ -16,9 +15,7 @@ from kdx2i.tables.published import load_published
 from kdx2i.tables.screen import print_comparison
 
 
-def run(
-    plan: Plan, leaf: Leaf, *, expectations: Path | None = None, console: Console | None = None
-) -> Sequence[Failure]:
+def run(plan: Plan, leaf: Leaf, *, expectations: Path | None = None) -> Sequence[Failure]:
     """Compare the tables of `leaf`, write and print the comparison, and return the failed expectations.
 
     Every table must be current. `expectations` is a YAML file of `kdx2i.tables.expectations`.
@@ -33,7 +30,7 @@ def run(
     write_comparison(comparison, leaf.folder)
     write_json(leaf.file("metrics.json"), metric_tree(tables))
     write_provenance(plan, leaf)
-    print_comparison(comparison, console or Console(), failures)
+    print_comparison(comparison, screen(), failures)
     return failures
 
 

@@ -10,13 +10,23 @@ from kdx2i.plan import Leaf, Plan
 from kdx2i.provenance import Problem, problem, require_current, write_provenance
 from kdx2i.tables.assemble import Absent
 from kdx2i.tables.gather import build_table
+from kdx2i.tables.machine import load_table_json
 from kdx2i.tables.published import load_published
 from kdx2i.tables.render import write_plot, write_table
 from kdx2i.tables.screen import print_table
 
+# Where the output is no terminal (a log, a pipe) a table has this many columns of characters.
+FILE_WIDTH = 160
 
-def run(plan: Plan, leaf: Leaf, *, console: Console | None = None) -> None:
-    """Write the table of `leaf` and print it.
+
+def screen() -> Console:
+    """Return the console that tables are printed on: as wide as the terminal, or as a file may be."""
+    console = Console()
+    return console if console.is_terminal else Console(width=FILE_WIDTH)
+
+
+def run(plan: Plan, leaf: Leaf) -> None:
+    """Write the table of `leaf`.
 
     Every leaf that it is made of must be current, down to the splits: a missing, stale or corrupt one
     raises `UserError`, so a table never shows what is not true any more.
@@ -29,10 +39,16 @@ def run(plan: Plan, leaf: Leaf, *, console: Console | None = None) -> None:
     if plan.table(name).config.plot:
         write_plot(table, published, leaf.folder)
     write_provenance(plan, leaf)
-    print_table(table, published, console or Console())
 
 
-def preview(plan: Plan, name: str, *, console: Console | None = None) -> list[Problem]:
+def show(plan: Plan, name: str) -> None:
+    """Print a table that is there and current."""
+    leaf = plan.rendered(name)
+    require_current([leaf])
+    print_table(load_table_json(leaf.file(f"{name}.json")), load_published(plan.root, name), screen())
+
+
+def preview(plan: Plan, name: str) -> list[Problem]:
     """Print the table of what is there, with the reason in each cell that is not, and write nothing.
 
     Return what is missing, stale or corrupt.
@@ -47,5 +63,5 @@ def preview(plan: Plan, name: str, *, console: Console | None = None) -> list[Pr
         problems.append(found)
         return Absent(f"{found.kind}: {found.sentence}")
 
-    print_table(build_table(plan, name, read), load_published(plan.root, name), console or Console())
+    print_table(build_table(plan, name, read), load_published(plan.root, name), screen())
     return problems

@@ -44,11 +44,16 @@ wildcard_constraints:
     table=r"[a-z0-9_]+",
 
 
-def compared_tables(wildcards):
-    """Return the names of the tables that the comparison covers."""
+def requested_tables():
+    """Return the names of the tables that were asked for on the command line."""
     asked = workflow.dag_settings.targets
     nothing_named = not asked and not workflow.dag_settings.target_jobs
-    return RESULTS.compared(asked, whole=nothing_named or "tables" in asked)
+    return PLAN.tables if nothing_named or "tables" in asked else asked
+
+
+def compared_tables(wildcards):
+    """Return the names of the tables that the comparison covers."""
+    return RESULTS.compared(requested_tables())
 
 
 def comparison(wildcards):

@@ -23,4 +23,4 @@ rule compare:
     message:
         "compare {params.tables} with the published numbers"
     shell:
-        "{params.kdx2i} compare {params.tables} --preset {params.preset} --seeds {params.seeds} 2>{log}"
+        "{params.kdx2i} compare {params.tables} --preset {params.preset} --seeds {params.seeds} >{log} 2>&1"

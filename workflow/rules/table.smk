@@ -1,4 +1,4 @@
-# The table is printed on the screen; only what goes wrong goes to the log.
+# What was asked for is printed at the end (Snakefile).
 rule table:
     input:
         unpack(RESULTS.inputs(RESULTS.table)),
@@ -23,4 +23,4 @@ rule table:
     message:
         "{wildcards.table} of preset {params.preset}"
     shell:
-        "{params.kdx2i} table {wildcards.table} --preset {params.preset} --seeds {params.seeds} 2>{log}"
+        "{params.kdx2i} table {wildcards.table} --preset {params.preset} --seeds {params.seeds} >{log} 2>&1"
