@@ -1,0 +1,1 @@
+"""Tests of the teacher: networks, training and the import of official weights."""
