@@ -8,17 +8,20 @@ from torch import Tensor
 
 from kdx2i.teacher.training import r1_penalty
 
-Norm = Literal["mean", "sum"]
+Norm = Literal["mean", "positions", "sum"]
 Adversarial = Literal["non-saturating", "saturating"]
 
 
 def l1(a: Tensor, b: Tensor, norm: Norm) -> Tensor:
-    """Return |a - b|_1 of eqs. (1) to (3): the mean over all elements, or the sum over a sample's elements.
+    """Return |a - b|_1 of eqs. (1) to (3) for tensors [B, C, H, W], a batch mean (entry `i2i-norm`).
 
-    Both are batch means. The paper's weights of 0.1 fit lambda_adv = 1 only for `mean` (entry `i2i.norm`).
+    `mean`: over all elements. `positions`: the norm of the C-vector at each position, averaged over the
+    positions. `sum`: over all of a sample's elements.
     """
     distance = (a - b).abs()
-    return distance.mean() if norm == "mean" else distance.flatten(1).sum(dim=1).mean()
+    if norm == "mean":
+        return distance.mean()
+    return distance.sum(dim=1).mean() if norm == "positions" else distance.flatten(1).sum(dim=1).mean()
 
 
 def discriminator_objective(

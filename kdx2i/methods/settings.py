@@ -42,7 +42,7 @@ class I2IDistillSettings(LoopBudget):
     tau: float = Field(default=0.1, description="eq. (2), style encoder")
     alpha: float = Field(default=0.1, description="eq. (3), generator features")
     beta: float = Field(default=0.1, description="eq. (3), image")
-    norm: Literal["mean", "sum"] = Field(default="mean", description="protocol entry i2i.norm")
+    norm: Literal["mean", "positions", "sum"] = Field(default="mean", description="protocol entry i2i-norm")
     r1_weight: float = Field(default=1.0, ge=0, description="protocol entry i2i.stage1_r1")
     adversarial: Literal["non-saturating", "saturating"] = "non-saturating"
     hints: Literal["student-to-teacher", "teacher-to-student"] = "student-to-teacher"
