@@ -121,6 +121,10 @@ class Results:
             self._states[leaf.name] = problem(leaf, checksums=False) is None
         return self._states[leaf.name]
 
+    def tables(self, *, drawn: bool) -> list[str]:
+        """Return the names of the tables that are drawn as bars too, or of the others."""
+        return [name for name in self.plan.tables if self.plan.table(name).config.plot == drawn]
+
     # -- targets -------------------------------------------------------------------------------------
 
     def files_behind(self, tables: Iterable[str]) -> list[str]:

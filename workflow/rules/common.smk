@@ -41,7 +41,11 @@ wildcard_constraints:
     mode=r"[a-z0-9][a-z0-9._-]*",
     resolution=r"\d+",
     seed=r"\d+",
-    table=r"[a-z0-9_]+",
+
+
+def one_of(names):
+    """Return a wildcard constraint that admits these names; with none, nothing."""
+    return "|".join(names) or "(?!)"
 
 
 def requested_tables():

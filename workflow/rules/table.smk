@@ -10,6 +10,8 @@ rule table:
         provenance=f"{OUT}/tables/{{table}}.provenance.json",
     log:
         f"{OUT}/logs/table/{{table}}.log",
+    wildcard_constraints:
+        table=one_of(RESULTS.tables(drawn=False)),
     conda:
         "../envs/kdx2i.yaml"
     threads: 1
@@ -24,3 +26,13 @@ rule table:
         "{wildcards.table} of preset {params.preset}"
     shell:
         "{params.kdx2i} table {wildcards.table} --preset {params.preset} --seeds {params.seeds} >{log} 2>&1"
+
+
+# Some tables are drawn as bars too; their rule makes both in one job.
+use rule table as drawn_table with:
+    output:
+        **rules.table.output,
+        svg=f"{OUT}/tables/{{table}}.svg",
+        png=f"{OUT}/tables/{{table}}.png",
+    wildcard_constraints:
+        table=one_of(RESULTS.tables(drawn=True)),

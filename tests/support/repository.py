@@ -1,0 +1,82 @@
+"""Copies of this repository, made-up results in them, and commands run there."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from kdx2i.files import write_bytes, write_json
+from kdx2i.plan import Leaf, Plan
+from kdx2i.provenance import write_provenance
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("Snakefile", "params.yaml", "dvc.yaml", "dvc.lock", ".dvcignore", ".dvc", ".gitignore")
+FOLDERS = ("benchmarks", "kdx2i", "profiles", "workflow")
+
+
+def settings_copy(target: Path) -> Path:
+    """Make a root that has only `benchmarks/`, whose YAML files may be changed; the packs are linked."""
+    shutil.copytree(ROOT / "benchmarks", target / "benchmarks", ignore=shutil.ignore_patterns("open_emoji"))
+    pack = target / "benchmarks" / "datasets" / "open_emoji"
+    pack.symlink_to(ROOT / "benchmarks" / "datasets" / "open_emoji")
+    return target
+
+
+def clone(target: Path) -> Path:
+    """Make a working copy of the repository without results."""
+    ignore = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local", "lock", "*.egg-info")
+    for name in (*PARTS, *FOLDERS):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, target / name, ignore=ignore)
+        elif source.exists():
+            shutil.copy2(source, target / name)
+    return target
+
+
+def run(root: Path, *command: str, check: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run a command of this environment in a copy, with the package of the copy."""
+    environment = {**os.environ, "PYTHONPATH": str(root), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for name in ("KDX2I_ROOT", "OMP_NUM_THREADS", "COLUMNS"):
+        environment.pop(name, None)
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=check, timeout=900)
+
+
+def kdx2i(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a copy."""
+    return run(root, sys.executable, "-m", "kdx2i", *words)
+
+
+def snakemake(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run Snakemake in a copy."""
+    return run(root, sys.executable, "-m", "snakemake", *words)
+
+
+def fabricate(plan: Plan, leaf: Leaf) -> None:
+    """Make up the outputs of a leaf, and its provenance as if it had been computed."""
+    for name in leaf.outputs:
+        if name == "metrics.json":
+            write_json(leaf.file(name), {"values": _values(leaf)})
+        else:
+            write_bytes(leaf.file(name), f"{leaf.name} {name}".encode())
+    write_provenance(plan, leaf)
+
+
+def fabricate_all(plan: Plan, table: str) -> list[Leaf]:
+    """Make up everything that a table is made from, and return it."""
+    leaves = list(plan.table(table).upstream())
+    for leaf in leaves:
+        fabricate(plan, leaf)
+    return leaves
+
+
+def _values(leaf: Leaf) -> dict[str, object]:
+    number = int(leaf.identity[:4], 16) / 1000
+    metrics = {
+        name: {"value": number, "n_real": 10, "n_generated": 20, "classes": 5}
+        for name in ("mFID", "mKIDx100", "RC", "FC")
+    }
+    if leaf.kind == "controls":
+        return {"real_vs_real": metrics, "input_copied": metrics, "noise": metrics}
+    return dict(metrics)
