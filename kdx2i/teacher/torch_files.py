@@ -36,6 +36,9 @@ STORAGES: Final[Mapping[tuple[str, str], torch.dtype]] = {
     ("torch", "BoolStorage"): torch.bool,
 }
 
+DAMAGE: Final = (ValueError, OSError, EOFError, RuntimeError, KeyError, struct.error, zipfile.BadZipFile)
+"""What reading damaged bytes raises; `MalformedPickleError` is a ValueError."""
+
 
 @dataclass
 class Storage:
@@ -255,14 +258,7 @@ def read_torch_file(path: Path) -> Any:
         with path.open("rb") as handle:
             mapped = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
         return read_legacy(cast(IO[bytes], mapped), len(mapped), CHECKPOINT, path)
-    except (
-        MalformedPickleError,
-        zipfile.BadZipFile,
-        OSError,
-        ValueError,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:
+    except DAMAGE as error:
         raise UserError(f"{path} is damaged or is not a PyTorch checkpoint: {error}") from None
 
 
@@ -273,5 +269,5 @@ def materialise(tensors: Mapping[str, LazyTensor], path: Path) -> dict[str, Tens
         raise UserError(f"{path} is refused: it describes more tensor data than it holds")
     try:
         return {name: tensor.load() for name, tensor in tensors.items()}
-    except (MalformedPickleError, zipfile.BadZipFile, OSError, RuntimeError) as error:
+    except DAMAGE as error:
         raise UserError(f"{path} is damaged: {error}") from None

@@ -40,8 +40,7 @@ def _fold(weight: Tensor, enlarge: bool) -> Tensor:
 
 
 def conv_pool(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """Return avg_pool2d(conv(x), 2) for a 3x3 convolution; odd sizes lose their last row or column."""
-    x = x[:, :, : x.shape[2] // 2 * 2, : x.shape[3] // 2 * 2] if (x.shape[2] | x.shape[3]) & 1 else x
+    """Return avg_pool2d(conv(x), 2) for a 3x3 convolution."""
     return F.conv2d(x, _fold(conv.weight, enlarge=False), conv.bias, stride=2, padding=1)
 
 
