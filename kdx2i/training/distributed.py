@@ -27,6 +27,8 @@ def rank() -> int:
 def start() -> None:
     """Join the process group if torchrun started this process (NCCL with CUDA, else gloo)."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
 
 
@@ -40,6 +42,16 @@ def barrier() -> None:
     """Wait for all processes."""
     if dist.is_initialized():
         dist.barrier()
+
+
+def agree(value: int) -> bool:
+    """Return whether all processes have the same value; waits for all of them."""
+    if world_size() == 1:
+        return True
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    extremes = torch.tensor([value, -value], device=device)
+    dist.all_reduce(extremes, dist.ReduceOp.MAX)
+    return int(extremes[0]) == -int(extremes[1])
 
 
 def shard(joint: Tensor) -> Tensor:

@@ -128,13 +128,17 @@ class _Log:
 def train(trainable: Trainable, settings: LoopSettings, work: Path, title: str) -> None:
     """Run `settings.iterations` steps, resuming from `work`, which keeps checkpoint, log and sample grids.
 
-    Only rank 0 writes. Raises `UserError` when a logged loss is not finite.
+    Only rank 0 writes. Raises `UserError` when a logged loss is not finite or the checkpoint does not fit.
     """
     work.mkdir(parents=True, exist_ok=True)
     checkpoint = work / "checkpoint.safetensors"
     start = _resume(trainable, checkpoint, settings.iterations) if checkpoint.exists() else 0
     writes = distributed.rank() == 0
-    distributed.barrier()
+    if not distributed.agree(start):
+        raise UserError(f"the processes see different checkpoints in {work}: they must share one folder")
+    if writes:
+        for left in work.glob(".*.part"):  # What a killed process was writing.
+            left.unlink()
     log = _Log(work / "log.jsonl", start) if writes else None
 
     def save(step: int) -> None:
@@ -162,6 +166,7 @@ def train(trainable: Trainable, settings: LoopSettings, work: Path, title: str) 
             save(settings.iterations)
     if writes:
         save_grid(work / "samples.png", *trainable.preview())
+    distributed.barrier()
 
 
 def _resume(trainable: Trainable, checkpoint: Path, iterations: int) -> int:

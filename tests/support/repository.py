@@ -26,6 +26,7 @@ def settings_copy(target: Path) -> Path:
 def clone(target: Path) -> Path:
     """Make a working copy of the repository without results."""
     ignore = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local", "lock", "*.egg-info")
+    target.mkdir(parents=True, exist_ok=True)
     for name in (*PARTS, *FOLDERS):
         source = ROOT / name
         if source.is_dir():
