@@ -14,6 +14,7 @@ from kdx2i.provenance import git_commit, packages
 from kdx2i.stages.training import discard, fetcher
 from kdx2i.teacher.augment import AugmentSettings
 from kdx2i.teacher.growing import grow_from
+from kdx2i.teacher.importer import import_official
 from kdx2i.teacher.stylegan2 import DiscriminatorConfig, Generator, GeneratorConfig
 from kdx2i.teacher.training import TeacherSettings, TeacherTraining
 from kdx2i.teacher.weights import load_teacher, save_teacher
@@ -145,6 +146,15 @@ def train_teacher(root: Path, name: str, iterations: int | None = None) -> Path:
         write_json(place / f"{name}.provenance.json", {"sha256": sha256_file(target), **provenance})
         discard(work)
     distributed.finish()
+    return target
+
+
+def import_teacher(official: Path, target: Path) -> Path:
+    """Convert an official weight file (rosinality `.pt`, NVIDIA `.pkl`) to a teacher file, executing none of it."""
+    if target.suffix != ".safetensors":
+        raise UserError(f"{target} must end in .safetensors: that is the format of teacher files")
+    teacher = import_official(official)
+    save_teacher(target, teacher.generator, teacher.discriminator, teacher.provenance)
     return target
 
 
