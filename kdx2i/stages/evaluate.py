@@ -72,6 +72,6 @@ def _save_samples(leaf: Leaf, real: RealImages, requests: Requests, generated: T
     """Write a grid of triples of rows: sources, references, outputs, spread over the classes."""
     chosen = torch.linspace(0, len(generated) - 1, 3 * GRID_COLUMNS).long()
     rows = []
-    for block in chosen.split(GRID_COLUMNS):
+    for block in torch.split(chosen, GRID_COLUMNS):
         rows += [real.images[requests.sources[block]], real.images[requests.references[block]], generated[block]]
     save_grid(leaf.file("samples.png"), to_images(torch.cat(rows), device), GRID_COLUMNS)

@@ -80,11 +80,18 @@ class TeacherConfig(BaseModel):
     def settings(self) -> TeacherSettings:
         """Return the settings of the training."""
         s = self.sizes
-        widths = {"channel_base": s.channel_base, "channel_max": s.channel_max}
-        generator = GeneratorConfig(self.resolution, z_dim=s.z_dim, w_dim=s.w_dim, num_layers=s.num_layers, **widths)
+        generator = GeneratorConfig(
+            self.resolution,
+            z_dim=s.z_dim,
+            w_dim=s.w_dim,
+            num_layers=s.num_layers,
+            channel_base=s.channel_base,
+            channel_max=s.channel_max,
+        )
+        discriminator = DiscriminatorConfig(self.resolution, channel_base=s.channel_base, channel_max=s.channel_max)
         return TeacherSettings(
             generator,
-            DiscriminatorConfig(self.resolution, **widths),
+            discriminator,
             batch=self.batch,
             learning_rate=self.learning_rate,
             r1_gamma=self.r1_gamma,

@@ -52,7 +52,9 @@ def load_teacher(path: Path) -> Teacher:
     tensors, metadata = load_tensors(path)
     config = metadata.get("config")
     if not isinstance(config, dict) or set(config) != {"generator", "discriminator"}:
-        raise UserError(f"{path} is not a kdx2i teacher: convert official weights with 'kdx2i teacher --import-from'")
+        raise UserError(
+            f"{path} is not a kdx2i teacher: convert official weights with 'kdx2i teacher OUT.safetensors --official FILE'"
+        )
     try:
         generator = Generator(GeneratorConfig(**config["generator"]))
         discriminator = Discriminator(DiscriminatorConfig(**config["discriminator"]))
