@@ -52,9 +52,8 @@ def load_teacher(path: Path) -> Teacher:
     tensors, metadata = load_tensors(path)
     config = metadata.get("config")
     if not isinstance(config, dict) or set(config) != {"generator", "discriminator"}:
-        raise UserError(
-            f"{path} is not a kdx2i teacher: convert official weights with 'kdx2i teacher OUT.safetensors --official FILE'"
-        )
+        hint = "convert official weights with 'kdx2i teacher OUT.safetensors --official FILE'"
+        raise UserError(f"{path} is not a kdx2i teacher: {hint}")
     try:
         generator = Generator(GeneratorConfig(**config["generator"]))
         discriminator = Discriminator(DiscriminatorConfig(**config["discriminator"]))
