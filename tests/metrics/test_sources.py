@@ -1,38 +1,83 @@
-"""The list of translations that every method is asked for."""
+"""The list of translation requests: complete, fair, without held-out references, the same for every method."""
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdx2i.errors import UserError
 from kdx2i.metrics.sources import draw_requests
 
-KINDS = st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=30)
+PROPERTY = settings(max_examples=60, deadline=None, derandomize=True)
 
 
-@given(KINDS, st.integers(1, 12), st.integers(0, 1000))
-def test_requests(drawn: list[tuple[int, bool]], per_class: int, seed: int) -> None:
-    pairs = [*drawn, *((label, role) for label in range(4) for role in (False, True))]
-    labels, is_test = torch.tensor([pair[0] for pair in pairs]), torch.tensor([pair[1] for pair in pairs])
-    found = draw_requests(labels, is_test, 4, per_class, seed)
-    assert found.targets.tolist() == [label for label in range(4) for _ in range(per_class)]
-    assert bool((labels[found.sources] != found.targets).all()) and bool(is_test[found.sources].all())
-    assert bool((labels[found.references] == found.targets).all()) and not bool(is_test[found.references].any())
-    for label in range(4):
-        mine = found.sources[found.targets == label].tolist()
-        others = int(((labels != label) & is_test).sum())
-        assert max(map(mine.count, mine)) <= -(-per_class // others)  # none twice before all once
-    again = draw_requests(labels, is_test, 4, per_class, seed)
-    assert torch.equal(again.sources, found.sources) and torch.equal(again.references, found.references)
+@st.composite
+def splits(draw):
+    """Labels and roles of two to five classes, each with training images; test images are optional."""
+    classes = draw(st.integers(2, 5))
+    labels, is_test = [], []
+    for label in range(classes):
+        for role, least in ((False, 1), (True, 0)):
+            count = draw(st.integers(least, 4))
+            labels += [label] * count
+            is_test += [role] * count
+    order = draw(st.permutations(range(len(labels))))
+    return torch.tensor(labels)[list(order)], torch.tensor(is_test)[list(order)], classes
 
 
-def test_training_sources_where_there_is_no_test_image() -> None:
-    labels, is_test = torch.tensor([0, 1]), torch.tensor([False, False])
-    assert draw_requests(labels, is_test, 2, 3, 0).sources.tolist() == [1, 1, 1, 0, 0, 0]
+@PROPERTY
+@given(splits(), st.integers(1, 12), st.integers(0, 2**40))
+def test_every_class_gets_its_share_from_the_right_images(split, per_class, seed):
+    labels, is_test, classes = split
+    requests = draw_requests(labels, is_test, classes, per_class, seed)
+    assert torch.bincount(requests.targets, minlength=classes).tolist() == [per_class] * classes
+    assert torch.equal(labels[requests.references], requests.targets)
+    assert not is_test[requests.references].any()
+    assert bool((labels[requests.sources] != requests.targets).all())
+    for target in range(classes):
+        mine = requests.targets == target
+        from_test = is_test[requests.sources[mine]]
+        assert bool(from_test.all()) == bool((is_test & (labels != target)).any())
+        for chosen, pool in (
+            (requests.sources[mine], labels != target),
+            (requests.references[mine], labels == target),
+        ):
+            counts = torch.bincount(chosen, minlength=len(labels))
+            used = counts[pool & (counts > 0)]
+            assert int(used.max() - used.min()) <= 1
+            if per_class <= len(used):
+                assert int(used.max()) == 1
 
 
-@pytest.mark.parametrize(("labels", "classes"), [([0, 0], 1), ([0, 1], 3)])
-def test_too_little_is_one_sentence(labels: list[int], classes: int) -> None:
-    with pytest.raises(UserError, match="lack"):
-        draw_requests(torch.tensor(labels), torch.tensor([False] * len(labels)), classes, 2, 0)
+@PROPERTY
+@given(splits(), st.integers(0, 2**40))
+def test_nothing_repeats_before_all_were_used(split, seed):
+    labels, is_test, classes = split
+    own = [int(((labels == target) & ~is_test).sum()) for target in range(classes)]
+    requests = draw_requests(labels, is_test, classes, max(own), seed)
+    for target in range(classes):
+        references = requests.references[requests.targets == target][: own[target]]
+        assert len(set(references.tolist())) == own[target]
+
+
+def test_requests_are_a_function_of_the_seed_alone():
+    labels, is_test = torch.arange(30) % 3, torch.arange(30) >= 15
+    torch.manual_seed(1)
+    first = draw_requests(labels, is_test, 3, 10, 7)
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    again = draw_requests(labels, is_test, 3, 10, 7)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(first.sources, again.sources)
+    assert torch.equal(first.references, again.references)
+    other = draw_requests(labels, is_test, 3, 10, 8)
+    assert not torch.equal(first.sources, other.sources)
+
+
+@pytest.mark.parametrize(
+    ("labels", "is_test", "classes"),
+    [([0, 0, 1], [False, True, True], 2), ([0, 0], [False, False], 1), ([0, 0], [False, False], 2)],
+)
+def test_split_that_cannot_serve_is_refused(labels, is_test, classes):
+    with pytest.raises(UserError, match="class"):
+        draw_requests(torch.tensor(labels), torch.tensor(is_test), classes, 2, 0)
