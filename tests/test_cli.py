@@ -1,0 +1,164 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from repository import ROOT, fabricate_all, kdx2i, settings_copy
+
+from kdx2i.cli import guarded, main
+from kdx2i.plan import Plan
+
+RUN = ["--dataset", "open-birds", "--architecture", "stargan_v2", "--transfer", "kd", "--resolution", "32"]
+SMOKE = ["--preset", "open-smoke"]
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KDX2I_ROOT", str(settings_copy(tmp_path)))
+    return tmp_path
+
+
+@pytest.fixture
+def finished(root: Path) -> Plan:
+    plan = Plan(root, "open-smoke")
+    fabricate_all(plan, "table1")
+    return plan
+
+
+def replace(words: list[str], name: str, value: str) -> list[str]:
+    place = words.index(name) + 1
+    return [*words[:place], value, *words[place + 1 :]]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["train", *replace(RUN, "--dataset", "cats")], "has no dataset `cats`; it has open-animal-faces"),
+        (["train", *replace(RUN, "--architecture", "pix2pix")], "architecture pix2pix is not implemented"),
+        (["train", *replace(RUN, "--transfer", "magic")], "there is no transfer `magic`; the transfers are kd"),
+        (["train", *replace(RUN, "--resolution", "31")], "has no resolution 31; it has 32, 64"),
+        (["evaluate", *RUN, "--mode", "sideways"], "no mode `sideways`; its modes are latent, reference"),
+        (["evaluate", *RUN, "--mode", "latent"], "is missing: it has not been computed"),
+        (["train", *RUN], "is missing: it has not been computed"),
+        (["distill", *RUN[2:4], *RUN[6:], "--preset", "opne"], "there is no preset `opne`; the presets are open"),
+        (["table", "table99"], "there is no table `table99`"),
+        (["table", "table1"], "is missing"),
+        (["table", "--seeds", "one"], "seeds must be whole numbers"),
+        (["compare"], "has no current table to compare"),
+        (["show", "table1", "unicorns"], "table1 has no cell `unicorns`"),
+        (["split", "--dataset", "cats"], "there is no dataset `cats`"),
+        (["split", "--dataset", "open-birds", "--check"], "split.csv"),
+        (["teacher", "nobody"], "there is no teacher `nobody`"),
+        (["verify", "--preset", "nowhere.yaml"], "nowhere.yaml does not exist"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_status_2(
+    root: Path, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
+) -> None:
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert sentence in error
+    assert "Traceback" not in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["fly"], ["train"], ["train", *replace(RUN, "--resolution", "big")], ["--wings"]])
+def test_a_wrong_command_line_explains_itself(root: Path, capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    assert main(words) == 2
+    assert "Error" in capsys.readouterr().err
+
+
+def test_an_interruption_is_130(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    assert guarded(interrupted) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_a_fault_of_the_program_is_not_hidden() -> None:
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        guarded(broken)
+
+
+def test_a_broken_preset_names_its_file_and_key(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = root / "benchmarks/presets/open.yaml"
+    data = yaml.safe_load(path.read_text())
+    data["architectures"]["stargan_v2"]["train"]["lerning_rate"] = 1
+    path.write_text(yaml.safe_dump(data))
+    assert main(["check"]) == 2
+    assert "preset open, architectures.stargan_v2: the key `train.lerning_rate` is unknown" in capsys.readouterr().err
+
+
+def test_a_gpu_preset_without_gpu_is_refused(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    path = root / "benchmarks/presets/open-smoke.yaml"
+    path.write_text(path.read_text() + "resources: {gpus: 1}\n")
+    assert main(["distill", *RUN[2:], *SMOKE]) == 2
+    assert "asks for 1 GPU(s) a job and PyTorch sees 0" in capsys.readouterr().err
+
+
+def test_check_plans_every_table_of_every_preset(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    presets, tables = ROOT.glob("benchmarks/presets/*.yaml"), ROOT.glob("benchmarks/tables/*.yaml")
+    assert len(lines) == len(list(presets)) * len(list(tables))
+
+
+def test_tables_are_made_compared_verified_and_explained(finished: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["table", "table1", *SMOKE]) == 0
+    assert "StarGANv2*" in capsys.readouterr().out
+    assert main(["compare", *SMOKE]) == 0
+    assert main(["verify", *SMOKE]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("results are current and whole")
+    assert main(["show", "table1", "Ours*/birds", *SMOKE]) == 0
+    assert "kdx2i evaluate" in capsys.readouterr().out
+
+
+def test_verify_names_what_is_wrong_and_restore_removes_it(finished: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    run = finished.run("open-birds", "stargan_v2", "kd", 32, 0)
+    run.file("networks.safetensors").write_bytes(b"other")
+    assert main(["verify", *SMOKE]) == 1
+    assert f"{run.name} is corrupt: networks.safetensors" in capsys.readouterr().out
+    assert main(["restore", "--dry-run", *SMOKE]) == 0
+    assert "would remove" in capsys.readouterr().out
+    assert run.provenance_path.exists()
+    assert main(["restore", *SMOKE]) == 0
+    assert not run.provenance_path.exists()
+
+
+def test_a_partial_table_is_shown_and_not_written(finished: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    finished.evaluation("open-birds", "stargan_v2", "kd", 32, 0, "latent").provenance_path.unlink()
+    assert main(["table", "table1", "--allow-partial", *SMOKE]) == 1
+    assert "StarGANv2*" in capsys.readouterr().out
+    assert not (finished.root / finished.results / "tables").exists()
+
+
+def test_a_failed_expectation_is_status_1(finished: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["table", "table1", *SMOKE]) == 0
+    expectation = {"table": "table1", "part": "latent", "label": "Ours*", "dataset": "birds", "verdict": ["better"]}
+    path = tmp_path / "expect.yaml"
+    path.write_text(yaml.safe_dump({"expectations": [expectation]}))
+    assert main(["compare", "--expect", str(path), *SMOKE]) == 1
+    path.write_text(yaml.safe_dump({"expectations": [{**expectation, "verdict": ["not comparable"]}]}))
+    assert main(["compare", "--expect", str(path), *SMOKE]) == 0
+
+
+def test_the_module_is_the_command() -> None:
+    done = kdx2i(ROOT, "table", "table99")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+
+
+def test_outside_the_repository_it_says_where_to_go(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("KDX2I_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert main(["check"]) == 2
+    assert "is not inside the kdx2i repository" in capsys.readouterr().err

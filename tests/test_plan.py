@@ -1,0 +1,245 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from repository import ROOT, settings_copy
+
+from kdx2i.config import names_in
+from kdx2i.errors import UserError
+from kdx2i.plan import Leaf, Plan, command, leaf_at
+
+METHOD = ("open-birds", "stargan_v2", "kd", 64, 0)
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return Plan(ROOT, "open")
+
+
+def everything(plan: Plan) -> dict[str, Leaf]:
+    return {leaf.name: leaf for name in plan.tables for leaf in plan.rendered(name).upstream()}
+
+
+def identities(plan: Plan) -> dict[str, str]:
+    return {name: leaf.identity for name, leaf in everything(plan).items()}
+
+
+def changed(root: Path, preset: str = "open", **edits: Any) -> set[str]:
+    """Return the addresses whose identity changes when dotted keys (`__`) of the preset are set."""
+    before = identities(Plan(root, preset))
+    path = root / "benchmarks" / "presets" / f"{preset}.yaml"
+    original = path.read_text()
+    data = yaml.safe_load(original)
+    for key, value in edits.items():
+        node = data
+        *steps, last = key.split("__")
+        for step in steps:
+            node = node.setdefault(int(step) if step.isdecimal() else step, {})
+        node[last] = value
+    path.write_text(yaml.safe_dump(data))
+    after = identities(Plan(root, preset))
+    path.write_text(original)
+    assert set(before) == set(after)
+    return {name for name in before if before[name] != after[name] and "/tables" not in name}
+
+
+@pytest.mark.parametrize("preset", names_in(ROOT / "benchmarks" / "presets"))
+def test_every_preset_can_be_planned_and_addresses_are_unique(preset: str) -> None:
+    plan = Plan(ROOT, preset)
+    for name in plan.tables:
+        by_name: dict[str, str] = {}
+        for leaf in plan.rendered(name).upstream():
+            assert by_name.setdefault(leaf.name, leaf.identity) == leaf.identity
+            json.dumps(leaf.spec, allow_nan=False)
+            assert not leaf.directory.is_absolute()
+
+
+def test_table_1_has_every_row_and_says_why_a_cell_is_empty(plan: Plan) -> None:
+    table = plan.table("table1")
+    assert len(table.cells) == 11 * 3
+    for cell in table.cells:
+        assert bool(cell.leaves) == (cell.reason is None)
+        if cell.row.architecture == "stargan_v2":
+            assert cell.leaves and cell.actual_dataset == f"open-{cell.dataset}"
+        elif cell.reason is not None:
+            assert cell.reason.startswith("not yet computed: ")
+            assert cell.row.architecture in cell.reason
+
+
+def test_the_jobs_follow_from_the_tables(plan: Plan) -> None:
+    kinds = [leaf.kind for leaf in plan.rendered("table1").upstream()]
+    # Three datasets; at 32 and 64 px a baseline and the method; one student a resolution for all datasets.
+    computed = [cell for cell in plan.table("table1").cells if cell.leaves]
+    resolutions = {cell.actual_resolution for cell in computed}
+    assert kinds.count("split") == 3
+    assert kinds.count("distilled") == len(resolutions)
+    assert kinds.count("run") == 3 * 2 * len(resolutions)
+    assert kinds.count("evaluation") == len(computed)
+    assert kinds.count("controls") == kinds.count("classifier") == 3 * len(resolutions)
+
+
+def test_inputs_come_before_what_is_made_from_them(plan: Plan) -> None:
+    seen: set[str] = set()
+    for leaf in plan.rendered("figure3b").upstream():
+        assert {upstream.name for upstream in leaf.inputs.values()} <= seen
+        assert leaf.name not in seen
+        seen.add(leaf.name)
+
+
+def test_one_student_serves_every_dataset_and_both_modes_share_a_run(plan: Plan) -> None:
+    birds, foods = plan.run(*METHOD), plan.run("open-foods", *METHOD[1:])
+    assert birds.inputs["distilled"] is foods.inputs["distilled"]
+    latent, reference = plan.evaluation(*METHOD, "latent"), plan.evaluation(*METHOD, "reference")
+    assert latent.inputs["run"].identity == reference.inputs["run"].identity
+    assert latent.identity != reference.identity
+
+
+def test_transfers_differ_where_they_should(plan: Plan) -> None:
+    scratch = plan.run("open-birds", "stargan_v2", "scratch", 64, 0)
+    assert "distilled" not in scratch.inputs
+    kd, b4 = plan.run(*METHOD), plan.run("open-birds", "stargan_v2", "kd-encoder-scratch", 64, 0)
+    assert b4.inputs["distilled"] is kd.inputs["distilled"]
+    assert b4.identity != kd.identity
+    ablations = [plan.distilled("stargan_v2", name, 64, 0) for name in ("kd", "kd-l1", "kd-adv", "kd-no-mixing")]
+    assert len({leaf.identity for leaf in ablations}) == len({leaf.name for leaf in ablations}) == 4
+
+
+def test_seeds_are_leaves_of_their_own() -> None:
+    plan = Plan(ROOT, "open", [0, 1])
+    cell = next(cell for cell in plan.table("table1").cells if cell.leaves)
+    assert [leaf.spec["seed"] for leaf in cell.leaves] == [0, 1]
+    assert len({leaf.identity for leaf in cell.leaves}) == 2
+    # Another list of seeds changes no run, only the table.
+    one = Plan(ROOT, "open", [0])
+    assert one.run(*METHOD).identity == plan.run(*METHOD).identity
+    assert one.rendered("table1").identity != plan.rendered("table1").identity
+
+
+def test_a_training_setting_changes_runs_and_what_is_made_from_them_only(tmp_path: Path) -> None:
+    touched = changed(settings_copy(tmp_path), architectures__stargan_v2__train__learning_rate=0.123)
+    assert touched == {name for name in identities(Plan(tmp_path, "open")) if "/runs/" in name}
+
+
+def test_a_distillation_setting_leaves_the_baseline_alone(tmp_path: Path) -> None:
+    touched = changed(settings_copy(tmp_path), architectures__stargan_v2__distill__learning_rate=0.123)
+    expected = {
+        name
+        for name in identities(Plan(tmp_path, "open"))
+        if "/distilled/" in name or ("/runs/" in name and "/scratch/" not in name)
+    }
+    assert touched == expected
+
+
+def test_a_setting_of_one_resolution_leaves_the_other_alone(tmp_path: Path) -> None:
+    key = "architectures__stargan_v2__by_resolution__64__train"
+    touched = changed(settings_copy(tmp_path), **{key: {"learning_rate": 0.123}})
+    assert touched == {name for name in identities(Plan(tmp_path, "open")) if "/runs/" in name and "/r64/" in name}
+
+
+def test_an_evaluation_setting_trains_nothing(tmp_path: Path) -> None:
+    touched = changed(settings_copy(tmp_path), evaluation__images_per_class=7)
+    assert touched
+    assert all(name.rsplit("/", 1)[-1] in ("latent", "reference") or "/controls/" in name for name in touched)
+
+
+def test_budgets_and_names_change_no_leaf(tmp_path: Path) -> None:
+    assert changed(settings_copy(tmp_path), title="another title", resources={"gpus": 1}) == set()
+
+
+def test_a_teacher_file_changes_what_is_distilled_from_it(tmp_path: Path) -> None:
+    settings_copy(tmp_path)
+    teacher = tmp_path / "benchmarks/teachers/faces-r64.safetensors"
+    teacher.write_bytes(b"one")
+    before = identities(Plan(tmp_path, "open"))
+    teacher.write_bytes(b"another")
+    after = identities(Plan(tmp_path, "open"))
+    touched = {name for name in before if before[name] != after[name]}
+    assert "results/open/distilled/stargan_v2/kd/r64/s0" in touched
+    assert "results/open/runs/open-birds/stargan_v2/kd/r64/s0/latent" in touched
+    assert not any("/r32/" in name or "/scratch/" in name for name in touched)
+
+
+def test_a_dataset_changes_all_that_uses_it_and_nothing_else(tmp_path: Path) -> None:
+    settings_copy(tmp_path)
+    before = identities(Plan(tmp_path, "open"))
+    path = tmp_path / "benchmarks/datasets/open-birds.yaml"
+    data = yaml.safe_load(path.read_text())
+    data["split"]["seed"] = 7
+    path.write_text(yaml.safe_dump(data))
+    after = identities(Plan(tmp_path, "open"))
+    touched = {name for name in before if before[name] != after[name] and "/tables" not in name}
+    assert touched == {name for name in before if "open-birds" in name}
+
+
+def test_an_unknown_setting_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"architectures\.stargan_v2: the key `train\.lr` is unknown; the keys here"):
+        changed(settings_copy(tmp_path), architectures__stargan_v2__train__lr=1)
+    with pytest.raises(UserError, match=r"evaluation: the key `extractr` is unknown"):
+        changed(settings_copy(tmp_path / "again"), evaluation__extractr="x")
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda p: p.run("cats", "stargan_v2", "kd", 64, 0), "no dataset `cats`; it has open-animal-faces"),
+        (lambda p: p.run("open-birds", "stargan_v3", "kd", 64, 0), "stargan_v3 is not implemented; .* stargan_v2"),
+        (lambda p: p.run("open-birds", "stargan_v2", "kdd", 64, 0), "no transfer `kdd`; the transfers are kd"),
+        (lambda p: p.run("open-birds", "stargan_v2", "kd", 48, 0), "no resolution 48; it has 32, 64"),
+        (lambda p: p.evaluation(*METHOD, "upside-down"), "no mode `upside-down`; its modes are latent, reference"),
+        (lambda p: p.distilled("stargan_v2", "scratch", 64, 0), "`scratch` has no stage 1"),
+        (lambda p: p.distilled("stargan_v2", "kd-encoder-scratch", 64, 0), "starts from the student of `kd`"),
+        (lambda p: p.split("cats"), "there is no dataset `cats`"),
+        (lambda p: p.table("table99"), "there is no table `table99`"),
+        (lambda p: Plan(ROOT, "open", [1, 1]), "seeds must be different"),
+    ],
+)
+def test_a_name_that_is_not_there_is_one_sentence(plan: Plan, call: Any, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence) as caught:
+        call(plan)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_address_leads_back_to_its_leaf(plan: Plan) -> None:
+    leaves = [*everything(plan).values(), plan.comparison()]
+    for leaf in leaves:
+        assert leaf_at(plan, leaf.provenance_path.relative_to(ROOT)).identity == leaf.identity
+
+
+@given(st.lists(st.sampled_from(["results", "open", "runs", "tables", "r64", "s0", "sx", "x"]), max_size=9))
+def test_no_other_path_is_an_address(parts: list[str]) -> None:
+    with pytest.raises(UserError):
+        leaf_at(Plan(ROOT, "open"), Path(*parts, "provenance.json"))
+
+
+def test_every_leaf_has_a_command_that_names_it(plan: Plan) -> None:
+    words = command(plan, plan.evaluation(*METHOD, "latent"))
+    assert " ".join(words) == (
+        "kdx2i evaluate --preset open --dataset open-birds --architecture stargan_v2 --transfer kd"
+        " --resolution 64 --seed 0 --mode latent"
+    )
+    assert command(plan, plan.rendered("table1")) == [
+        "kdx2i", "table", "--preset", "open", "--seeds", "0", "table1",
+    ]  # fmt: skip
+    assert command(plan, plan.split("open-birds"))[-2:] == ["--dataset", "open-birds"]
+    assert "--seed" not in command(plan, plan.controls("open-birds", 64))
+
+
+def test_the_budget_line_compares_with_the_paper() -> None:
+    lines = {(b.transfer, b.resolution): b for b in Plan(ROOT, "open").table("table1").budget}
+    kd, scratch = lines["kd", 256], lines["scratch", 256]
+    assert (kd.distill_paper, kd.train_paper, kd.distill_batch_paper) == (20000, 100000, 2)
+    assert kd.train == scratch.train and scratch.distill is None
+    paper = {(b.transfer, b.resolution): b for b in Plan(ROOT, "paper").table("table1").budget}
+    assert all(b.train == b.train_paper and b.distill == b.distill_paper for b in paper.values())
+
+
+def test_a_method_has_the_same_stage_2_budget_as_its_baseline() -> None:
+    for preset in names_in(ROOT / "benchmarks" / "presets"):
+        for name in ("table1", "figure3b", "appendix_b4"):
+            lines = Plan(ROOT, preset).table(name).budget
+            for resolution in {line.resolution for line in lines}:
+                assert len({(x.train, x.train_batch) for x in lines if x.resolution == resolution}) == 1

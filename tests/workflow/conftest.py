@@ -1,0 +1,40 @@
+"""Working copies of the repository, without and with made-up results."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from workflows import pretend_finished, working_copy
+
+from kdx2i.plan import Plan
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return working_copy(tmp_path / "copy")
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Build a folder once for all workers of pytest-xdist."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+
+    def build(name: str, make: Callable[[Path], None]) -> Path:
+        done = base / f"{name}.done"
+        with FileLock(base / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(base / name, ignore_errors=True)
+                make(base / name)
+                done.touch()
+        return base / name
+
+    return build
+
+
+@pytest.fixture
+def pretended(copy: Path) -> Plan:
+    return pretend_finished(copy)

@@ -1,0 +1,183 @@
+"""The smallest preset for real: data, distillation, training, evaluation, table, comparison."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from repository import kdx2i, run, snakemake
+from workflows import CONFIG, git, jobs, working_copy
+
+from kdx2i.files import sha256_file
+from kdx2i.plan import Plan
+
+pytestmark = pytest.mark.workflow
+
+Shared = Callable[[str, Callable[[Path], None]], Path]
+TABLE = "results/open-smoke/tables/table1.csv"
+WEIGHTS = "results/open-smoke/runs/open-birds/stargan_v2/kd/r32/s0/networks.safetensors"
+
+
+def make_one_at_a_time(root: Path) -> None:
+    done = snakemake(working_copy(root), "table1", "--cores", "1", *CONFIG)
+    (root / "screen.txt").write_text(done.stdout + done.stderr)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def make_with_dvc(root: Path) -> None:
+    """`dvc repro` in a clone under git: two jobs at once where there are two cores."""
+    working_copy(root)
+    parameters = root / "params.yaml"
+    data = yaml.safe_load(parameters.read_text())
+    parameters.write_text(yaml.safe_dump({**data, "preset": "open-smoke", "targets": "table1"}))
+    git(root, "init", "-q")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "start")
+    done = run(root, sys.executable, "-m", "dvc", "repro", "results")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def finished(shared: Shared, tmp_path: Path) -> Path:
+    """A copy of a repository in which Table 1 was made with one job at a time."""
+    return shutil.copytree(shared("one-at-a-time", make_one_at_a_time), tmp_path / "finished", symlinks=True)
+
+
+@pytest.fixture
+def reproduced(shared: Shared, tmp_path: Path) -> Path:
+    """A copy of a repository in which `dvc repro` made Table 1."""
+    return shutil.copytree(shared("with-dvc", make_with_dvc), tmp_path / "reproduced", symlinks=True)
+
+
+def test_one_command_goes_from_data_to_the_table_on_the_screen(finished: Path) -> None:
+    screen = (finished / "screen.txt").read_text()
+    assert "Table 1: image-to-image translation with many classes" in screen
+    assert "Ours*" in screen and "not yet computed" in screen
+    for kind in ("csv", "md", "tex", "json"):
+        assert (finished / TABLE).with_suffix(f".{kind}").stat().st_size > 0
+    assert jobs(finished) == set()
+    verified = kdx2i(finished, "verify", "table1", "--preset", "open-smoke")
+    assert verified.returncode == 0, verified.stdout
+    metrics = json.loads((finished / "results/open-smoke/metrics.json").read_text())
+    assert set(metrics["table1"]["latent"]["birds"]["Ours*"]) == {"mKIDx100", "mFID", "RC", "FC"}
+
+
+def test_the_number_of_jobs_changes_no_byte(finished: Path, reproduced: Path) -> None:
+    assert (finished / TABLE).read_bytes() == (reproduced / TABLE).read_bytes()
+    assert (finished / WEIGHTS).read_bytes() == (reproduced / WEIGHTS).read_bytes()
+
+
+def test_dvc_makes_the_splits_with_the_committed_hashes(reproduced: Path) -> None:
+    """`dvc repro` in a clone had to make every split again, and locked the same bytes."""
+
+    def locked(text: str) -> dict[str, str]:
+        stages = yaml.safe_load(text)["stages"]
+        return {o["path"]: o["md5"] for s in stages.values() for o in s["outs"] if o["path"].endswith("split.csv")}
+
+    committed = locked(git(reproduced, "show", "HEAD:dvc.lock"))
+    assert "data/open-birds/split.csv" in committed
+    assert locked((reproduced / "dvc.lock").read_text()) == committed
+
+
+def test_dvc_compares_metrics_between_commits(reproduced: Path) -> None:
+    git(reproduced, "add", "-A")
+    git(reproduced, "commit", "-qm", "results")
+    path = reproduced / "results/open-smoke/metrics.json"
+    metrics = json.loads(path.read_text())
+    metrics["table1"]["latent"]["birds"]["Ours*"]["mFID"] += 1.0
+    path.write_text(json.dumps(metrics))
+    done = run(reproduced, sys.executable, "-m", "dvc", "metrics", "diff", "--json")
+    assert done.returncode == 0, done.stderr
+    changes = json.loads(done.stdout)["results/open-smoke/metrics.json"]
+    assert [change["diff"] for change in changes.values()] == [pytest.approx(1.0)]
+    assert "mFID" in next(iter(changes))
+
+
+def test_a_clone_pulls_restores_and_runs_only_what_changed(reproduced: Path, tmp_path: Path) -> None:
+    git(reproduced, "add", "-A")
+    git(reproduced, "commit", "-qm", "results")
+    dvc = (sys.executable, "-m", "dvc")
+    # DVC wants a remote that both can reach.
+    run(reproduced, *dvc, "remote", "add", "-d", "store", str(tmp_path / "store"), check=True)
+    run(reproduced, *dvc, "push", check=True)
+    git(reproduced, "commit", "-qam", "remote")
+    fresh = tmp_path / "fresh"
+    git(tmp_path, "clone", "-q", str(reproduced), str(fresh))
+    pulled = run(fresh, *dvc, "pull", "results", "split@open-birds", "--allow-missing")
+    assert (fresh / WEIGHTS).is_file(), pulled.stderr
+    restored = kdx2i(fresh, "restore", "--preset", "open-smoke")
+    assert restored.returncode == 0, restored.stderr
+    assert restored.stdout.startswith("0 results removed")
+    # Tables are not kept by DVC; nothing else has to run, though no time stamp and no record is left.
+    assert jobs(fresh) == {"table1 of preset open-smoke", "compare table1 with the published numbers"}
+    path = fresh / "benchmarks/presets/open-smoke.yaml"
+    path.write_text(path.read_text().replace("images_per_class: 2", "images_per_class: 3"))
+    found = jobs(fresh)
+    assert {job.split()[0] for job in found} == {"evaluate", "control", "table1", "compare"}
+    assert kdx2i(fresh, "restore", "--preset", "open-smoke").stdout.count("removed: ") == 5
+
+
+def test_a_killed_training_ends_in_the_same_bytes(finished: Path) -> None:
+    root = finished
+    path = root / "benchmarks/presets/open-smoke.yaml"
+    text = path.read_text()
+    budget = "train: {iterations: 40, checkpoint_every: 3, "
+    path.write_text(text.replace("train: {iterations: 2, ", budget))
+    assert budget in path.read_text()
+    leaf = Plan(root, "open-smoke").run("open-birds", "stargan_v2", "kd", 32, 0)
+    words = ["train", "--preset", "open-smoke", "--dataset", "open-birds", "--architecture", "stargan_v2"]
+    words += ["--transfer", "kd", "--resolution", "32"]
+    assert kdx2i(root, *words).returncode == 0
+    whole = sha256_file(leaf.file("networks.safetensors"))
+    for name in (*leaf.outputs, leaf.provenance):
+        leaf.file(name).unlink()
+    kill_when(root, words, lambda: (leaf.work / "checkpoint.safetensors").exists())
+    assert not leaf.provenance_path.exists()
+    assert (leaf.work / "checkpoint.safetensors").exists()
+    assert kdx2i(root, *words).returncode == 0
+    assert sha256_file(leaf.file("networks.safetensors")) == whole
+
+
+def kill_when(root: Path, words: list[str], ready: Callable[[], bool]) -> None:
+    """Start a command and kill it (SIGKILL) at a random moment after `ready`."""
+    command = [sys.executable, "-m", "kdx2i", *words]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    with subprocess.Popen(command, cwd=root, env=environment, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while not ready() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(random.random() * 0.2)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+
+
+def test_a_damaged_image_is_named(finished: Path) -> None:
+    image = sorted((finished / "data/open-birds/images").rglob("*.png"))[3]
+    content = bytearray(image.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    image.write_bytes(bytes(content))
+    done = kdx2i(finished, "split", "--dataset", "open-birds", "--check")
+    assert done.returncode == 2
+    assert image.name in done.stderr
+
+
+def test_corrupt_weights_are_one_sentence(finished: Path) -> None:
+    path = finished / WEIGHTS
+    path.write_bytes(path.read_bytes()[:100])
+    words = ["evaluate", "--dataset", "open-birds", "--architecture", "stargan_v2", "--transfer", "kd"]
+    done = kdx2i(finished, *words, "--resolution", "32", "--mode", "latent", "--preset", "open-smoke")
+    assert done.returncode == 2
+    assert "networks.safetensors is not the file that was written" in done.stderr
+    (finished / "benchmarks/teachers/faces-r32.safetensors").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    words = ["distill", "--architecture", "stargan_v2", "--resolution", "32", "--preset", "open-smoke"]
+    done = kdx2i(finished, *words)
+    assert done.returncode == 2
+    assert "faces-r32.safetensors" in done.stderr and "Traceback" not in done.stderr
