@@ -290,6 +290,21 @@ def check(
             print(f"{name} {table_name}: {len(cells)} of {len(table_plan.cells)} cells, {len(leaves)} results")
 
 
+@app.command()
+def protocol() -> None:
+    """Render the protocol register to docs/protocol.md."""
+    stage: Any = importlib.import_module("kdx2i.stages.protocol")
+    print(stage.write(find_root()))
+
+
+@app.command()
+def reference(names: Tables = None, preset: Preset = "open", seeds: Seeds = "") -> None:
+    """Copy current tables and the evidence behind them to results/reference/<preset>."""
+    stage: Any = importlib.import_module("kdx2i.stages.reference")
+    plan = make_plan(preset, seeds)
+    print(stage.export(plan, names or plan.tables))
+
+
 @data_app.command("rebuild-pack")
 def rebuild_pack(
     out: Annotated[Path, typer.Option(help="Folder for the rebuilt pack.")],
