@@ -18,6 +18,8 @@ from kdx2i.teacher.stylegan2 import (
 )
 from kdx2i.training.checkpoint import load_module, load_tensors, prefixed, save_tensors, select
 
+PARTS = ("generator", "discriminator")
+
 
 @dataclass
 class Teacher:
@@ -51,17 +53,37 @@ def load_teacher(path: Path) -> Teacher:
     """Read a teacher file in float32; anything else raises `UserError`."""
     tensors, metadata = load_tensors(path)
     config = metadata.get("config")
-    if not isinstance(config, dict) or set(config) != {"generator", "discriminator"}:
+    if not isinstance(config, dict) or set(config) != set(PARTS):
         hint = "convert official weights with 'kdx2i teacher OUT.safetensors --official FILE'"
         raise UserError(f"{path} is not a kdx2i teacher: {hint}")
     try:
-        generator = Generator(GeneratorConfig(**config["generator"]))
-        discriminator = Discriminator(DiscriminatorConfig(**config["discriminator"]))
-    except (TypeError, ValueError) as error:
+        with torch.device("meta"):  # Shapes only: a configuration of absurd sizes costs no memory.
+            _check_shapes(_networks(config), tensors, path)
+        networks = _networks(config)
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:
         raise UserError(f"{path} has a configuration that this version does not know: {error}") from None
-    for name, module in (("generator", generator), ("discriminator", discriminator)):
+    for name, module in zip(PARTS, networks, strict=True):
         constants = {k: v for k, v in module.state_dict().items() if k.endswith("resample_filter")}
         state = {k: v.float() for k, v in select(tensors, name).items()}
         load_module(module, state | constants, path)
         module.eval().requires_grad_(False)
-    return Teacher(generator, discriminator, metadata.get("provenance", {}))
+    return Teacher(*networks, metadata.get("provenance", {}))
+
+
+def _networks(config: Mapping[str, Any]) -> tuple[Generator, Discriminator]:
+    """Build the networks of a file's configuration."""
+    return (
+        Generator(GeneratorConfig(**config["generator"])),
+        Discriminator(DiscriminatorConfig(**config["discriminator"])),
+    )
+
+
+def _check_shapes(networks: tuple[torch.nn.Module, ...], tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise `UserError` naming a tensor that is missing, surplus or misshapen."""
+    wanted = {
+        k: t.shape for name, m in zip(PARTS, networks, strict=True) for k, t in prefixed(name, _learned(m)).items()
+    }
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    if wrong:
+        raise UserError(f"{path} does not fit the networks that its configuration describes: see its {wrong[0]}")
