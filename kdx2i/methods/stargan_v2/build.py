@@ -10,8 +10,10 @@ from kdx2i.training.precision import place
 NETWORKS = ("generator", "mapping_network", "style_encoder", "discriminator")
 
 
-def build(sizes: Sizes, resolution: int, num_domains: int, device: torch.device) -> dict[str, nn.Module]:
-    """Return the four networks, He-initialised from torch's global generator, on the device."""
+def build(
+    sizes: Sizes, resolution: int, num_domains: int, device: torch.device, *, he: bool = True
+) -> dict[str, nn.Module]:
+    """Return the four networks on the device, initialised from torch's global generator: He's way, or torch's own."""
     n = sizes
     networks: dict[str, nn.Module] = {
         "generator": Generator(
@@ -26,6 +28,7 @@ def build(sizes: Sizes, resolution: int, num_domains: int, device: torch.device)
         "style_encoder": StyleEncoder(resolution, n.style_dim, num_domains, n.max_conv_dim, dim_in=n.dim_in),
         "discriminator": Discriminator(resolution, num_domains, n.max_conv_dim, dim_in=n.dim_in),
     }
-    for network in networks.values():
-        he_init(network)
+    if he:
+        for network in networks.values():
+            he_init(network)
     return {name: place(network, device) for name, network in networks.items()}

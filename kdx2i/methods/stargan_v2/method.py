@@ -47,9 +47,10 @@ class Method:
     ) -> None:
         self.settings, self.images, self.device, self.num_classes = settings, images, device, num_classes
         t = settings.train
-        unlike = build(settings.networks, resolution, num_classes, device) if t.ema_start == "official" else None
-        self.networks: Mapping[str, nn.Module] = build(settings.networks, resolution, num_classes, device)
-        source = self.networks if unlike is None else unlike
+        size = settings.networks
+        self.networks: Mapping[str, nn.Module] = build(size, resolution, num_classes, device)
+        official = t.ema_start == "official"  # `build_model` copies the networks before `he_init` runs.
+        source = build(size, resolution, num_classes, device, he=False) if official else self.networks
         self.averages: Mapping[str, nn.Module] = {
             name: copy.deepcopy(source[name]).eval().requires_grad_(False)
             for name in NETWORKS

@@ -1,0 +1,75 @@
+"""Alignment over shared resolutions, with hint layers where the widths differ, in both directions."""
+
+import pytest
+import tiny
+import torch
+import torch.nn.functional as F
+
+from kdx2i.distill.alignment import Alignment, teacher_features
+from kdx2i.errors import UserError
+
+WIDTHS = {"teacher": {4: 8, 8: 6, 16: 5}, "student": {8: 6, 16: 3, 32: 2}}
+
+
+@pytest.fixture
+def features():
+    generator = torch.Generator().manual_seed(0)
+    return {
+        side: {r: torch.randn(2, c, r, r, generator=generator) for r, c in widths.items()}
+        for side, widths in WIDTHS.items()
+    }
+
+
+@pytest.mark.parametrize("norm", ["mean", "sum"])
+@pytest.mark.parametrize("direction", ["student-to-teacher", "teacher-to-student"])
+def test_distance_is_the_sum_over_shared_resolutions(features, direction, norm):
+    alignment = Alignment(features["teacher"], features["student"], direction, norm)
+    assert alignment.shared == [8, 16]
+    # Only where the widths differ there is a map, and it has the width of its target.
+    assert list(alignment.maps) == ["16"]
+    layer = alignment.maps["16"]
+    source, target = ("student", "teacher") if direction == "student-to-teacher" else ("teacher", "student")
+    assert layer.weight.shape == (WIDTHS[target][16], WIDTHS[source][16], 1, 1)
+    mapped = torch.einsum("oc,bchw->bohw", layer.weight[:, :, 0, 0], features[source][16])
+    mapped = mapped + layer.bias[None, :, None, None]
+    expected = 0.0
+    for a, b in ((features["teacher"][8], features["student"][8]), (mapped, features[target][16])):
+        distance = (a - b).abs()
+        expected = expected + (distance.mean() if norm == "mean" else distance.sum() / 2)
+    torch.testing.assert_close(alignment(features["teacher"], features["student"]), expected)
+
+
+def test_nothing_in_common_is_refused(features):
+    teacher, student = {4: features["teacher"][4]}, {32: features["student"][32]}
+    with pytest.raises(UserError, match=r"\[4\] px and the student at \[32\] px: they share no resolution"):
+        Alignment(teacher, student, "student-to-teacher", "mean")
+
+
+def test_map_of_the_teacher_has_a_trivial_solution_that_the_default_has_not(features):
+    zero = {r: torch.zeros_like(f) for r, f in features["student"].items()}
+    totals = {}
+    for direction in ("student-to-teacher", "teacher-to-student"):
+        alignment = Alignment(features["teacher"], zero, direction, "mean")
+        with torch.no_grad():
+            for parameter in alignment.parameters():
+                parameter.zero_()
+        totals[direction] = float(alignment({16: features["teacher"][16], 8: zero[8]}, zero).detach())
+    assert totals["teacher-to-student"] == 0.0
+    assert totals["student-to-teacher"] > 0.5
+
+
+def test_teacher_features_are_from_rgb_and_the_outputs_of_the_blocks():
+    discriminator = tiny.teacher(16).discriminator
+    x = torch.randn(2, 3, 16, 16)
+    found = teacher_features(discriminator, x)
+    entered = F.leaky_relu(
+        F.conv2d(x, discriminator.b16.fromrgb.weight / 3**0.5, discriminator.b16.fromrgb.bias), 0.2
+    ) * (2**0.5)
+    expected = {16: entered}
+    expected[8] = discriminator.b16(entered)
+    expected[4] = discriminator.b8(expected[8])
+    assert set(found) == {4, 8, 16}
+    for resolution, feature in expected.items():
+        assert found[resolution].shape[2:] == (resolution, resolution)
+        assert not found[resolution].requires_grad
+        torch.testing.assert_close(found[resolution], feature)
