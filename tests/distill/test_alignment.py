@@ -20,7 +20,7 @@ def features():
     }
 
 
-@pytest.mark.parametrize("norm", ["mean", "sum"])
+@pytest.mark.parametrize("norm", ["mean", "positions", "sum"])
 @pytest.mark.parametrize("direction", ["student-to-teacher", "teacher-to-student"])
 def test_distance_is_the_sum_over_shared_resolutions(features, direction, norm):
     alignment = Alignment(features["teacher"], features["student"], direction, norm)
@@ -35,7 +35,8 @@ def test_distance_is_the_sum_over_shared_resolutions(features, direction, norm):
     expected = 0.0
     for a, b in ((features["teacher"][8], features["student"][8]), (mapped, features[target][16])):
         distance = (a - b).abs()
-        expected = expected + (distance.mean() if norm == "mean" else distance.sum() / 2)
+        divisor = {"mean": distance.numel(), "positions": distance.numel() / distance.shape[1], "sum": 2}[norm]
+        expected = expected + distance.sum() / divisor
     torch.testing.assert_close(alignment(features["teacher"], features["student"]), expected)
 
 

@@ -20,8 +20,8 @@ SEED, BATCH = 21, 2
 
 
 def norm1(a, b, norm):
-    """|a - b|_1: the mean over everything, or the sum over a sample's elements, averaged over the batch."""
-    return (a - b).abs().sum() / (a.numel() if norm == "mean" else len(a))
+    """|a - b|_1: a mean over everything, over samples and positions, or over samples."""
+    return (a - b).abs().sum() / {"mean": a.numel(), "positions": a.numel() / a.shape[1], "sum": len(a)}[norm]
 
 
 class ByHand:
@@ -173,7 +173,7 @@ def check(distillation):
     return gradients
 
 
-@pytest.mark.parametrize("norm", ["mean", "sum"])
+@pytest.mark.parametrize("norm", ["mean", "positions", "sum"])
 @pytest.mark.parametrize("hints", ["student-to-teacher", "teacher-to-student"])
 @pytest.mark.parametrize("adversarial", ["non-saturating", "saturating"])
 def test_one_iteration_is_equations_1_to_5(norm, hints, adversarial):
@@ -287,6 +287,12 @@ def test_preview_shows_the_triplets_above_both_guidances():
     assert torch.equal(images[:24], torch.cat([t.x1, t.x2, t.y]))
     assert torch.equal(images, distillation.preview()[0])
     assert not torch.equal(images[24:32], images[32:])
+    # The student shown is the averaged one.
+    with torch.no_grad():
+        for network in distillation.networks.values():
+            for parameter in network.parameters():
+                parameter.zero_()
+    assert torch.equal(images, distillation.preview()[0])
 
 
 def test_teacher_of_another_resolution_is_refused():

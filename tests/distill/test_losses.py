@@ -14,7 +14,7 @@ PROPERTY = settings(max_examples=30, deadline=None, derandomize=True)
 
 @PROPERTY
 @given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.integers(0, 1000))
-def test_l1_is_a_batch_mean_of_means_or_of_sums(batch, channels, side, seed):
+def test_l1_is_a_batch_mean_in_each_reading(batch, channels, side, seed):
     generator = torch.Generator().manual_seed(seed)
     a, b = torch.randn(2, batch, channels, side, side, generator=generator, dtype=torch.float64)
     per_sample = [
@@ -22,6 +22,7 @@ def test_l1_is_a_batch_mean_of_means_or_of_sums(batch, channels, side, seed):
     ]
     sums = [sum(values) for values in per_sample]
     assert float(l1(a, b, "sum")) == pytest.approx(sum(sums) / batch)
+    assert float(l1(a, b, "positions")) == pytest.approx(sum(sums) / (batch * side * side))
     assert float(l1(a, b, "mean")) == pytest.approx(sum(sums) / (batch * channels * side * side))
     assert float(l1(a, b, "mean")) == pytest.approx(float(l1(b, a, "mean")))
     assert float(l1(a, a, "sum")) == 0.0

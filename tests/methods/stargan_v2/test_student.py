@@ -79,3 +79,13 @@ def test_sizes_left_out_are_official():
     assert (sizes.style_dim, sizes.latent_dim, sizes.max_conv_dim, sizes.hidden_dim) == (64, 16, 512, 512)
     assert sizes.dim_in is None
     assert sizes.num_down is None
+
+
+def test_student_on_other_networks_leaves_the_first_alone(student):
+    other = tiny.student(7)
+    borrowed = student.with_networks(other.networks)
+    x = images()
+    assert torch.equal(borrowed.encode(x)[0], other.encode(x)[0])
+    assert torch.equal(borrowed.discriminate(x), other.discriminate(x))
+    assert not torch.equal(student.encode(x)[0], other.encode(x)[0])
+    assert (borrowed.noise_dim, borrowed.resolution) == (4, 8)
