@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from kdx2i.teacher import training as module
 from kdx2i.teacher.augment import AugmentSettings
 from kdx2i.teacher.stylegan2 import Generator
 from kdx2i.teacher.training import draw_styles, lazy_adam, path_lengths, path_penalty, r1_penalty
@@ -124,17 +125,40 @@ def test_regularisers_come_when_they_are_due(monkeypatch):
     training = tiny.teacher_training(r1_every=3, path_length_every=2)
     seen = []
     for name in ("r1_penalty", "path_penalty"):
-        proper = getattr(__import__("kdx2i.teacher.training", fromlist=["x"]), name)
+        proper = getattr(module, name)
 
         def spy(*args, proper=proper, name=name):
             seen.append((step, name))
             return proper(*args)
 
-        monkeypatch.setattr(f"kdx2i.teacher.training.{name}", spy)
+        monkeypatch.setattr(module, name, spy)
     for step in range(7):
         training.training_step(step)
     assert [s for s, name in seen if name == "r1_penalty"] == [0, 3, 6]
     assert [s for s, name in seen if name == "path_penalty"] == [0, 2, 4, 6]
+
+
+def test_regularisers_are_weighted_for_the_steps_that_they_skip(monkeypatch):
+    gamma, r1_every, weight, path_every = 3.0, 5, 2.0, 4
+    training = tiny.teacher_training(
+        r1_gamma=gamma, r1_every=r1_every, path_length_weight=weight, path_length_every=path_every
+    )
+    penalties, losses = [], []
+    for name in ("r1_penalty", "path_penalty"):
+        proper = getattr(module, name)
+
+        def spy(*args, proper=proper):
+            result = proper(*args)
+            penalties.append(float((result[0] if isinstance(result, tuple) else result).detach()))
+            return result
+
+        monkeypatch.setattr(module, name, spy)
+    monkeypatch.setattr(module, "step_optimizers", lambda loss, *_: losses.append(float(loss.detach())))
+    scalars = training.training_step(0)
+    # Discriminator, its R1 (gamma / 2 a step), generator, its path lengths (over half a batch).
+    expected = [float(scalars["d"].detach()), gamma / 2 * r1_every * penalties[0]]
+    expected += [float(scalars["g"].detach()), weight * path_every * penalties[1]]
+    assert losses == pytest.approx(expected)
 
 
 def test_training_stays_finite_and_adapts(tmp_path):
