@@ -244,7 +244,8 @@ class Plan:
     def rendered(self, name: str) -> Leaf:
         """Return the leaf of a table's files: `results/<preset>/tables/<name>.{csv,md,tex,json}`."""
         table = self.table(name)
-        published = f"benchmarks/published/{name}.csv"
+        # What a table says of the distance to the paper's setting follows from these files.
+        described = (f"benchmarks/published/{name}.csv", "benchmarks/presets/paper.yaml", "benchmarks/protocol.yaml")
         return self._leaf(
             "table",
             self.results / "tables",
@@ -262,7 +263,7 @@ class Plan:
             },
             ("kdx2i.stages.table",),
             inputs={leaf.name: leaf for leaf in table.leaves},
-            files={published: file_hash(self.root / published)},
+            files={path: file_hash(self.root / path) for path in described},
             provenance=f"{name}.provenance.json",
         )
 

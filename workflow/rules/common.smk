@@ -31,7 +31,9 @@ METHOD = "{architecture}/{transfer}/r{resolution}/s{seed}"
 # `--cores 8` on two cores would start eight jobs at once: a job takes as many CPUs as it has threads, and
 # there are as many as this machine has. On a cluster the scheduler of the cluster decides.
 if workflow.is_main_process and workflow.nodes is None:
-    workflow.register_resource("cpu", len(os.sched_getaffinity(0)))
+    # Not every system can say how many of its cores this process may use.
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workflow.register_resource("cpu", usable)
 
 
 wildcard_constraints:

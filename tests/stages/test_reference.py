@@ -1,0 +1,47 @@
+"""The export of reference results: current results only, evidence kept, an old export replaced."""
+
+import pytest
+
+from kdx2i.errors import UserError
+from kdx2i.files import write_text
+from kdx2i.plan import Plan
+from kdx2i.stages.reference import export
+from tests.support.repository import clone, fabricate, fabricate_all
+
+
+@pytest.fixture
+def plan(tmp_path):
+    plan = Plan(clone(tmp_path / "repository"), "open-smoke")
+    fabricate_all(plan, "table1")
+    fabricate(plan, plan.rendered("table1"))
+    return plan
+
+
+def test_tables_metrics_and_provenance_are_kept_and_weights_are_not(plan):
+    folder = export(plan, ["table1"])
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert "tables/table1.csv" in names
+    assert "tables/table1.provenance.json" in names
+    runs = [leaf for leaf in plan.table("table1").upstream() if leaf.kind == "run"]
+    evaluations = [leaf for leaf in plan.table("table1").upstream() if leaf.kind == "evaluation"]
+    for leaf in [*runs, *evaluations]:
+        assert (leaf.directory.relative_to(plan.results) / "provenance.json").as_posix() in names
+    for leaf in evaluations:
+        assert (leaf.directory.relative_to(plan.results) / "metrics.json").as_posix() in names
+    assert not [name for name in names if name.endswith(".safetensors")]
+
+
+def test_a_stale_result_is_not_exported_and_the_old_export_stays(plan):
+    folder = export(plan, ["table1"])
+    leaf = next(leaf for leaf in plan.table("table1").upstream() if leaf.kind == "evaluation")
+    write_text(leaf.file("metrics.json"), "{}")
+    with pytest.raises(UserError, match=leaf.name):
+        export(plan, ["table1"])
+    assert (folder / "tables" / "table1.csv").is_file()
+
+
+def test_a_new_export_replaces_the_old_one(plan):
+    folder = export(plan, ["table1"])
+    write_text(folder / "left-over.txt", "from an older export")
+    export(plan, ["table1"])
+    assert not (folder / "left-over.txt").exists()
