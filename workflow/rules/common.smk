@@ -32,7 +32,11 @@ METHOD = "{architecture}/{transfer}/r{resolution}/s{seed}"
 # there are as many as this machine has. On a cluster the scheduler of the cluster decides.
 if workflow.is_main_process and workflow.nodes is None:
     # Not every system can say how many of its cores this process may use.
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    usable = (
+        len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1
+    )
     workflow.register_resource("cpu", usable)
 
 
