@@ -63,14 +63,14 @@ def killed_at_random(kind: str, work: Path, seed: int) -> dict[str, Any]:
     for _ in range(KILLS):
         child = in_fork(lambda: tiny.run(kind, work, ITERATIONS, checkpoint_every=1))
         until = lines(work) + moments.randint(0, 2)
-        while lines(work) < until and os.waitpid(child, os.WNOHANG)[0] == 0:
+        ended = False
+        while lines(work) < until and not ended:
             time.sleep(0.002)
-        time.sleep(moments.uniform(0.0, 0.06))
-        try:
-            os.kill(child, signal.SIGKILL)
+            ended = os.waitpid(child, os.WNOHANG)[0] == child
+        if not ended:
+            time.sleep(moments.uniform(0.0, 0.06))
+            os.kill(child, signal.SIGKILL)  # A fork that ended unwaited still has its process id.
             wait(child)
-        except (ProcessLookupError, ChildProcessError):
-            pass
         survived.append(survivor(work))
     status = wait(in_fork(lambda: tiny.run(kind, work, ITERATIONS, checkpoint_every=1)))
     left = sorted(path.name for path in work.glob(".*"))
