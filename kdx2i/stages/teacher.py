@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from kdx2i.config import names_in, read_yaml, validate
 from kdx2i.data.images import ImageSet, Split
 from kdx2i.errors import UserError
-from kdx2i.files import sha256_file, write_bytes, write_json
+from kdx2i.files import sha256_file, sha256_json, write_bytes, write_json
 from kdx2i.provenance import git_commit, packages
 from kdx2i.stages.training import discard, fetcher
 from kdx2i.teacher.augment import AugmentSettings
@@ -131,7 +131,10 @@ def train_teacher(root: Path, name: str, iterations: int | None = None) -> Path:
     training = TeacherTraining(config.settings(), fetcher(images), len(images), config.seed, device)
     if config.grow_from is not None:
         _grow(training, root / config.grow_from)
-    work = root / "results" / ".work" / "teachers" / name
+    # Resume state belongs to one configuration: another one must not go on from it.
+    start = sha256_file(root / config.grow_from) if config.grow_from is not None else None
+    key = sha256_json([config.model_dump(mode="json", exclude={"iterations"}), start])
+    work = root / "results" / ".work" / "teachers" / f"{name}-{key[:16]}"
     loop = LoopSettings(config.iterations, config.seed, checkpoint_every=500, sample_every=500, log_every=50)
     train(training, loop, work, f"teacher {name}")
     place = root / "benchmarks" / "teachers"
