@@ -298,11 +298,16 @@ def protocol() -> None:
 
 
 @app.command()
-def reference(names: Tables = None, preset: Preset = "open", seeds: Seeds = "") -> None:
-    """Copy current tables and the evidence behind them to results/reference/<preset>."""
+def reference(
+    names: Tables = None,
+    preset: Preset = "open",
+    seeds: Seeds = "",
+    name: Annotated[str, typer.Option(help="Folder in results/reference (default: the preset's name).")] = "",
+) -> None:
+    """Copy current tables and the evidence behind them to results/reference."""
     stage: Any = importlib.import_module("kdx2i.stages.reference")
     plan = make_plan(preset, seeds)
-    print(stage.export(plan, names or plan.tables))
+    print(stage.export(plan, names or plan.tables, name or plan.preset.name))
 
 
 @data_app.command("rebuild-pack")

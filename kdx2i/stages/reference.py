@@ -1,4 +1,4 @@
-"""Reference results: tables and the evidence behind them, without weights, under `results/reference/<preset>/`."""
+"""Reference results: tables and the evidence behind them, without weights, under `results/reference/<name>/`."""
 
 import shutil
 from collections.abc import Sequence
@@ -12,26 +12,26 @@ KEPT = {"metrics.json", "log.jsonl"}
 """Outputs of leaves that are kept beside their provenance; sample grids are kept for the first seed."""
 
 
-def export(plan: Plan, tables: Sequence[str]) -> Path:
+def export(plan: Plan, tables: Sequence[str], name: str) -> Path:
     """Copy current tables, their leaves' metrics, logs and provenance, and return the folder.
 
-    Every leaf must be current. An older export of the preset is replaced as a whole.
+    Every leaf must be current. An older export of that name is replaced as a whole.
     """
-    rendered = [plan.rendered(name) for name in tables]
+    rendered = [plan.rendered(table) for table in tables]
     leaves = {leaf.name: leaf for table in rendered for leaf in table.upstream()}
     require_current(leaves.values())
-    target = plan.root / "results" / "reference" / plan.preset.name
+    target = plan.root / "results" / "reference" / name
     fresh = target.with_name(f".{target.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     for leaf in leaves.values():
         if leaf.kind == "split":
             continue
         place = fresh / leaf.directory.relative_to(plan.results)
-        names = [name for name in leaf.outputs if leaf.kind == "table" or name in KEPT]
+        names = [output for output in leaf.outputs if leaf.kind == "table" or output in KEPT]
         if leaf.spec.get("seed") == plan.seeds[0] and "samples.png" in leaf.outputs:
             names.append("samples.png")
-        for name in [*names, leaf.provenance]:
-            write_bytes(place / name, leaf.file(name).read_bytes())
+        for output in [*names, leaf.provenance]:
+            write_bytes(place / output, leaf.file(output).read_bytes())
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)
     return target

@@ -18,7 +18,7 @@ def plan(tmp_path):
 
 
 def test_tables_metrics_and_provenance_are_kept_and_weights_are_not(plan):
-    folder = export(plan, ["table1"])
+    folder = export(plan, ["table1"], "trial")
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert "tables/table1.csv" in names
     assert "tables/table1.provenance.json" in names
@@ -32,16 +32,16 @@ def test_tables_metrics_and_provenance_are_kept_and_weights_are_not(plan):
 
 
 def test_a_stale_result_is_not_exported_and_the_old_export_stays(plan):
-    folder = export(plan, ["table1"])
+    folder = export(plan, ["table1"], "trial")
     leaf = next(leaf for leaf in plan.table("table1").upstream() if leaf.kind == "evaluation")
     write_text(leaf.file("metrics.json"), "{}")
     with pytest.raises(UserError, match=leaf.name):
-        export(plan, ["table1"])
+        export(plan, ["table1"], "trial")
     assert (folder / "tables" / "table1.csv").is_file()
 
 
 def test_a_new_export_replaces_the_old_one(plan):
-    folder = export(plan, ["table1"])
+    folder = export(plan, ["table1"], "trial")
     write_text(folder / "left-over.txt", "from an older export")
-    export(plan, ["table1"])
+    export(plan, ["table1"], "trial")
     assert not (folder / "left-over.txt").exists()
