@@ -9,7 +9,10 @@ from kdx2i.plan import Plan
 from kdx2i.provenance import require_current
 
 KEPT = {"metrics.json", "log.jsonl"}
-"""Outputs of leaves that are kept beside their provenance; sample grids are kept for the first seed."""
+"""Outputs that are kept beside the provenance."""
+
+SHOWN = ("distilled", "evaluation")
+"""Kinds of leaf whose sample grid is kept, for the first seed."""
 
 
 def export(plan: Plan, tables: Sequence[str], name: str) -> Path:
@@ -28,7 +31,7 @@ def export(plan: Plan, tables: Sequence[str], name: str) -> Path:
             continue
         place = fresh / leaf.directory.relative_to(plan.results)
         names = [output for output in leaf.outputs if leaf.kind == "table" or output in KEPT]
-        if leaf.spec.get("seed") == plan.seeds[0] and "samples.png" in leaf.outputs:
+        if leaf.kind in SHOWN and leaf.spec["seed"] == plan.seeds[0]:
             names.append("samples.png")
         for output in [*names, leaf.provenance]:
             write_bytes(place / output, leaf.file(output).read_bytes())
