@@ -303,11 +303,12 @@ def reference(
     preset: Preset = "open",
     seeds: Seeds = "",
     name: Annotated[str, typer.Option(help="Folder in results/reference (default: the preset's name).")] = "",
+    samples: Annotated[bool, typer.Option(help="Keep the sample grids of the first seed.")] = True,
 ) -> None:
     """Copy current tables and the evidence behind them to results/reference."""
     stage: Any = importlib.import_module("kdx2i.stages.reference")
     plan = make_plan(preset, seeds)
-    print(stage.export(plan, names or plan.tables, name or plan.preset.name))
+    print(stage.export(plan, names or plan.tables, name or plan.preset.name, samples=samples))
 
 
 @data_app.command("rebuild-pack")

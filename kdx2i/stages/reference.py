@@ -15,10 +15,10 @@ SHOWN = ("distilled", "evaluation")
 """Kinds of leaf whose sample grid is kept, for the first seed."""
 
 
-def export(plan: Plan, tables: Sequence[str], name: str) -> Path:
+def export(plan: Plan, tables: Sequence[str], name: str, *, samples: bool = True) -> Path:
     """Copy current tables, their leaves' metrics, logs and provenance, and return the folder.
 
-    Every leaf must be current. An older export of that name is replaced as a whole.
+    `samples` keeps the first seed's sample grids. Every leaf must be current. An older export of that name is replaced as a whole.
     """
     rendered = [plan.rendered(table) for table in tables]
     leaves = {leaf.name: leaf for table in rendered for leaf in table.upstream()}
@@ -31,7 +31,7 @@ def export(plan: Plan, tables: Sequence[str], name: str) -> Path:
             continue
         place = fresh / leaf.directory.relative_to(plan.results)
         names = [output for output in leaf.outputs if leaf.kind == "table" or output in KEPT]
-        if leaf.kind in SHOWN and leaf.spec["seed"] == plan.seeds[0]:
+        if samples and leaf.kind in SHOWN and leaf.spec["seed"] == plan.seeds[0]:
             names.append("samples.png")
         for output in [*names, leaf.provenance]:
             write_bytes(place / output, leaf.file(output).read_bytes())
