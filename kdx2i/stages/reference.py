@@ -18,7 +18,8 @@ SHOWN = ("distilled", "evaluation")
 def export(plan: Plan, tables: Sequence[str], name: str, *, samples: bool = True) -> Path:
     """Copy current tables, their leaves' metrics, logs and provenance, and return the folder.
 
-    `samples` keeps the first seed's sample grids. Every leaf must be current. An older export of that name is replaced as a whole.
+    `samples` keeps the first seed's sample grids. Every leaf must be current. An older export of that name is
+    replaced as a whole.
     """
     rendered = [plan.rendered(table) for table in tables]
     leaves = {leaf.name: leaf for table in rendered for leaf in table.upstream()}
