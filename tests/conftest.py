@@ -1,6 +1,12 @@
-"""Makes the builders of `tests/support`, which several rooms share, importable by name."""
+"""What all tests share: the builders of `tests/support` importable by name, and how hypothesis runs."""
 
 import sys
 from pathlib import Path
 
+from hypothesis import HealthCheck, settings
+
 sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+# A loaded machine is no failure: neither an example nor making one has a time limit.
+settings.register_profile("kdx2i", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("kdx2i")

@@ -64,6 +64,12 @@ def test_extends_merges_nested_keys(root: Path) -> None:
     assert longer.seeds != base.seeds
 
 
+def test_extends_replaces_datasets_and_resolutions(root: Path) -> None:
+    edit(root / "benchmarks/presets/open-long.yaml", datasets={"birds": "open-birds"}, resolutions={256: 64})
+    preset = load_preset(root, "open-long")
+    assert (preset.datasets, preset.resolutions) == ({"birds": "open-birds"}, {256: 64})
+
+
 def test_a_preset_that_extends_itself_is_refused(root: Path) -> None:
     edit(root / "benchmarks/presets/open.yaml", extends="open-long")
     with pytest.raises(UserError, match="leads back"):

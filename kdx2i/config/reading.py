@@ -166,14 +166,18 @@ def load_preset(root: Path, name_or_path: str) -> PresetConfig:
 
 
 def _extended(folder: Path, path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
-    """Read a preset's YAML and merge it over what it extends."""
+    """Read a preset's YAML and merge it over what it extends.
+
+    `datasets` and `resolutions` replace those below: which ones there are is a choice, not a setting.
+    """
     if path in below:
         raise UserError(f"{path.name}: the key `extends` leads back to this file")
     data = read_yaml(path)
     base = data.get("extends")
     if base is None:
         return data
-    return merged(_extended(folder, folder / f"{base}.yaml", (*below, path)), data)
+    chosen = {key: data[key] for key in ("datasets", "resolutions") if key in data}
+    return merged(_extended(folder, folder / f"{base}.yaml", (*below, path)), data) | chosen
 
 
 def _check_choices(register: ProtocolRegister, preset: PresetConfig, where: str) -> None:
