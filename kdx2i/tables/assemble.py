@@ -1,5 +1,6 @@
 """Assemble a table from evaluations: every row stays, nothing is filled in, controls stand below."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -206,6 +207,7 @@ def _cell(
         values=values,
         mean=mean(values) if values else None,
         interval=None if interval is None else (interval.low, interval.high),
+        standard_error=_standard_error(used),
         real=_counts(used, "n_real"),
         generated=_counts(used, "n_generated"),
         classes=_counts(used, "classes"),
@@ -223,6 +225,15 @@ def _number(entry: Mapping[str, Any] | None) -> float | str:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LARGEST:
         return "not available: the value is not a finite number"
     return float(value)
+
+
+def _standard_error(entries: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return the root mean square of the entries' standard errors; None unless each has one."""
+    errors = [entry.get("standard_error") for entry in entries]
+    numbers = [float(error) for error in errors if isinstance(error, int | float) and abs(error) < LARGEST]
+    if not numbers or len(numbers) < len(errors):
+        return None
+    return math.sqrt(math.fsum(number**2 for number in numbers) / len(numbers))
 
 
 def _counts(entries: Sequence[Mapping[str, Any]], key: str) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ _SPECIAL = {
     "↑": r"$\uparrow$",
     "×": r"$\times$",
     "±": r"$\pm$",
+    "∞": r"$_\infty$",
     "¹": r"\textsuperscript{1}",
     "–": "--",
 }

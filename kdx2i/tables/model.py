@@ -87,8 +87,9 @@ class Cell(Strict):
     """One number: the mean over seeds of a metric on a dataset (the paper's name), or why there is none.
 
     `seeds` and `values` stand side by side, sorted by seed. `interval` is the 95% Student interval of the
-    mean, None with one seed. `real`, `generated` and `classes` are the counts behind the values (several
-    where seeds differ). `absent` has one sentence for each thing that is not there.
+    mean, None with one seed. `standard_error` is the sampling error of one evaluation (the root mean square
+    over seeds), None where a value came without. `real`, `generated` and `classes` are the counts behind the
+    values (several where seeds differ). `absent` has one sentence for each thing that is not there.
     """
 
     dataset: str
@@ -97,6 +98,7 @@ class Cell(Strict):
     values: tuple[Finite, ...] = ()
     mean: Finite | None = None
     interval: tuple[Finite, Finite] | None = None
+    standard_error: Finite | None = None
     real: tuple[int, ...] = ()
     generated: tuple[int, ...] = ()
     classes: tuple[int, ...] = ()

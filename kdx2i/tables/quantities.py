@@ -44,6 +44,7 @@ QUANTITIES = {
         Quantity("RC", "RC %", "higher", 1),
         Quantity("FC", "FC %", "higher", 1),
         Quantity("FID", "FID", "lower", 2, biased=True),
+        Quantity("FIDinf", "FID∞", "lower", 2),
         Quantity("KIDx100", "KID×100", "lower", 2),
         Quantity("IS", "IS", "higher", 2, biased=True),
         Quantity("LPIPS", "LPIPS", "higher", 3),

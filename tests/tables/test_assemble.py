@@ -148,3 +148,13 @@ def test_a_part_can_replace_the_resolution_of_its_rows(kit: Any, small: TableCon
     table = kit.table(config, lambda key, seed, metric: float(key.resolution))
     assert {row.resolution for row in table.parts[1].methods()} == {128}
     assert table.parts[1].methods()[0].cells[0].mean == 128.0
+
+
+def test_the_sampling_error_needs_every_seed(kit: Any, small: TableConfig) -> None:
+    def cell(*errors: float | None) -> Any:
+        scores = [Scores(i, {"mFID": {"value": 1.0, "standard_error": error}}) for i, error in enumerate(errors)]
+        evaluations = dict.fromkeys(kit.keys(small), scores)
+        return assemble(small, kit.context(small), evaluations, {}, {}).parts[0].methods()[1].cells[0]
+
+    assert cell(3.0, 4.0, 5.0).standard_error == pytest.approx((50 / 3) ** 0.5)
+    assert cell(3.0, None, 5.0).standard_error is None

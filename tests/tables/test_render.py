@@ -162,7 +162,7 @@ def test_notes_say_what_is_absent_and_what_was_spent(kit: Any, small: TableConfi
 def test_one_seed_says_so(kit: Any, small: TableConfig) -> None:
     text = RENDERERS["md"](kit.table(small, lambda key, seed, metric: 5.0, seeds=(3,)), {})
     assert "5.0¹" in text
-    assert "¹ one seed, no interval." in text
+    assert "¹ one seed, no interval over seeds" in text
     assert "±" not in text
 
 
