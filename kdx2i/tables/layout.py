@@ -165,7 +165,7 @@ def _interval_line(table: Table) -> str:
     if any(cell.interval is not None for cell in cells):
         lines.append("± is half of the 95% Student interval of the mean over seeds.")
     if any(cell.mean is not None and cell.interval is None for cell in cells):
-        lines.append(f"{ONE_SEED} one seed, no interval over seeds; the sampling error of each evaluation is in the CSV.")
+        lines.append(f"{ONE_SEED} one seed, no interval over seeds; the CSV has the sampling error of each evaluation.")
     return " ".join(lines)
 
 
