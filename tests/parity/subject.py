@@ -10,9 +10,9 @@ class ModuleSubject:
     def __init__(self, module, entry):
         self.module = module.eval()
         self.wanted = [item["key"] for item in entry.get("outputs", [])]
-        self.text = " ".join(
-            [entry.get("call", ""), entry.get("notes", ""), *(item["meaning"] for item in entry.get("outputs", []))]
-        )
+        notes = entry.get("notes", "")
+        words = [entry.get("call", ""), *([notes] if isinstance(notes, str) else notes)]
+        self.text = " ".join([*words, *(item["meaning"] for item in entry.get("outputs", []))])
 
     def state(self):
         return {name: tuple(tensor.shape) for name, tensor in self.module.state_dict().items()}
