@@ -209,12 +209,24 @@ def compare(
     preset: Preset = "open",
     seeds: Seeds = "",
     expect: Annotated[Path | None, typer.Option(help="YAML file of expectations; 1 if one fails.")] = None,
+    infer_protocol: Annotated[
+        bool,
+        typer.Option("--infer-protocol", help="Say which registered protocol best explains the published numbers."),
+    ] = False,
 ) -> None:
     """Compare tables (default: all that are current) with the published numbers."""
     from kdx2i.stages.compare import current_tables
     from kdx2i.stages.compare import run as make
 
     plan = make_plan(preset, seeds)
+    if infer_protocol:
+        from kdx2i.stages.infer import show as infer
+
+        if expect is not None:
+            raise UserError("--expect belongs to the comparison of tables, not to --infer-protocol: use one of them")
+        for name in names or current_tables(plan):
+            infer(plan, name)
+        return
     leaf = plan.comparison(names or current_tables(plan))
     if make(plan, leaf, expectations=expect):
         raise typer.Exit(1)

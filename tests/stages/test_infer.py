@@ -1,0 +1,141 @@
+"""`kdx2i compare --infer-protocol` on made-up evaluations, through the command."""
+
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from repository import ROOT, settings_copy
+
+from kdx2i.cli import main
+from kdx2i.config import load_protocol
+from kdx2i.files import read_json, write_json
+from kdx2i.metrics.protocols import DEPENDS, DIMENSIONS, REGISTER, protocol_name, protocols, under
+from kdx2i.plan import Plan
+from kdx2i.stages.infer import FILE, FORMAT, run
+from kdx2i.tables.published import CellName, load_published
+
+METRICS = ("mFID", "mKIDx100", "RC", "FC")
+FACTORS = {"inception-v3-compat": 1.0, "efficientnet-lite0": 0.3, "clean": 1.0, "tf1": 1.2, "all": 1.0, "half": 1.1}
+FACTORS |= {"train": 1.35, "test": 1.6, "full-set": 1.0, "torch-fidelity": 1.05, "clean-fid": 0.94}
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KDX2I_ROOT", str(settings_copy(tmp_path)))
+    return tmp_path
+
+
+def measured(value: Callable[[str, float], float], **truth: str) -> list[dict[str, Any]]:
+    """Every measurement of an evaluation whose value under the protocol `truth` is `value(metric, 1.0)`."""
+    found = []
+    for metric in METRICS:
+        for protocol in protocols([metric]):
+            factors = [FACTORS[choice] / FACTORS[truth.get(name, choice)] for name, choice in protocol.items()]
+            found.append({"metric": metric, **protocol, "value": value(metric, math.prod(factors))})
+    return found
+
+
+def fabricate(plan: Plan, *, skip: str = "", identity: str = "", **truth: str) -> None:
+    """Write protocols.json beside every evaluation of table 1: the printed numbers, made under `truth`."""
+    published = load_published(plan.root, "table1")
+    for cell in plan.table("table1").cells:
+        for leaf in cell.leaves:
+
+            def value(metric: str, factor: float, cell: Any = cell) -> float:
+                printed = published[CellName(cell.part, cell.dataset, cell.row.label, metric)]
+                return float(printed.value) * factor
+
+            measurements = [m for m in measured(value, **truth) if m["extractor"] != skip]
+            document = {"format": FORMAT, "identity": identity or leaf.identity, "measurements": measurements}
+            not_computed = {skip: "its weights are not on this machine"} if skip else {}
+            write_json(leaf.folder / FILE, {**document, "not_computed": not_computed})
+
+
+def test_the_registered_protocols_are_the_alternatives_of_the_register() -> None:
+    register = {entry.id: entry for entry in load_protocol(ROOT).entries}
+    for dimension, entry in REGISTER.items():
+        if dimension != "generated":
+            assert set(DIMENSIONS[dimension]) == set(register[entry].alternatives)
+        assert "evaluate" in register[entry].affects
+
+
+def test_only_what_a_metric_depends_on_makes_protocols() -> None:
+    assert len(protocols(["RC"])) == 8
+    assert len(protocols(["mFID", "RC"])) == 24
+    assert len(protocols(["mFID", "mKIDx100"])) == 72
+    assert protocols(["mIoU"]) == []
+    names = [protocol_name(protocol) for protocol in protocols(DEPENDS)]
+    assert len(set(names)) == len(names) == 288
+    assert names[0] == "inception-v3-compat/clean/real-all/generated-all/kid-full-set/is-torch-fidelity"
+
+
+def test_a_measurement_holds_for_every_protocol_that_it_does_not_depend_on() -> None:
+    found = measured(lambda metric, factor: factor)
+    for protocol in protocols(METRICS):
+        values = under(protocol, found)
+        assert set(values) == set(METRICS)
+        assert values["RC"]["generated"] == protocol["generated"]
+        assert values["mKIDx100"]["kid"] == protocol["kid"]
+    assert "mFID" not in under({"extractor": "another"}, found)
+
+
+def test_the_protocol_of_the_papers_data_is_found(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = Plan(root, "paper")
+    truth = {"extractor": "inception-v3-compat", "preprocessing": "tf1", "real": "train", "generated": "half"}
+    fabricate(plan, **truth, kid="torch-fidelity")
+    found = run(plan, "table1")
+    assert found.conditions == ()
+    winner = found.inference.ranking[0].protocol
+    assert winner == "inception-v3-compat/tf1/real-train/generated-half/kid-torch-fidelity"
+    assert found.inference.verdict == "clear"
+    assert main(["compare", "--infer-protocol", "table1", "--preset", "paper"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"{winner} fits best, before" in shown
+    assert "Nothing can be inferred" not in shown
+
+
+def test_stand_in_data_say_nothing_about_the_paper(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = Plan(root, "open-smoke")
+    fabricate(plan, skip="inception-v3-compat")
+    assert main(["compare", "table1", "--infer-protocol", "--preset", "open-smoke"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Nothing can be inferred about the published protocol: open-birds stands in for birds" in shown
+    assert "The ranking below only demonstrates the method." in shown
+    assert "demonstration only: " in shown
+    assert "efficientnet-lite0/clean/real-all/generated-all/kid-full-set" in shown
+    assert "not computed: inception-v3-compat: its weights are not on this machine" in shown
+
+
+def test_without_values_the_command_that_makes_them_is_named(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--infer-protocol", "table1", "--preset", "open-smoke"]) == 2
+    error = capsys.readouterr().err
+    assert "no evaluation of table1 is scored under the registered protocols: start with `kdx2i evaluate" in error
+    assert "--all-protocols`" in error
+
+
+def test_values_of_another_state_of_a_run_are_not_used(root: Path) -> None:
+    plan = Plan(root, "paper")
+    fabricate(plan)
+    leaf = plan.table("table1").leaves[0]
+    path = leaf.folder / FILE
+    write_json(path, {**read_json(path), "identity": "of before"})
+    found = run(plan, "table1")
+    assert found.absent == {
+        leaf.name: "scored under the protocols before something that it depends on changed",
+    }
+    write_json(path, {"format": "something else"})
+    assert main(["compare", "--infer-protocol", "table1", "--preset", "paper"]) == 2
+
+
+def test_expectations_are_another_question(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--infer-protocol", "table1", "--expect", "x.yaml"]) == 2
+    assert "--expect belongs to the comparison of tables" in capsys.readouterr().err
+
+
+def test_the_inference_imports_no_torch() -> None:
+    code = "import sys, kdx2i.stages.infer, kdx2i.metrics.protocols; assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
