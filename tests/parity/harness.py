@@ -121,13 +121,16 @@ def constants(case: Case) -> dict[str, np.ndarray]:
 
 
 def filled_state(entry: Mapping[str, Any], gain: float, fixed: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
-    """Return the state dict of a fixture: the fill times the gain (two or more dimensions), or a constant."""
-    state = {}
+    """Return the state dict of a fixture: the fill times the gain (two or more dimensions), or a constant.
+
+    A tensor with two keys is filled by the name that `aliases` gives for the first of them.
+    """
+    state, aliases = {}, entry.get("aliases", {})
     for name, shape, dtype in entry["state"]:
         if name in fixed:
             state[name] = torch.from_numpy(np.array(fixed[name]))
         elif "float" in dtype:
-            value = fill_tensor(name, tuple(shape))
+            value = fill_tensor(aliases.get(name, name), tuple(shape))
             state[name] = torch.from_numpy(np.asarray(value * np.float32(gain) if len(shape) >= 2 else value))
         else:
             state[name] = torch.zeros(shape, dtype=getattr(torch, dtype))

@@ -1,0 +1,1 @@
+"""SDIT: scalable and diverse cross-domain image translation (Wang et al. 2019)."""

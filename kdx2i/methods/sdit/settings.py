@@ -1,0 +1,42 @@
+"""Settings of SDIT; the defaults are those of `main.py` of yaxingwang/SDIT, with its README's corrections."""
+
+from pydantic import Field
+
+from kdx2i.methods.settings import I2IDistillSettings, LoopBudget, StrictSettings
+
+MODES = ("latent",)
+
+
+class Networks(StrictSettings):
+    """Sizes: `width` of the first convolutions, residual blocks of encoder and AdaIN part, of the MLP."""
+
+    width: int = Field(default=64, ge=1)
+    encoder_blocks: int = Field(default=6, ge=1)
+    adain_blocks: int = Field(default=4, ge=2, multiple_of=2, description="odd: the official MLP is too narrow")
+    mlp_dim: int = Field(default=256, ge=1)
+    attention: bool = Field(default=True, description="protocol entry sdit-attention")
+
+
+class Train(LoopBudget):
+    """Training of `solver.py`; an iteration is a discriminator update, as in the official counting."""
+
+    iterations: int = Field(default=200_000, ge=1)
+    batch: int = Field(default=16, ge=1)
+    learning_rate: float = Field(default=1e-4, gt=0)
+    beta1: float = 0.5
+    beta2: float = 0.999
+    critic_updates: int = Field(default=5, ge=1, description="discriminator updates for each of the generator")
+    lambda_cls: float = 1.0
+    lambda_gp: float = 10.0
+    lambda_rec: float = 10.0
+    lambda_noise: float = Field(default=800.0, ge=0, description="protocol entry sdit-noise-weight")
+    crop_probability: float = Field(default=0.0, ge=0, le=1)
+    ema_decay: float = Field(default=0.0, ge=0, lt=1, description="0: no averages, as in the official code")
+
+
+class Settings(StrictSettings):
+    """Everything that a preset may say about SDIT; it has no stage 1."""
+
+    networks: Networks = Networks()
+    distill: I2IDistillSettings = I2IDistillSettings()
+    train: Train = Train()
