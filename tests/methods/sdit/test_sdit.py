@@ -67,7 +67,7 @@ def test_it_learns_one_small_batch():
     for step in range(60):
         torch.manual_seed(step)
         found.append(subject.training_step(step)["g_rec"].item())
-    assert sum(found[-5:]) < 0.7 * sum(found[:5])
+    assert sum(found[-5:]) < 0.8 * sum(found[:5])
 
 
 def test_the_generator_moves_at_every_fifth_step_and_the_regressor_never():
