@@ -124,7 +124,7 @@ def _conditions(plan: Plan, table: str) -> tuple[str, ...]:
                     elif departure.kind == "budget" and row.budget is not None:
                         found.setdefault("the runs were trained for another number of iterations than the paper's")
                     elif departure.architecture is not None:
-                        found.setdefault(departure.text)
+                        found.setdefault(f"{departure.architecture} is set otherwise than in the paper's preset")
     return tuple(found)
 
 

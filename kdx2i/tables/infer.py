@@ -230,7 +230,7 @@ def _verdict(fits: Sequence[Fit], evaluations: int, share: float | None) -> tupl
         if not winner.same_as:
             return "nothing to choose", f"only {winner.protocol} has numbers: there is nothing to choose between"
         return "nothing to choose", f"all {len(fits)} protocols give the same numbers here: nothing tells them apart"
-    alike = f" (or {', '.join(winner.same_as)}, which give the same numbers)" if winner.same_as else ""
+    alike = f" (or {few_names(winner.same_as)}: the same numbers)" if winner.same_as else ""
     odds = f"likelihood ratio {ratio_text(rival.log_ratio)}, first in {share:.0%} of resamples"
     best = f"{winner.protocol}{alike} fits best, before {rival.protocol} ({odds})"
     if evaluations < LEAST_EVALUATIONS:
@@ -241,6 +241,11 @@ def _verdict(fits: Sequence[Fit], evaluations: int, share: float | None) -> tupl
         if rival.log_ratio >= math.log(ratio) and share >= stays:
             return name, f"{best}: {'clearly' if name == 'clear' else 'leaning, not clear'}"
     return "cannot tell", f"cannot tell: {best}"
+
+
+def few_names(names: Sequence[str]) -> str:
+    """Write up to two names; of more, the first and how many others."""
+    return " or ".join(names) if len(names) < 3 else f"{names[0]} and {len(names) - 1} others"
 
 
 def ratio_text(log_ratio: float) -> str:

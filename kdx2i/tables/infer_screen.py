@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from kdx2i.tables.infer import Fit, Inference, Misfit, ratio_text
+from kdx2i.tables.infer import Fit, Inference, Misfit, few_names, ratio_text
 from kdx2i.tables.quantities import QUANTITIES
 
 SHOWN = 12
@@ -75,7 +75,7 @@ def _grid(found: Inference, *, demonstration: bool) -> Grid:
             seen |= {fit.protocol, *fit.same_as}
             lines.append(fit)
     for fit in lines[:SHOWN]:
-        alike = f" (= {', '.join(fit.same_as)})" if fit.same_as else ""
+        alike = f" (= {few_names(fit.same_as)})" if fit.same_as else ""
         odds = "–" if fit is lines[0] else ratio_text(fit.log_ratio)
         grid.add_row(escape(fit.protocol + alike), odds, f"{fit.share:.0%}", *map(_size, fit.misfits))
     if len(lines) > SHOWN:

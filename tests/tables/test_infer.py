@@ -119,7 +119,7 @@ def test_equal_protocols_share_their_place() -> None:
     assert [fit.protocol for fit in found.ranking[:2]] == ["a/tf1", "a/tf1/half"]
     assert found.ranking[0].same_as == ("a/tf1/half",)
     assert found.verdict == "clear"
-    assert "(or a/tf1/half, which give the same numbers)" in found.sentence
+    assert "(or a/tf1/half: the same numbers)" in found.sentence
     alone = infer("t", {name: observed[name] for name in ("a/tf1", "a/tf1/half")}, published)
     assert alone.verdict == "nothing to choose"
     assert "nothing tells them apart" in alone.sentence
