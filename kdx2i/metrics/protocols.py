@@ -15,7 +15,7 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
     "real": ("all", "train", "test"),
     "generated": ("all", "half"),
     "kid": ("full-set", "torch-fidelity", "clean-fid"),
-    "is": ("torch-fidelity", "stylegan2-ada", "ssa-gan", "s2igan"),
+    "is": ("torch-fidelity", "stylegan2-ada", "ssa-gan"),
 }
 REGISTER = {
     "extractor": "extractor",
