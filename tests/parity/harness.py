@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from .fill import fill_tensor, input_array
+from .rules import fill_by, rule_of
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SUM_RTOL = 2e-6
@@ -123,18 +124,23 @@ def constants(case: Case) -> dict[str, np.ndarray]:
 def filled_state(entry: Mapping[str, Any], gain: float, fixed: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
     """Return the state dict of a fixture: the fill times the gain (two or more dimensions), or a constant.
 
-    A tensor with two keys is filled by the name that `aliases` gives for the first of them.
+    A tensor with two keys is filled by the name that `aliases` gives for the first of them; `fill.rules` name
+    the exceptions.
     """
-    state, aliases = {}, entry.get("aliases", {})
+    arrays: dict[str, np.ndarray] = {}
+    aliases, rules = entry.get("aliases", {}), entry.get("fill", {}).get("rules", {})
     for name, shape, dtype in entry["state"]:
+        rule = rule_of(name, rules)
         if name in fixed:
-            state[name] = torch.from_numpy(np.array(fixed[name]))
+            arrays[name] = np.array(fixed[name])
+        elif rule is not None:
+            arrays[name] = fill_by(rule, aliases.get(name, name), tuple(shape), arrays)
         elif "float" in dtype:
-            value = fill_tensor(aliases.get(name, name), tuple(shape))
-            state[name] = torch.from_numpy(np.asarray(value * np.float32(gain) if len(shape) >= 2 else value))
+            value = np.asarray(fill_tensor(aliases.get(name, name), tuple(shape)))
+            arrays[name] = value * np.float32(gain) if len(shape) >= 2 else value
         else:
-            state[name] = torch.zeros(shape, dtype=getattr(torch, dtype))
-    return state
+            arrays[name] = np.zeros(shape, dtype)
+    return {name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}
 
 
 def abs_sum(state: Mapping[str, Tensor]) -> float:

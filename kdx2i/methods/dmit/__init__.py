@@ -1,0 +1,1 @@
+"""DMIT: multi-mapping image-to-image translation via learning disentanglement (Yu et al. 2019)."""
