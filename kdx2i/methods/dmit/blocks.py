@@ -173,13 +173,14 @@ class UpBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kind: str) -> None:
         super().__init__()
-        conv = {"norm": LayerNorm, "activation": lambda: nn.ReLU(inplace=True)}
         if kind == "transpose":
             self.upsample: nn.Module = TransposedConv(inputs, outputs)
         elif kind == "nearest":
-            self.upsample = nn.Sequential(nn.Upsample(scale_factor=2), ConvBlock(inputs, outputs, 3, 1, 1, **conv))
+            conv = ConvBlock(inputs, outputs, 3, 1, 1, norm=LayerNorm, activation=nn.ReLU)
+            self.upsample = nn.Sequential(nn.Upsample(scale_factor=2), conv)
         elif kind == "pixelshuffle":
-            self.upsample = nn.Sequential(ConvBlock(inputs, 4 * outputs, 3, 1, 1, **conv), nn.PixelShuffle(2))
+            conv = ConvBlock(inputs, 4 * outputs, 3, 1, 1, norm=LayerNorm, activation=nn.ReLU)
+            self.upsample = nn.Sequential(conv, nn.PixelShuffle(2))
         else:
             raise ValueError(f"up_type `{kind}` is none of transpose, nearest, pixelshuffle")
 

@@ -4,6 +4,8 @@ Images are [B, 3, H, W] in [-1, 1], domains one-hot [B, C], styles [B, S]. Only 
 other conditional norms of the official code fail when they are built or loaded.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
@@ -56,7 +58,7 @@ class StyleEncoder(nn.Module):
         _check_norm(norm_type)
         layers: list[nn.Module] = [ConvBlock(input_nc, nef, 4, 2, 1, bias=True)]
         widths = [nef * min(4, block + 1) for block in range(n_blocks)]
-        layers += [DownBlock(*pair) for pair in zip(widths, widths[1:], strict=False)]
+        layers += [DownBlock(*pair) for pair in pairwise(widths)]
         self.encode = nn.Sequential(*layers, leaky(), nn.AdaptiveAvgPool2d(1))
         self.fc, self.fcVar = (spectral_norm(nn.Linear(widths[-1], n_style)) for _ in range(2))
 

@@ -1,0 +1,232 @@
+"""DMIT in training (`models/base_model.py`, `update_model`) and translation."""
+
+import copy
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from kdx2i.errors import UserError
+from kdx2i.methods.dmit import losses
+from kdx2i.methods.dmit.networks import (
+    ContentEncoder,
+    Decoder,
+    MultiStyleDiscriminator,
+    StyleDiscriminator,
+    StyleEncoder,
+    initialise,
+)
+from kdx2i.methods.dmit.settings import Settings
+from kdx2i.training import distributed
+from kdx2i.training.distributed import shard
+from kdx2i.training.loop import step_optimizers
+from kdx2i.training.precision import autocast, place
+from kdx2i.training.sampling import BalancedImages
+
+TRANSLATING = ("content_encoder", "style_encoder", "decoder")
+
+
+class Method:
+    """DMIT for `num_classes` domains at one resolution; `images` is None when it only translates.
+
+    The many-class task follows the official template: single images, one-hot domains, a permutation of the
+    batch as targets.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        resolution: int,
+        num_classes: int,
+        device: torch.device,
+        images: BalancedImages | None = None,
+    ) -> None:
+        n, t = settings.networks, settings.train
+        self.settings, self.images, self.device, self.num_classes = settings, images, device, num_classes
+        wide = 4 * n.width
+        # The official content discriminator ends at one logit for the 32 px content of 128 px images.
+        blocks = min(n.content_discriminator_blocks, (resolution // 4).bit_length() - 1)
+        built: dict[str, nn.Module] = {
+            "content_encoder": ContentEncoder(3, n.width, 2, n.encoder_blocks),
+            "style_encoder": StyleEncoder(3, n.width, n.style_dim, n.style_blocks),
+            "decoder": Decoder(wide, 3, num_classes + n.style_dim, 2, n.decoder_blocks, up_type=n.upsampling),
+            "content_discriminator": StyleDiscriminator(wide, wide, blocks, n_latent=num_classes),
+            **{
+                name: MultiStyleDiscriminator(3, n.width, n.image_discriminator_blocks, n_latent=num_classes)
+                for name in ("prior_discriminator", "exemplar_discriminator")
+            },
+        }
+        for network in built.values():
+            initialise(network)
+        self.networks: Mapping[str, nn.Module] = {name: place(net, device) for name, net in built.items()}
+        self.averages: Mapping[str, nn.Module] = {
+            name: copy.deepcopy(self.networks[name]).eval().requires_grad_(False) for name in TRANSLATING
+        }
+        self.optimizers: Mapping[str, Optimizer] = {
+            name: Adam(network.parameters(), lr=t.learning_rate, betas=(t.beta1, t.beta2))
+            for name, network in self.networks.items()
+        }
+
+    def initialise(self, student: Mapping[str, Tensor], *, reset_encoders: bool) -> None:
+        """DMIT is a baseline from scratch: no student of it exists."""
+        raise UserError("dmit has no distilled student; its transfer is `scratch`")
+
+    def _one_hot(self, labels: Tensor) -> Tensor:
+        return F.one_hot(labels, self.num_classes).float().to(self.device)
+
+    def _decode(self, content: Tensor, domain: Tensor, style: Tensor) -> Tensor:
+        image: Tensor = self.networks["decoder"](content, torch.cat([domain, style], 1))
+        return image
+
+    def training_step(self, step: int) -> dict[str, Tensor]:
+        """Update the three discriminators, then encoders and decoder, then the decoder and the content encoder.
+
+        The last two official steps back-propagate through weights that have changed since the forward pass,
+        which autograd refuses: here all three gradients belong to the same weights (protocol entry dmit-steps).
+        """
+        if self.images is None:
+            raise RuntimeError("this method was built without images to train on")
+        t, n = self.settings.train, self.settings.networks
+        self._set_rate(step)
+        labels = self.images.draw_labels(t.batch)
+        x = self.images.draw(labels, t.crop_probability)
+        order = torch.randperm(x.shape[0])
+        draws = [shard(torch.randn(t.batch, n.style_dim)).to(self.device) for _ in range(3)]
+        labels = shard(labels)
+        source, target = self._one_hot(labels), self._one_hot(labels[order])
+        with autocast(self.device, t.precision):
+            mean, log_variance = self.networks["style_encoder"](x)
+            style = mean + draws[0] * (0.5 * log_variance).exp()
+            fakes = self._forward(x, source, target, style, style[order], (draws[1], draws[2]))
+            scalars = self._update_discriminators(x, source, target, fakes)
+            terms = self._generator_terms(x, source, target, fakes, mean, log_variance, style, draws[1:3])
+        self._update_generators(terms)
+        return scalars | terms
+
+    def _set_rate(self, step: int) -> None:
+        """Hold the rate, then let it fall to zero, as the official schedule does over its epochs."""
+        t = self.settings.train
+        start = t.decay_from * t.iterations
+        share = 1.0 - max(0.0, step - start) / (t.iterations - start + 1)
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = t.learning_rate * share
+
+    def _forward(
+        self, x: Tensor, source: Tensor, target: Tensor, own: Tensor, other: Tensor, z: tuple[Tensor, Tensor]
+    ) -> losses.Fakes:
+        """Return the reconstruction, the exemplar-guided image and two prior-guided ones of one content."""
+        content = self.networks["content_encoder"](x)
+        return losses.Fakes(
+            content,
+            self._decode(content, source, own),
+            self._decode(content, target, other),
+            (self._decode(content, target, z[0]), self._decode(content, target, z[1])),
+        )
+
+    def _update_discriminators(
+        self, x: Tensor, source: Tensor, target: Tensor, fakes: losses.Fakes
+    ) -> dict[str, Tensor]:
+        """Update the content discriminator and both image discriminators."""
+        names = ("content_discriminator", "prior_discriminator", "exemplar_discriminator")
+        content, prior, exemplar = (self.networks[name] for name in names)
+        found = {
+            "content_discriminator": losses.content_discriminator_loss(content, fakes.content, source, target),
+            "prior_discriminator": losses.image_discriminator_loss(prior, x, source, target, fakes.prior[0]),
+            "exemplar_discriminator": losses.image_discriminator_loss(exemplar, x, source, target, fakes.exemplar),
+        }
+        for name, loss in found.items():
+            step_optimizers(loss, self.optimizers[name])
+        return {f"d_{name.split('_')[0]}": loss for name, loss in found.items()}
+
+    def _generator_terms(
+        self,
+        x: Tensor,
+        source: Tensor,
+        target: Tensor,
+        fakes: losses.Fakes,
+        mean: Tensor,
+        log_variance: Tensor,
+        style: Tensor,
+        z: list[Tensor],
+    ) -> dict[str, Tensor]:
+        """Return `joint`, the objective of encoders and decoder, and those of the two further steps."""
+        t, net = self.settings.train, self.networks
+        content_again = net["content_encoder"](fakes.prior[0])
+        adversarial = (
+            losses.image_generator_loss(net["prior_discriminator"], fakes.prior[0], target)
+            + losses.image_generator_loss(net["exemplar_discriminator"], fakes.exemplar, target)
+            + losses.content_generator_loss(net["content_discriminator"], fakes.content, target)
+        )
+        reconstruction = (fakes.reconstruction - x).abs().mean()
+        cycle = (self._decode(content_again, source, style) - x).abs().mean()
+        joint = (
+            adversarial
+            + t.lambda_rec * reconstruction
+            + t.lambda_kl * losses.kl_divergence(mean, log_variance)
+            + t.lambda_cyc * cycle
+        )
+        regression = (net["style_encoder"](fakes.prior[0])[0] - z[0]).abs().mean()
+        diversity = losses.diversity_loss((z[0], z[1]), fakes.prior)
+        return {
+            "joint": joint,
+            "decoder": t.lambda_style * regression + t.lambda_diversity * diversity,
+            "content": t.lambda_content * (fakes.content - content_again).abs().mean(),
+            "rec": reconstruction.detach(),
+            "cyc": cycle.detach(),
+        }
+
+    def _update_generators(self, terms: Mapping[str, Tensor]) -> None:
+        """Take the three steps, each with the gradients of its own objective at the weights of the forward pass."""
+        plans = (("joint", TRANSLATING), ("decoder", ("decoder",)), ("content", ("content_encoder",)))
+        gradients = []
+        for name, trained in plans:
+            parameters = [p for network in trained for p in self.networks[network].parameters()]
+            found = torch.autograd.grad(terms[name], parameters, retain_graph=True, allow_unused=True)
+            gradients.append((trained, parameters, found))
+        for trained, parameters, found in gradients:
+            for parameter, gradient in zip(parameters, found, strict=True):
+                parameter.grad = gradient
+            distributed.average_gradients(parameters)
+            for network in trained:
+                self.optimizers[network].step()
+                self.optimizers[network].zero_grad(set_to_none=True)
+
+    def ema_decay(self, step: int) -> float:
+        """The configured decay: 0, hence no average, by default."""
+        bound = (1 + step) / (10 + step) if self.settings.train.ema_warm_up else 1.0
+        return min(self.settings.train.ema_decay, bound)
+
+    @torch.no_grad()
+    def translate(self, x: Tensor, y: Tensor, mode: str, references: Tensor | None = None) -> Tensor:
+        """Translate x [B, 3, R, R] to the domains y [B], in [-1, 1]; a reference gives the mean of its style."""
+        net, n = self.averages, self.settings.networks
+        if mode == "latent":
+            style = torch.randn(len(x), n.style_dim).to(self.device)
+        elif mode == "reference" and references is not None:
+            style = net["style_encoder"](references.to(self.device))[0]
+        else:
+            raise ValueError(f"the mode `{mode}` is unknown or lacks its reference images")
+        content = net["content_encoder"](x.to(self.device))
+        image: Tensor = net["decoder"](content, torch.cat([self._one_hot(y), style], 1))
+        return image
+
+    @torch.no_grad()
+    def preview(self) -> tuple[Tensor, int]:
+        """Eight sources and references above latent- and reference-guided translations to random domains."""
+        if self.images is None:
+            raise RuntimeError("this method was built without images to show")
+        torch.manual_seed(0)
+        y, targets = self.images.draw_labels(8), self.images.draw_labels(8)
+        x, references = (self.images.draw(labels, 0.0, share=False) for labels in (y, targets))
+        latent = self.translate(x, targets, "latent")
+        return torch.cat([x, references, latent, self.translate(x, targets, "reference", references)]), 8
+
+    def scalars(self) -> dict[str, float]:
+        """Nothing beside tensors: the learning rate follows from the step."""
+        return {}
+
+    def restore_scalars(self, values: Mapping[str, float]) -> None:
+        """Nothing to take back."""
