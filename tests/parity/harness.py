@@ -129,7 +129,7 @@ def filled_state(entry: Mapping[str, Any], gain: float, fixed: Mapping[str, np.n
     """
     arrays: dict[str, np.ndarray] = {}
     aliases, rules = entry.get("aliases", {}), entry.get("fill", {}).get("rules", {})
-    for name, shape, dtype in entry["state"]:
+    for name, shape, dtype in entry.get("state", ()):
         rule = rule_of(name, rules)
         if name in fixed:
             arrays[name] = np.array(fixed[name])
@@ -147,13 +147,18 @@ def abs_sum(state: Mapping[str, Tensor]) -> float:
     return float(sum(t.abs().sum(dtype=torch.float64) for t in state.values() if t.is_floating_point()))
 
 
-def inputs(entry: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the inputs under the last part of their names; checks their sums where the fixture has them."""
+def inputs(entry: Mapping[str, Any], stored: Mapping[str, np.ndarray] | None = None) -> dict[str, Tensor]:
+    """Return the inputs under the last part of their names; checks their sums where the fixture has them.
+
+    A constant is written in the entry, or is the name of an array that is `stored` with the outputs.
+    """
     result = {}
     for item in entry["inputs"]:
         shape, name = tuple(item["shape"]), item["name"]
         if "constant" in item:
-            array = np.array(item["constant"], dtype=item.get("dtype", "int64")).reshape(shape)
+            constant = item["constant"]
+            values = stored[constant] if stored is not None and isinstance(constant, str) else constant
+            array = np.array(values, dtype=item.get("dtype", "int64")).reshape(shape)
         else:
             array = input_array(name, shape, item.get("low", -1.0), item.get("high", 1.0))
         if "sum" in item:
@@ -167,9 +172,9 @@ def inputs(entry: Mapping[str, Any]) -> dict[str, Tensor]:
 def compare_state(subject: Subject, entry: Mapping[str, Any]) -> None:
     """Check names, shapes and the number of parameters."""
     own = {name: tuple(shape) for name, shape in subject.state().items()}
-    published = {name: tuple(shape) for name, shape, _ in entry["state"]}
+    published = {name: tuple(shape) for name, shape, _ in entry.get("state", ())}
     assert own == published, describe_difference(own, published)
-    assert subject.param_count() == entry["param_count"]
+    assert subject.param_count() == entry.get("param_count", 0)
 
 
 def describe_difference(own: Mapping[str, Any], published: Mapping[str, Any]) -> str:
@@ -198,10 +203,10 @@ def failures(
         if own.shape != expected.shape:
             yield f"{key}: stored shape {expected.shape}, sampled {own.shape}"
             continue
-        excess = np.abs(own.astype(np.float64) - expected) - (item["atol"] + rtol * np.abs(expected))
+        excess = np.abs(own.astype(np.float64) - expected) - (item.get("atol", 0.0) + rtol * np.abs(expected))
         if not bool((excess <= 0).all()):
             error = float(np.abs(own - expected).max())
-            yield f"{key}: largest difference {error:.3g}, allowed {item['atol']:.3g} ({item['meaning']})"
+            yield f"{key}: largest difference {error:.3g}, allowed {item.get('atol', 0.0):.3g} ({item['meaning']})"
 
 
 def probe_failure(probe: Mapping[str, Any], output: Tensor) -> str | None:
