@@ -95,7 +95,7 @@ class FeatureFusion(nn.Module):
 
     def forward(self, detail: Tensor, context: Tensor) -> Tensor:
         """Return (B, outputs, H, W)."""
-        x = self.convblk(torch.cat([detail, context], dim=1))
+        x: Tensor = self.convblk(torch.cat([detail, context], dim=1))
         gate: Tensor = self.conv2(functional.relu(self.conv1(x.mean((2, 3), keepdim=True)))).sigmoid()
         return x * gate + x
 
