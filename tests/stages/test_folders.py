@@ -1,0 +1,243 @@
+"""`kdx2i evaluate` on folders and zip files, through the command, with the packaged network at a small size."""
+
+import json
+import math
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from kdx2i.cli import main
+from kdx2i.metrics.features import build_extractor, extract
+from kdx2i.metrics.frechet import frechet_distance
+from kdx2i.metrics.kernel import kernel_distance
+from kdx2i.stages.folders import parse_metrics
+
+OPTIONS = ["--extractor", "efficientnet-lite0", "--input-size", "32", "--device", "cpu"]
+
+
+def picture(seed: int, side: int = 32) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
+    return np.asarray(coarse.resize((side, side), Image.Resampling.BILINEAR))
+
+
+def fill(folder: Path, count: int, seed: int, names: str = "p{:02d}.png") -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / names.format(number) for number in range(count)]
+    for number, path in enumerate(paths):
+        Image.fromarray(picture(seed + number)).save(path)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two classes; 6 generated images a class (2 outputs of each of 3 sources) and 5 reference images."""
+    root = tmp_path_factory.mktemp("folders")
+    for number, name in enumerate(("cat", "dog")):
+        for source in range(3):
+            fill(root / "made" / name, 2, 1000 * number + 10 * source, f"s{source}_{{}}.png")
+        fill(root / "real" / name, 5, 1000 * number + 500)
+    return root / "made", root / "real"
+
+
+def evaluate(*words: object) -> int:
+    return main(["evaluate", *map(str, words), *OPTIONS])
+
+
+def result(path: Path, *words: object) -> dict[str, Any]:
+    assert evaluate(*words, "--json", path) == 0
+    return json.loads(path.read_text())
+
+
+def tensor(folder: Path) -> torch.Tensor:
+    files = sorted(folder.rglob("*.png"))
+    return torch.stack([torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1) for file in files])
+
+
+def test_the_values_are_those_of_the_engine(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    document = result(tmp_path / "out.json", "--generated", folders[0], "--reference", folders[1])
+    extractor = build_extractor("efficientnet-lite0", input_size=32)
+    made, real = (extract(extractor, tensor(folder)) for folder in folders)
+    values = document["values"]
+    assert values["FID"]["value"] == pytest.approx(frechet_distance(made, real), rel=1e-9)
+    assert values["KIDx100"]["value"] == pytest.approx(100 * kernel_distance(made, real), rel=1e-9)
+    pairs = [(made[:6], real[:5]), (made[6:], real[5:])]
+    assert values["mFID"]["value"] == pytest.approx(sum(frechet_distance(*pair) for pair in pairs) / 2, rel=1e-6)
+    kids = [100 * kernel_distance(*pair) for pair in pairs]
+    assert values["mKIDx100"]["value"] == pytest.approx(sum(kids) / 2, rel=1e-6)
+    assert values["LPIPS"]["n_sources"] == 6
+    assert values["LPIPS"]["lpips_network"] == "efficientnet-lite0"
+    assert values["FC"]["note"] == "tested on all reference images: no held-out split is known"
+    assert values["mIoU"] == {"value": None, "reason": "it needs --labels and --segmenter"}
+    assert all(entry["n_generated"] == 12 for name, entry in values.items() if name != "mIoU")
+    for entry in values.values():
+        if entry["value"] is not None:
+            assert math.isfinite(entry["value"])
+            low, high = entry.get("interval") or (-math.inf, math.inf)
+            assert low <= entry["value"] <= high
+    assert document["generated"]["classes"] == ["cat", "dog"]
+    assert document["protocol"]["extractor_sha256"] == extractor.weights_sha256
+    assert document["protocol"]["preprocessing"] == "clean"
+    assert document["packages"]["torch"] == torch.__version__.partition("+")[0]
+
+
+def test_the_same_images_give_the_same_bytes_whatever_their_place(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    archive = tmp_path / "made.zip"
+    with zipfile.ZipFile(archive, "w") as handle:
+        for file in sorted(folders[0].rglob("*.png"), reverse=True):
+            handle.write(file, file.relative_to(folders[0]).as_posix())
+    asked = ("--reference", folders[1], "--metrics", "fid,kid,mfid,mkid,rc,fc,is")
+    first = result(tmp_path / "a.json", "--generated", folders[0], *asked)
+    second = result(tmp_path / "b.json", "--generated", archive, *asked, "--batch", 5)
+    assert first["values"] == second["values"]
+    assert first["generated"]["content_sha256"] == second["generated"]["content_sha256"]
+    again = tmp_path / "c.json"
+    assert evaluate("--generated", folders[0], *asked, "--json", again) == 0
+    assert again.read_bytes() == (tmp_path / "a.json").read_bytes()
+
+
+def test_flat_folders_have_pooled_metrics_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(tmp_path / "made", 12, 0)
+    fill(tmp_path / "real", 11, 50)
+    document = result(tmp_path / "out.json", "--generated", tmp_path / "made", "--reference", tmp_path / "real")
+    values = document["values"]
+    assert {name for name, entry in values.items() if entry["value"] is not None} == {"FID", "KIDx100", "IS"}
+    assert values["mFID"]["reason"].startswith("both sets are flat")
+    assert values["LPIPS"]["reason"].startswith("the names of the generated images do not say which share a source")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "FID ↓" in shown
+    assert "both sets are flat" in shown
+
+
+def test_a_metric_without_a_value_says_why_and_the_others_have_theirs(tmp_path: Path) -> None:
+    for name, counts in (("cat", (1, 5)), ("dog", (6, 5))):
+        fill(tmp_path / "made" / name, counts[0], 3)
+        fill(tmp_path / "real" / name, counts[1], 90)
+    document = result(tmp_path / "out.json", "--generated", tmp_path / "made", "--reference", tmp_path / "real")
+    reason = "class cat has 1 generated and 5 reference images, and two of each are needed"
+    assert document["values"]["mFID"] == {"value": None, "reason": reason}
+    assert document["values"]["RC"]["value"] is not None
+    assert "there are 7 generated images" in document["values"]["IS"]["reason"]
+
+
+def test_infinity_needs_images(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    made, real = folders
+    document = result(tmp_path / "o.json", "--generated", made, "--reference", real, "--metrics", "fid", "--infinity")
+    assert list(document["values"]) == ["FID", "FIDinf"]
+    assert document["values"]["FIDinf"]["value"] is None
+    assert document["values"]["FIDinf"]["reason"]
+
+
+def test_every_protocol_is_scored_or_named(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "no weights"))
+    monkeypatch.delenv("KDX2I_INCEPTION_WEIGHTS", raising=False)
+    made, real = folders
+    asked = ("--generated", made, "--reference", real, "--metrics", "fid,kid,mfid,mkid", "--all-protocols")
+    document = result(tmp_path / "out.json", *asked)
+    found = document["protocols"]
+    assert list(found["not_computed"]) == ["inception-v3-compat"]
+    assert "weights" in found["not_computed"]["inception-v3-compat"]
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "The same images under every registered protocol" in shown
+    assert "not computed: inception-v3-compat" in shown
+
+    def value(metric: str, **choices: str) -> float:
+        wanted = {"metric": metric, "preprocessing": "clean", "generated": "all", **choices}
+        (entry,) = [m for m in found["measurements"] if wanted.items() <= m.items()]
+        return entry["value"]
+
+    values = document["values"]
+    assert value("FID") == pytest.approx(values["FID"]["value"], rel=1e-9)
+    assert value("mFID") == pytest.approx(values["mFID"]["value"], rel=1e-6)
+    assert value("KIDx100", kid="full-set") == pytest.approx(values["KIDx100"]["value"], rel=1e-6)
+    assert value("mKIDx100", kid="full-set") == pytest.approx(values["mKIDx100"]["value"], rel=1e-6)
+    other = build_extractor("efficientnet-lite0", input_size=32, preprocessing="tf1")
+    features = [extract(other, tensor(folder)) for folder in folders]
+    assert value("FID", preprocessing="tf1") == pytest.approx(frechet_distance(*features), rel=1e-9)
+    half = extract(build_extractor("efficientnet-lite0", input_size=32), tensor(made)[::2])
+    again = extract(build_extractor("efficientnet-lite0", input_size=32), tensor(real))
+    assert value("FID", generated="half") == pytest.approx(frechet_distance(half, again), rel=1e-9)
+    assert len({value("KIDx100", kid=kid) for kid in ("full-set", "torch-fidelity", "clean-fid")}) == 3
+    assert {m["real"] for m in found["measurements"] if "real" in m} == {"all"}
+
+
+def test_mistakes_are_one_sentence(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, real = folders
+    fill(tmp_path / "other" / "cat", 3, 0)
+    fill(tmp_path / "other" / "cow", 3, 9)
+    fill(tmp_path / "one", 1, 0)
+    fill(tmp_path / "numbered", 101, 0, "image_{:03d}.png")
+    (tmp_path / "empty").mkdir()
+    broken = tmp_path / "broken"
+    fill(broken, 3, 0)[1].write_bytes(b"\x89PNG\r\n\x1a\n nothing")
+    cases = [
+        ((made, tmp_path / "nowhere"), [], "does not exist"),
+        ((tmp_path / "empty", real), [], "holds no image"),
+        ((broken, real), [], "p01.png"),
+        ((made, tmp_path / "other"), ["--metrics", "mfid"], "the generated images have no class cow, the reference "),
+        ((tmp_path / "one", real), ["--metrics", "fid"], "there is 1 generated image, and two are needed"),
+        ((made, real), ["--metrics", "fid,fvd"], "there is no metric fvd; choose from fid, kid, is"),
+        ((made, real), ["--metrics", ","], "--metrics names no metric"),
+        ((made, real), ["--metrics", "miou"], "miou cannot be computed: it needs --labels and --segmenter"),
+        ((tmp_path / "numbered", real), ["--metrics", "lpips"], "101 images under one source, image"),
+        ((made, real), ["--device", "tpu"], "--device tpu is unknown"),
+        ((made, real), ["--preprocessing", "lanczos"], "--preprocessing lanczos is unknown"),
+        ((made, real), ["--json", tmp_path], "is a folder: name a file"),
+        ((made, real), ["--json", made / "cat" / "s0_0.png" / "x.json"], "cannot be written"),
+    ]
+    for (generated, reference), more, sentence in cases:
+        words = ["evaluate", "--generated", generated, "--reference", reference, *OPTIONS, *more]
+        assert main([str(word) for word in words]) == 2, sentence
+        error = capsys.readouterr().err
+        assert "error: " in error
+        assert sentence in error
+        assert "Traceback" not in error
+
+
+def test_nothing_is_written_when_a_named_metric_fails(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    assert evaluate("--generated", folders[0], "--reference", folders[1], "--metrics", "fid,miou", "--json", out) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_inception_weights_say_what_works_without(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.delenv("KDX2I_INCEPTION_WEIGHTS", raising=False)
+    assert main(["evaluate", "--generated", str(folders[0]), "--reference", str(folders[1])]) == 2
+    error = capsys.readouterr().err
+    assert "curl" in error
+    assert "or use --extractor efficientnet-lite0, whose weights come with a package" in error
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--generated", "a", "--reference", "b", "--dataset", "open-birds"], "--dataset does not go with --generated"),
+        (["--generated", "a", "--reference", "b", "--preset", "open"], "--preset does not go with --generated"),
+        (["--generated", "a"], "--reference is missing: evaluate takes --generated and --reference, or --dataset"),
+        (["--dataset", "open-birds", "--mode", "latent"], "--architecture is missing"),
+        (["--dataset", "open-birds", "--metrics", "fid"], "--metrics does not go with a run"),
+        ([], "--dataset is missing: evaluate takes --generated and --reference, or --dataset"),
+    ],
+)
+def test_the_two_forms_are_not_mixed(words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", *words]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert sentence in error
+
+
+def test_metrics_are_read_from_a_list() -> None:
+    assert parse_metrics(None) is None
+    assert parse_metrics("FID, kid,fid") == ("fid", "kid")
