@@ -8,11 +8,12 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from kdx2i.errors import UserError
-from kdx2i.metrics.samples import feature_pair, split_by_class
+from kdx2i.metrics.samples import Array, Rows, block, by_class, feature_rows
 from kdx2i.metrics.threads import single_thread
 
 _BLOCK = 2048  # rows of a kernel matrix that exist at a time
@@ -26,61 +27,78 @@ class KernelEstimate:
     standard_error: float | None
 
 
-def _kernel(a: Tensor, b: Tensor) -> Tensor:
-    """Return the kernel matrix (..., n, m) of the rows of a (..., n, d) and b (..., m, d)."""
-    gram: Tensor = (a @ b.transpose(-1, -2)).div_(a.shape[-1]).add_(1.0)
-    return gram.pow_(3)
+def cubed(products: Array, dimension: int) -> Array:
+    """Turn inner products (..., n, m) of features into kernel values, in place."""
+    products /= dimension
+    products += 1.0
+    products *= np.square(products)
+    return products
 
 
-def _within_sums(x: Tensor) -> Tensor:
-    """Return for each row of x (n, d) the sum of its kernel values with all other rows."""
-    sums = torch.empty(x.shape[0], dtype=x.dtype)
-    for start in range(0, x.shape[0], _BLOCK):
-        block = _kernel(x[start : start + _BLOCK], x)
-        block.diagonal(offset=start).zero_()
-        sums[start : start + _BLOCK] = block.sum(1)
-    return sums
+def _sums(x: Rows, y: Rows, x_weights: Array, y_weights: Array) -> tuple[Array, Array]:
+    """Return K w_y (n, s) and K^T w_x (m, s) of the kernel matrix between two sets, block by block.
 
-
-def _between_sums(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the row sums (n,) and column sums (m,) of the kernel matrix between x (n, d) and y (m, d)."""
-    rows = torch.empty(x.shape[0], dtype=x.dtype)
-    columns = torch.zeros(y.shape[0], dtype=x.dtype)
-    for start in range(0, x.shape[0], _BLOCK):
-        block = _kernel(x[start : start + _BLOCK], y)
-        rows[start : start + _BLOCK] = block.sum(1)
-        columns += block.sum(0)
+    `x_weights` (n, s) and `y_weights` (m, s) count how often each sample is taken. With x the same object as
+    y only blocks on and above the diagonal are formed.
+    """
+    rows, columns = np.zeros((len(x), y_weights.shape[1])), np.zeros((len(y), x_weights.shape[1]))
+    for i in range(0, len(x), _BLOCK):
+        mine = slice(i, min(i + _BLOCK, len(x)))
+        a = block(x, mine.start, mine.stop)
+        for j in range(i if x is y else 0, len(y), _BLOCK):
+            other = slice(j, min(j + _BLOCK, len(y)))
+            b = a if x is y and i == j else block(y, other.start, other.stop)
+            kernel = cubed(a @ b.T, a.shape[1])
+            rows[mine] += kernel @ y_weights[other]
+            columns[other] += kernel.T @ x_weights[mine]
+            if x is y and i != j:
+                rows[other] += kernel.T @ y_weights[mine]
+                columns[mine] += kernel @ x_weights[other]
     return rows, columns
 
 
-def _jackknife(within: Tensor, between: Tensor, other_mean: float, others: int) -> Tensor:
-    """Return the estimates (n,) with each of n samples left out, from its kernel sums inside and across."""
-    n = within.shape[0]
-    inside = (within.sum() - 2.0 * within) / ((n - 1) * (n - 2))
-    across = (between.sum() - between) / ((n - 1) * others)
-    return inside + other_mean - 2.0 * across
+def _diagonal(x: Rows) -> Array:
+    """Return k(x_i, x_i) of each sample (n,)."""
+    parts = [block(x, i, min(i + _BLOCK, len(x))) for i in range(0, len(x), _BLOCK)]
+    return np.concatenate([cubed(np.square(part).sum(1), part.shape[1]) for part in parts])
+
+
+def unbiased(within: tuple[Array, Array], between: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Return the kernel distance (...) and its jackknife variance (...; nan below three samples in a set).
+
+    `within` holds for each sample of either set, (..., n) and (..., m), the sum of its kernel values with all
+    others of its set, `between` with all of the other set.
+    """
+    n, m = within[0].shape[-1], within[1].shape[-1]
+    means = within[0].sum(-1) / (n * (n - 1)), within[1].sum(-1) / (m * (m - 1))
+    value = means[0] + means[1] - 2.0 * between[0].sum(-1) / (n * m)
+    variance = np.full(value.shape, np.nan if min(n, m) < 3 else 0.0)
+    if min(n, m) >= 3:
+        for mine, across, others in ((within[0], between[0], m), (within[1], between[1], n)):
+            count = mine.shape[-1]
+            inside = (mine.sum(-1, keepdims=True) - 2.0 * mine) / ((count - 1) * (count - 2))
+            left_out = inside - 2.0 * (across.sum(-1, keepdims=True) - across) / ((count - 1) * others)
+            left_out -= left_out.mean(-1, keepdims=True)
+            variance += np.square(left_out).sum(-1) * (count - 1) / count
+    return value, variance
 
 
 def kernel_estimate(x: Any, y: Any) -> KernelEstimate:
     """Return the full-set kernel distance of x (n, d) and y (m, d) with a delete-one jackknife error.
 
     sum_{i != j} k(x_i, x_j) / (n (n - 1)) + sum_{i != j} k(y_i, y_j) / (m (m - 1))
-    - 2 sum_{ij} k(x_i, y_j) / (n m), in float64, from blocks of rows. It equals the mean of the subset
-    estimate over all subsets of any one size. `UserError` as in `feature_pair`.
+    - 2 sum_{ij} k(x_i, y_j) / (n m), in float64, from blocks of rows (memory grows with n + m only). It equals
+    the mean of the subset estimate over all subsets of any one size. Input and errors as in
+    `frechet_distance`.
     """
-    first, second = feature_pair(x, y)
-    n, m = first.shape[0], second.shape[0]
-    within = _within_sums(first), _within_sums(second)
-    rows, columns = _between_sums(first, second)
-    means = float(within[0].sum()) / (n * (n - 1)), float(within[1].sum()) / (m * (m - 1))
-    value = means[0] + means[1] - 2.0 * float(rows.sum()) / (n * m)
-    if min(n, m) < 3:
-        return KernelEstimate(value, None)
-    variance = 0.0
-    for left_out in (_jackknife(within[0], rows, means[1], m), _jackknife(within[1], columns, means[0], n)):
-        count = left_out.shape[0]
-        variance += float((left_out - left_out.mean()).square().sum()) * (count - 1) / count
-    return KernelEstimate(value, variance**0.5)
+    first, second = feature_rows(x, y)
+    ones = [np.ones((len(rows), 1)) for rows in (first, second)]
+    within = [
+        _sums(rows, rows, one, one)[0][:, 0] - _diagonal(rows) for rows, one in zip((first, second), ones, strict=True)
+    ]
+    rows, columns = _sums(first, second, *ones)
+    value, variance = unbiased((within[0], within[1]), (rows[:, 0], columns[:, 0]))
+    return KernelEstimate(float(value), None if np.isnan(variance) else float(variance) ** 0.5)
 
 
 def kernel_distance(x: Any, y: Any) -> float:
@@ -91,22 +109,28 @@ def kernel_distance(x: Any, y: Any) -> float:
 def kernel_distance_subsets(x: Any, y: Any, x_subsets: Any, y_subsets: Any) -> Tensor:
     """Return the kernel distance of each pair of subsets as float64 (s,).
 
-    `x_subsets` and `y_subsets` are integer index arrays (s, size) into the rows of x and y. With the indices
-    that clean-fid or torch-fidelity draw, the mean is their number. `UserError` for subsets of unequal shape
-    or of size 1.
+    `x_subsets` and `y_subsets` are integer index arrays (s, size) into the rows of x and y, see
+    `kdx2i.metrics.subsets`. All kernel values are formed once, whatever the number of subsets. `UserError` for
+    subsets of unequal shape, of size 1 or with an index outside the rows.
     """
-    first, second = feature_pair(x, y)
-    indices = torch.as_tensor(x_subsets), torch.as_tensor(y_subsets)
+    first, second = feature_rows(x, y)
+    indices = np.asarray(x_subsets), np.asarray(y_subsets)
     if indices[0].shape != indices[1].shape or indices[0].ndim != 2 or indices[0].shape[1] < 2:
-        shapes = " and ".join(str(tuple(index.shape)) for index in indices)
+        shapes = " and ".join(str(index.shape) for index in indices)
         raise UserError(f"subset indices have shapes {shapes}, expected two equal (subsets, size) with size >= 2")
-    size = indices[0].shape[1]
-    values = []
-    for mine, other in zip(*indices, strict=True):
-        a, b = first[mine], second[other]
-        inside = _within_sums(a).sum() + _within_sums(b).sum()
-        values.append(inside / (size * (size - 1)) - 2.0 * _kernel(a, b).sum() / size**2)
-    return torch.stack(values) if values else torch.empty(0, dtype=torch.float64)
+    number, size = indices[0].shape
+    weights = []
+    for rows, index in zip((first, second), indices, strict=True):
+        if index.size and (index.min() < 0 or index.max() >= len(rows)):
+            raise UserError(f"a subset index lies outside the {len(rows)} rows")
+        weight = np.zeros((len(rows), number))
+        np.add.at(weight, (index, np.arange(number)[:, None]), 1.0)
+        weights.append(weight)
+    inside = np.zeros(number)
+    for rows, weight in zip((first, second), weights, strict=True):
+        inside += (_sums(rows, rows, weight, weight)[0] * weight).sum(0) - _diagonal(rows) @ weight
+    across = (_sums(first, second, *weights)[0] * weights[0]).sum(0)
+    return torch.from_numpy(inside / (size * (size - 1)) - 2.0 * across / size**2)
 
 
 def kernel_distance_per_class(x: Any, x_labels: Any, y: Any, y_labels: Any, num_classes: int) -> list[float]:
@@ -115,9 +139,9 @@ def kernel_distance_per_class(x: Any, x_labels: Any, y: Any, y_labels: Any, num_
     `x_labels` (n1,) and `y_labels` (n2,) hold class indices. `UserError` if a class has fewer than two
     samples.
     """
-    pairs = zip(split_by_class(x, x_labels, num_classes), split_by_class(y, y_labels, num_classes), strict=True)
+    pairs = zip(by_class(x_labels, num_classes), by_class(y_labels, num_classes), strict=True)
     with single_thread():
-        return [kernel_distance(mine, other) for mine, other in pairs]
+        return [kernel_distance(x[mine], y[other]) for mine, other in pairs]
 
 
 def standard_error(values: list[float]) -> float | None:
