@@ -93,28 +93,36 @@ def _folder(path: Path, limits: Limits) -> Iterator[tuple[str, bytes]]:
                 raise UserError(f"{file} cannot be read: {error.strerror}") from None
 
 
+def zip_entries(
+    archive: zipfile.ZipFile, path: Path, limits: Limits = DEFAULT_LIMITS
+) -> Iterator[tuple[str, zipfile.ZipInfo]]:
+    """Yield (POSIX name, entry) of every file of an open zip archive in its order, each checked, none read."""
+    for info in archive.infolist():
+        if info.is_dir():
+            continue
+        name = _safe_name(info.orig_filename, path)
+        mode = info.external_attr >> 16
+        if mode and not stat.S_ISREG(mode) and stat.S_IFMT(mode):
+            raise _not_a_file(path, name)
+        if info.flag_bits & 1:
+            raise UserError(f"{path} holds the member {name!r}, which is encrypted: unpack it first")
+        _check_size(info.file_size, name, path, limits)
+        if info.file_size > limits.ratio_from and info.file_size > limits.ratio * info.compress_size:
+            raise _bomb(path, limits)
+        yield name, info
+
+
 def _zip(path: Path, limits: Limits) -> Iterator[tuple[str, bytes]]:
     """Yield the files of a zip archive in its order."""
-    with _readable(path), zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            if info.is_dir():
-                continue
-            name = _safe_name(info.orig_filename, path)
-            mode = info.external_attr >> 16
-            if mode and not stat.S_ISREG(mode) and stat.S_IFMT(mode):
-                raise _not_a_file(path, name)
-            if info.flag_bits & 1:
-                raise UserError(f"{path} holds the member {name!r}, which is encrypted: unpack it first")
-            _check_size(info.file_size, name, path, limits)
-            if info.file_size > limits.ratio_from and info.file_size > limits.ratio * info.compress_size:
-                raise _bomb(path, limits)
+    with readable(path), zipfile.ZipFile(path) as archive:
+        for name, info in zip_entries(archive, path, limits):
             with archive.open(info) as handle:
                 yield name, handle.read(info.file_size)
 
 
 def _tar(path: Path, limits: Limits) -> Iterator[tuple[str, bytes]]:
     """Yield the files of a tar archive in its order, read once from front to back."""
-    with _readable(path), path.open("rb") as raw:
+    with readable(path), path.open("rb") as raw:
         packed = path.suffix.lower() in (".gz", ".tgz")
         unpacked = gzip.GzipFile(fileobj=raw) if packed else raw
         meter = _Meter(unpacked, raw, path, limits)
@@ -183,7 +191,7 @@ def _bomb(path: Path, limits: Limits) -> UserError:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def readable(path: Path) -> Iterator[None]:
     """Turn the libraries' errors about a broken archive into one sentence."""
     broken = (tarfile.TarError, zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, EOFError, OSError)
     try:

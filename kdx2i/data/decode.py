@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
@@ -14,14 +15,14 @@ MAX_PIXELS = 40_000_000
 MAX_IMAGE_BYTES = 64 * 2**20
 
 
-def decode_rgb(data: bytes, name: str) -> Image.Image:
+def decode_rgb(data: bytes, name: str, formats: Sequence[str] = FORMATS) -> Image.Image:
     """Decode an image file held in memory to RGB; transparency is laid on white.
 
     The size in the header is compared with `MAX_PIXELS` before any pixel is decoded. `name` names the file
     in the `UserError` that a broken, truncated, too large or unknown image raises.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=formats) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
             image.load()
@@ -32,7 +33,7 @@ def decode_rgb(data: bytes, name: str) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UserError(f"{name} has more than {MAX_PIXELS} pixels: refused before decoding") from None
     except UnidentifiedImageError:
-        raise UserError(f"{name} is not an image that can be read ({', '.join(FORMATS)})") from None
+        raise UserError(f"{name} is not an image that can be read ({', '.join(formats)})") from None
     except (OSError, SyntaxError, ValueError, MemoryError) as error:
         raise UserError(f"{name} is a truncated or broken image: {error}") from None
 

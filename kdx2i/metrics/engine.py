@@ -15,7 +15,9 @@ from torch import Tensor
 
 from kdx2i.errors import UserError
 from kdx2i.metrics.classifier import Classifier, train_classifier
-from kdx2i.metrics.features import Extractor, extract, extract_cached, extractor_from_settings
+from kdx2i.metrics.embedding import embed
+from kdx2i.metrics.features import Extractor, extract, extractor_from_settings
+from kdx2i.metrics.image_files import TensorImages
 from kdx2i.metrics.scores import (
     Embedded,
     accuracy_entry,
@@ -88,7 +90,8 @@ class Evaluator:
         self.settings = settings
         self.device = torch.device(device)
         self.extractor = extractor or extractor_from_settings(settings, weights_path=weights_path, device=device)
-        features = extract_cached(self.extractor, real.images, cache_dir, settings.batch)
+        (embedded,) = embed(TensorImages(real.images, real.labels), [self.extractor], folder=cache_dir)
+        features = embedded.features[:]
         self.roles = real
         self.real = Embedded(real.images, real.labels, features)
         self._given = real_classifier

@@ -2,30 +2,31 @@
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
 from kdx2i.errors import UserError
-from kdx2i.files import sha256_file, sha256_json, write_bytes
+from kdx2i.files import sha256_file, sha256_json
 from kdx2i.metrics import networks, preprocess
 from kdx2i.metrics.networks import LIBRARY_NAMES, NETWORKS, ImageFeatures
 from kdx2i.metrics.settings import EvaluationSettings
 
-_CUDA_CHUNK = 64
+_BATCH, _CUDA_BATCH = 16, 64
 
 
 @dataclass(frozen=True)
 class Extractor:
     """A feature network with one layer chosen: uint8 (B, 3, H, W) in, float32 (B, dimension) out.
+
+    Where the network is a classifier, `classes` numbers of its layer `logits_layer` (unbiased logits, as the
+    Inception Score wants them) come from the same forward pass.
 
     `identity` is the hash of what the features mean; `key` adds all else that decides their bits besides the
     image, so it can name a cache entry.
@@ -39,6 +40,13 @@ class Extractor:
     input_size: int | None
     device: torch.device
     module: nn.Module
+    logits_layer: str | None = None
+    classes: int = 0
+
+    @property
+    def batch(self) -> int:
+        """Return the number of images that the network runs on at a time, the same always."""
+        return self.module.chunk if isinstance(self.module, ImageFeatures) else _BATCH
 
     @property
     def identity(self) -> str:
@@ -49,7 +57,7 @@ class Extractor:
     def key(self) -> str:
         """Return the SHA-256 of the description, the code behind it and what rounds its sums."""
         code = [sha256_file(Path(source)) for source in (networks.__file__, preprocess.__file__)]
-        machine = {"torch": torch.__version__, "device": self.device.type}
+        machine = {"torch": torch.__version__, "device": self.device.type, "batch": self.batch}
         return sha256_json({**self.describe(), **machine, "code": code})
 
     def describe(self) -> dict[str, Any]:
@@ -62,14 +70,37 @@ class Extractor:
             "input_size": self.input_size,
         }
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor | Sequence[Tensor]) -> Tensor:
         """Return float32 (B, dimension) on the extractor's device for uint8 images (B, 3, H, W)."""
+        return self.outputs(images)[0]
+
+    def outputs(self, images: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Return features (B, dimension) and logits (B, classes), None without a `logits_layer`, both float32.
+
+        Images are uint8 (B, 3, H, W), or B of (3, H, W) of any sizes. No value depends on the other images.
+        """
         exact: AbstractContextManager[Any] = nullcontext()
         if self.device.type == "cuda":
             exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+        there = [image.to(self.device) for image in images]
         with torch.no_grad(), exact:
-            (features,) = self.module(images.to(self.device))
-        return features.float()  # type: ignore[no-any-return]
+            found = self.module(there) if isinstance(self.module, ImageFeatures) else self._by_size(there)
+        features, *rest = (layer.float() for layer in found)
+        return features, rest[0] if rest else None
+
+    def _by_size(self, images: list[Tensor]) -> tuple[Tensor, ...]:
+        """Run a library's extractor on batches of `batch` images of one size, the last one filled up."""
+        layers = [torch.zeros(len(images), count) for count in (self.dimension, self.classes) if count]
+        sizes = [tuple(image.shape) for image in images]
+        for size in dict.fromkeys(sizes):
+            mine = [position for position, other in enumerate(sizes) if other == size]
+            for start in range(0, len(mine), self.batch):
+                part = mine[start : start + self.batch]
+                filled = part + part[-1:] * (self.batch - len(part))
+                found = self.module(torch.stack([images[position] for position in filled]))
+                for layer, values in zip(layers, found, strict=True):
+                    layer[part] = values[: len(part)].float().cpu()
+        return tuple(layers)
 
 
 def _state_sha256(module: nn.Module) -> str:
@@ -100,30 +131,35 @@ def build_extractor(
     place = torch.device(device)
     if name in NETWORKS:
         kind = NETWORKS[name]
+        logits = kind.get_default_feature_layer_for_metric("isc")
         own = kind(
             name,
-            [kind.feature_layer],
+            [kind.feature_layer, logits],
             preprocessing=preprocessing,
             input_size=input_size,
             feature_extractor_weights_path=weights_path,
-            chunk=_CUDA_CHUNK if place.type == "cuda" else 16,
+            chunk=_CUDA_BATCH if place.type == "cuda" else _BATCH,
         ).to(place)
         return Extractor(
             name, kind.feature_layer, kind.dimensions[kind.feature_layer], kind.sha256,
-            preprocessing, own.input_size, place, own,
+            preprocessing, own.input_size, place, own, logits, kind.dimensions[logits],
         )  # fmt: skip
     if name in LIBRARY_NAMES or name not in FEATURE_EXTRACTORS_REGISTRY:
         known = sorted({*NETWORKS, *FEATURE_EXTRACTORS_REGISTRY} - (LIBRARY_NAMES - set(NETWORKS)))
         raise UserError(f"feature extractor {name!r} is not available, choose one of: {', '.join(known)}")
     cls = FEATURE_EXTRACTORS_REGISTRY[name]
-    layer = cls.get_default_feature_layer_for_metric("fid")
-    module: nn.Module = cls(name, [layer], feature_extractor_weights_path=weights_path)
+    layers = [cls.get_default_feature_layer_for_metric("fid")]
+    logits = cls.get_default_feature_layer_for_metric("isc")
+    if logits in cls.get_provided_features_list() and logits not in layers:
+        layers.append(logits)
+    module: nn.Module = cls(name, layers, feature_extractor_weights_path=weights_path)
     module.to(place).eval().requires_grad_(False)
     with torch.no_grad():
-        dimension = module(torch.zeros(1, 3, 64, 64, dtype=torch.uint8, device=place))[0].shape[1]
+        shapes = [found.shape[1] for found in module(torch.zeros(1, 3, 64, 64, dtype=torch.uint8, device=place))]
     size = module.input_size if isinstance(module, ImageFeatures) else None
     resize = module.preprocessing if isinstance(module, ImageFeatures) else "own"
-    return Extractor(name, layer, dimension, _state_sha256(module), resize, size, place, module)
+    classifier = (logits, shapes[1]) if len(layers) == 2 else (None, 0)
+    return Extractor(name, layers[0], shapes[0], _state_sha256(module), resize, size, place, module, *classifier)
 
 
 def extractor_from_settings(
@@ -149,35 +185,6 @@ def extract(extractor: Extractor, images: Tensor | Iterable[Tensor], batch: int 
     rounded up to the network's fixed batch, are on the device at a time; no value depends on it.
     """
     parts = (images,) if isinstance(images, Tensor) else images
-    chunk = extractor.module.chunk if isinstance(extractor.module, ImageFeatures) else 1
-    batch = -(-batch // chunk) * chunk
-    found = [extractor(part[start : start + batch]).cpu() for part in parts for start in range(0, part.shape[0], batch)]
+    batch = -(-batch // extractor.batch) * extractor.batch
+    found = [extractor(part[start : start + batch]).cpu() for part in parts for start in range(0, len(part), batch)]
     return torch.cat(found) if found else torch.zeros(0, extractor.dimension)
-
-
-def images_sha256(images: Tensor) -> str:
-    """Return the SHA-256 over shape and bytes of a uint8 image set (N, 3, H, W)."""
-    digest = hashlib.sha256(repr(tuple(images.shape)).encode())
-    digest.update(images.contiguous().cpu().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def extract_cached(extractor: Extractor, images: Tensor, cache_dir: Path | None, batch: int = 64) -> Tensor:
-    """Return `extract(extractor, images, batch)`, kept in `cache_dir` under the hash of images and extractor.
-
-    The entry is a safetensors file, written atomically; one that is unreadable or of another shape is made
-    again. None as `cache_dir` keeps nothing.
-    """
-    if cache_dir is None:
-        return extract(extractor, images, batch)
-    path = cache_dir / f"{sha256_json([extractor.key, images_sha256(images)])}.safetensors"
-    if path.is_file():
-        try:
-            features = load(path.read_bytes()).get("features")
-        except (SafetensorError, OSError):
-            features = None
-        if features is not None and features.shape == (images.shape[0], extractor.dimension):
-            return features
-    features = extract(extractor, images, batch)
-    write_bytes(path, save({"features": features.contiguous()}))
-    return features

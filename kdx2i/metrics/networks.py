@@ -86,25 +86,28 @@ class ImageFeatures(FeatureExtractorBase):  # type: ignore[misc]
     def check_input_size(self) -> None:
         """Raise `UserError` for an input size that would change what the network computes."""
 
-    def prepare(self, images: Tensor) -> Tensor:
-        """Return the network input of uint8 images (B, 3, H, W): resized, normalised, channels last."""
-        resized = RESIZES[self.preprocessing](images, self.input_size)
-        return resized.sub_(self.mean).div_(self.deviation).contiguous(memory_format=torch.channels_last)
+    def prepare(self, images: Sequence[Tensor]) -> Tensor:
+        """Return the network input (B, 3, S, S) of uint8 images (3, H, W), each resized by itself; channels last."""
+        size = self.input_size
+        place = images[0].device
+        prepared = torch.empty(len(images), 3, size, size, device=place, memory_format=torch.channels_last)
+        for image, result in zip(images, prepared, strict=True):
+            result.copy_(RESIZES[self.preprocessing](image, size))
+        return prepared.sub_(self.mean).div_(self.deviation)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return the requested layers of uint8 images (B, 3, H, W), each as float32 (B, d)."""
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(f"expected uint8 images (B, 3, H, W), got {images.dtype} {tuple(images.shape)}")
+    def forward(self, images: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the requested layers, each float32 (B, d), of uint8 images: (B, 3, H, W), or B of any sizes."""
+        for image in [images] if isinstance(images, Tensor) else images:
+            if image.dtype != torch.uint8 or image.ndim != 3 + isinstance(images, Tensor) or image.shape[-3] != 3:
+                raise ValueError(f"expected uint8 images (B, 3, H, W), got {image.dtype} {tuple(image.shape)}")
         collected: dict[str, list[Tensor]] = {layer: [] for layer in self.features_list}
-        for start in range(0, images.shape[0], self.chunk):
-            part = images[start : start + self.chunk]
-            missing = self.chunk - part.shape[0]
-            if missing:
-                part = torch.cat([part, part[-1:].expand(missing, -1, -1, -1)])
-            found = self.activations(self.prepare(part))
+        for start in range(0, len(images), self.chunk):
+            part = list(images[start : start + self.chunk])
+            count = len(part)
+            found = self.activations(self.prepare(part + [part[-1]] * (self.chunk - count)))
             for layer, batches in collected.items():
-                batches.append(found[layer][: self.chunk - missing].float())
-        empty = {layer: images.new_zeros((0, self.dimensions[layer]), dtype=torch.float32) for layer in collected}
+                batches.append(found[layer][:count].float())
+        empty = {layer: torch.zeros(0, self.dimensions[layer]) for layer in collected}
         return tuple(torch.cat(batches) if batches else empty[layer] for layer, batches in collected.items())
 
     @classmethod

@@ -58,7 +58,7 @@ def _tf1_matrix(source: int, target: int) -> Tensor:
 def resize_clean(images: Tensor, size: int) -> Tensor:
     """Resize as clean-fid does: Pillow's antialiased bicubic per channel in float32, then clip.
 
-    Takes (B, 3, H, W) in [0, 255], any dtype, and returns (B, 3, size, size) float32 in [0, 255], within
+    Takes (..., H, W) in [0, 255], any dtype, and returns (..., size, size) float32 in [0, 255], within
     0.0002 grey levels of Pillow.
     """
     rows, columns = (_clean_matrix(length, size).to(images.device) for length in images.shape[-2:])
@@ -68,7 +68,7 @@ def resize_clean(images: Tensor, size: int) -> Tensor:
 def resize_tf1(images: Tensor, size: int) -> Tensor:
     """Resize as the TensorFlow 1 graph does: bilinear, no half-pixel shift, no antialiasing.
 
-    Takes (B, 3, H, W) in [0, 255], any dtype, and returns (B, 3, size, size) float32, equal to torch-fidelity's
+    Takes (..., H, W) in [0, 255], any dtype, and returns (..., size, size) float32, equal to torch-fidelity's
     resize to float32 rounding.
     """
     rows, columns = (_tf1_matrix(length, size).to(images.device) for length in images.shape[-2:])

@@ -13,7 +13,7 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
 from kdx2i.errors import UserError
 from kdx2i.metrics import weights
-from kdx2i.metrics.features import Extractor, build_extractor, extract, extract_cached, extractor_from_settings
+from kdx2i.metrics.features import Extractor, build_extractor, extract, extractor_from_settings
 from kdx2i.metrics.networks import EfficientNetLite0, ImageFeatures, InceptionV3Compat, fold
 from kdx2i.metrics.settings import EvaluationSettings
 
@@ -205,26 +205,3 @@ def test_the_key_holds_what_decides_the_features() -> None:
     for change in ({"preprocessing": "tf1"}, {"input_size": 96}):
         other = extractor_from_settings(settings.model_copy(update=change))
         assert other.key != first.key and other.identity != first.identity
-
-
-def test_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, extractor: Extractor, images: object) -> None:
-    calls: list[int] = []
-    forward = ImageFeatures.forward
-
-    def counted(self: ImageFeatures, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        calls.append(len(batch))
-        return forward(self, batch)
-
-    monkeypatch.setattr(ImageFeatures, "forward", counted)
-    pictures = images(9, 32, 0)  # type: ignore[operator]
-    first = extract_cached(extractor, pictures, tmp_path)
-    (entry,) = tmp_path.iterdir()
-    assert torch.equal(extract_cached(extractor, pictures.clone(), tmp_path), first)
-    assert sum(calls) == 9
-    entry.write_bytes(entry.read_bytes()[:50])  # damaged: made again
-    assert torch.equal(extract_cached(extractor, pictures, tmp_path), first)
-    changed = pictures.clone()
-    changed[0, 0, 0, 0] ^= 1
-    extract_cached(extractor, changed, tmp_path)
-    assert sum(calls) == 27 and len(list(tmp_path.iterdir())) == 2
-    assert torch.equal(extract_cached(extractor, pictures, None), first)
