@@ -107,13 +107,13 @@ def test_each_image_is_embedded_once(
     images: Any, real: RealImages, extractor: Extractor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    call = Extractor.__call__
+    outputs = Extractor.outputs
 
-    def counted(self: Extractor, batch: Tensor) -> Tensor:
+    def counted(self: Extractor, batch: Tensor) -> tuple[Tensor, Tensor | None]:
         seen.append(len(batch))
-        return call(self, batch)
+        return outputs(self, batch)
 
-    monkeypatch.setattr(Extractor, "__call__", counted)
+    monkeypatch.setattr(Extractor, "outputs", counted)
     evaluate(make(images, 12, 3), real, extractor)
     assert sum(seen) == 27 + 12
 
