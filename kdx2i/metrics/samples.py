@@ -74,4 +74,5 @@ def by_class(labels: Any, classes: int) -> list[NDArray[np.int64]]:
     if index.size and (index.min() < 0 or index.max() >= classes):
         raise UserError(f"a label lies outside the {classes} classes")
     order = np.argsort(index, kind="stable")
-    return np.split(order, np.cumsum(np.bincount(index, minlength=classes))[:-1])
+    ends = np.cumsum(np.bincount(index, minlength=classes)).tolist()
+    return [order[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
