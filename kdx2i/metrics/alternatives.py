@@ -3,29 +3,28 @@
 One set of features serves all real sets, counts and estimators: they are selections of the same rows.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from kdx2i.errors import UserError
-from kdx2i.metrics.classifier import wilson_interval
+from kdx2i.metrics.classwise import classwise_distances
 from kdx2i.metrics.embedding import Embedding
 from kdx2i.metrics.features import Extractor, build_extractor
-from kdx2i.metrics.frechet import frechet_distance
+from kdx2i.metrics.frechet_error import frechet_estimate
 from kdx2i.metrics.inception_score import score_entry
-from kdx2i.metrics.kernel import kernel_distance_subsets, kernel_estimate, standard_error
+from kdx2i.metrics.kernel import kernel_distance_subsets, kernel_estimate
 from kdx2i.metrics.probe import train_probe
 from kdx2i.metrics.protocols import DIMENSIONS
+from kdx2i.metrics.samples import by_class
 from kdx2i.metrics.settings import ClassifierSettings
+from kdx2i.metrics.subsets import clean_fid_subsets, torch_fidelity_subsets
 from kdx2i.metrics.threads import single_thread
-
-SUBSETS, SUBSET_SIZE = 100, 1000
-TORCH_FIDELITY_SEED = 2020
 
 
 @dataclass(frozen=True)
@@ -57,34 +56,18 @@ def half_of(labels: Tensor) -> Tensor:
     return torch.cat(chosen).sort().values if chosen else torch.zeros(0, dtype=torch.int64)
 
 
-def library_subsets(library: str, generated: int, real: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Return the 100 subsets of generated and of real images that a library draws for KID, each int64 (100, m).
+def subset_distance(library: str, generated: Any, real: Any, seed: int) -> float:
+    """Return 100 x the mean kernel distance over the 100 subsets that a library draws.
 
-    m = min(generated, real, 1000); torch-fidelity refuses fewer than 1000 images unless it is told a smaller
-    size, clean-fid takes what there is. torch-fidelity 0.4.0 (metric_kid.py): `RandomState(2020)`, generated
-    images first. clean-fid 0.1.35 (fid.py): numpy's global generator, which it leaves unseeded and which has the
-    seed `seed` here, real images first when the generated ones are its first argument.
+    Both take min(n, m, 1000) images: clean-fid by itself, torch-fidelity when it is told to. clean-fid leaves
+    NumPy's generator unseeded; here it has the seed `seed`, and torch-fidelity its own 2020.
     """
-    size = min(generated, real, SUBSET_SIZE)
-    first = library == "torch-fidelity"
-    random = np.random.RandomState(TORCH_FIDELITY_SEED if first else seed)
-    counts = (generated, real) if first else (real, generated)
-    draws = [[random.choice(count, size, replace=False) for count in counts] for _ in range(SUBSETS)]
-    pairs = torch.from_numpy(np.array(draws)).transpose(0, 1)
-    return (pairs[0], pairs[1]) if first else (pairs[1], pairs[0])
-
-
-def kid_under(estimator: str, generated: Tensor, real: Tensor, seed: int) -> tuple[float, float | None]:
-    """Return 100 x the kernel distance of features (n, d) and (m, d) under an estimator, and its standard error.
-
-    Of the random subsets the standard error is the full set's: their own noise comes on top.
-    """
-    full = kernel_estimate(generated, real)
-    error = None if full.standard_error is None else 100.0 * full.standard_error
-    if estimator == "full-set":
-        return 100.0 * full.value, error
-    subsets = library_subsets(estimator, len(generated), len(real), seed)
-    return 100.0 * float(kernel_distance_subsets(generated, real, *subsets).mean()), error
+    n, m = len(generated), len(real)
+    if library == "torch-fidelity":
+        subsets = torch_fidelity_subsets(n, m, size=min(n, m, 1000))
+    else:
+        subsets = clean_fid_subsets(n, m, seed=seed)
+    return 100.0 * float(kernel_distance_subsets(generated, real, *subsets).mean())
 
 
 def measure(
@@ -123,34 +106,52 @@ def _score(logits: Tensor, name: str, extractor: str) -> dict[str, Any]:
 
 
 def _distances(generated: Labelled, real: Labelled, classes: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Yield the measurements of FID and KID, pooled and class-wise, against one real set."""
+    """Yield the measurements of FID and KID, pooled and class-wise, against one real set.
+
+    The standard error of a mean over random subsets is that of the full set: the noise of the draw comes on top.
+    """
     counts = {"n_real": len(real), "n_generated": len(generated)}
-    enough = min(len(real), len(generated)) >= 2
-    few = {"value": None, "reason": "fewer than two images on one side", **counts}
-    with single_thread():
-        fid = {"value": frechet_distance(generated.features, real.features), "standard_error": None, **counts}
-        yield {"metric": "FID", **(fid if enough else few)}
-        for estimator in DIMENSIONS["kid"]:
-            value, error = kid_under(estimator, generated.features, real.features, seed)
-            pooled = {"value": value, "standard_error": error, **counts}
-            yield {"metric": "KIDx100", "kid": estimator, **(pooled if enough else few)}
-        if classes > 1:
-            pairs = [
-                (generated.features[generated.labels == label], real.features[real.labels == label])
-                for label in range(classes)
-            ]
-            short = sum(min(len(a), len(b)) < 2 for a, b in pairs)
-            reason = f"{short} of {classes} classes have fewer than two images on one side"
-            lacking = {"value": None, "reason": reason, **counts}
-            each = [] if short else [frechet_distance(a, b) for a, b in pairs]
-            yield {"metric": "mFID", **(lacking if short else {**_mean(each), **counts})}
+    pair = generated.features, real.features
+    if min(len(real), len(generated)) < 2:
+        few = {"value": None, "reason": "fewer than two images on one side", **counts}
+        yield {"metric": "FID", **few}
+        yield from ({"metric": "KIDx100", "kid": estimator, **few} for estimator in DIMENSIONS["kid"])
+    else:
+        with single_thread():
+            fid, kid = frechet_estimate(*pair), kernel_estimate(*pair)
+            yield {"metric": "FID", "value": fid.value, "standard_error": fid.standard_error, **counts}
+            error = None if kid.standard_error is None else 100.0 * kid.standard_error
             for estimator in DIMENSIONS["kid"]:
-                each = [] if short else [kid_under(estimator, a, b, seed)[0] for a, b in pairs]
-                yield {"metric": "mKIDx100", "kid": estimator, **(lacking if short else {**_mean(each), **counts})}
+                full = estimator == "full-set"
+                value = 100.0 * kid.value if full else subset_distance(estimator, *pair, seed)
+                yield {"metric": "KIDx100", "kid": estimator, "value": value, "standard_error": error, **counts}
+    if classes > 1:
+        yield from _class_means(generated, real, classes, seed, counts)
 
 
-def _mean(values: list[float]) -> dict[str, Any]:
-    return {"value": sum(values) / len(values), "standard_error": standard_error(values)}
+def _class_means(
+    generated: Labelled, real: Labelled, classes: int, seed: int, counts: dict[str, int]
+) -> Iterator[dict[str, Any]]:
+    """Yield the measurements of mFID and mKID."""
+    found = classwise_distances(generated.features, generated.labels, real.features, real.labels, classes)
+    fid, kid = found.mean_frechet(), found.mean_kernel()
+    if fid is None or kid is None:
+        short = found.frechet.count(None)
+        reason = f"{short} of {classes} classes have fewer than two images on one side"
+        lacking = {"value": None, "reason": reason, **counts}
+        yield {"metric": "mFID", **lacking}
+        yield from ({"metric": "mKIDx100", "kid": estimator, **lacking} for estimator in DIMENSIONS["kid"])
+        return
+    yield {"metric": "mFID", "value": fid.value, "standard_error": fid.standard_error, **counts}
+    error = None if kid.standard_error is None else 100.0 * kid.standard_error
+    members = list(zip(by_class(generated.labels, classes), by_class(real.labels, classes), strict=True))
+    for estimator in DIMENSIONS["kid"]:
+        value = 100.0 * kid.value
+        if estimator != "full-set":
+            with single_thread():
+                each = [subset_distance(estimator, generated.features[a], real.features[b], seed) for a, b in members]
+            value = math.fsum(each) / classes
+        yield {"metric": "mKIDx100", "kid": estimator, "value": value, "standard_error": error, **counts}
 
 
 def _accuracy(train: Labelled, test: Labelled, classes: int, settings: ClassifierSettings) -> dict[str, Any]:
@@ -162,8 +163,11 @@ def _accuracy(train: Labelled, test: Labelled, classes: int, settings: Classifie
         return {"value": None, "reason": reason, **counts}
     probe = train_probe(train.features, train.labels, classes, settings.l2, settings.max_iterations)
     right = int((probe.logits(test.features).argmax(1) == test.labels).sum())
-    low, high = wilson_interval(right, len(test))
-    return {"value": 100.0 * right / len(test), "standard_error": (high - low) / (2 * 1.959963984540054), **counts}
+    return {
+        "value": 100.0 * right / len(test),
+        "standard_error": 100.0 * math.sqrt(right * (len(test) - right)) / len(test) ** 1.5,
+        **counts,
+    }
 
 
 def registered_extractors(

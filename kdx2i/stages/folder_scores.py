@@ -13,13 +13,15 @@ from torch import Tensor
 from kdx2i.errors import UserError
 from kdx2i.metrics.alternatives import Labelled
 from kdx2i.metrics.classifier import wilson_interval
+from kdx2i.metrics.classwise import Classwise, classwise_distances
 from kdx2i.metrics.diversity import diversity
 from kdx2i.metrics.embedding import Embedding
 from kdx2i.metrics.features import Extractor
-from kdx2i.metrics.frechet import frechet_distance
+from kdx2i.metrics.frechet_error import frechet_estimate
 from kdx2i.metrics.image_files import ImageFiles
 from kdx2i.metrics.inception_score import score_entry
-from kdx2i.metrics.kernel import kernel_estimate, standard_error
+from kdx2i.metrics.intervals import Interval, normal_interval
+from kdx2i.metrics.kernel import kernel_estimate
 from kdx2i.metrics.perceptual import build_perceptual
 from kdx2i.metrics.probe import train_probe
 from kdx2i.metrics.settings import ClassifierSettings
@@ -40,7 +42,6 @@ METRICS = {
 CLASSWISE = ("mfid", "mkid", "rc", "fc")
 MOST_OUTPUTS = 100  # of one source: files that are merely numbered would be one source with all images
 SPLITS = 10
-_Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,7 @@ def class_mismatch(pair: Pair) -> str | None:
 def _few_images(pair: Pair) -> str | None:
     """Return the first class with fewer than two images on one side, with the counts."""
     counts = [
-        torch.bincount(torch.as_tensor(images.labels), minlength=pair.classes).tolist()
-        for images in (pair.generated, pair.reference)
+        torch.bincount(images.labels, minlength=pair.classes).tolist() for images in (pair.generated, pair.reference)
     ]
     short = [label for label in range(pair.classes) if min(counts[0][label], counts[1][label]) < 2]
     if not short:
@@ -195,48 +195,51 @@ class _Scorer:
         }
 
     @cached_property
-    def classwise(self) -> tuple[Labelled, Labelled]:
+    def labelled(self) -> tuple[Labelled, Labelled]:
         """Both sets with their classes, in memory."""
         sides = ((self.generated, self.pair.generated), (self.reference, self.pair.reference))
-        made, real = (Labelled(e.features[0 : len(i)], None, torch.as_tensor(i.labels)) for e, i in sides)
+        made, real = (Labelled.of(embedding, images.labels) for embedding, images in sides)
         return made, real
 
+    @cached_property
+    def classwise(self) -> Classwise:
+        """The distances of each class."""
+        made, real = self.pair.generated.labels, self.pair.reference.labels
+        return classwise_distances(self.generated.features, made, self.reference.features, real, self.pair.classes)
+
     def fid(self) -> dict[str, Any]:
-        """Return FID of all images."""
+        """Return FID of all images with its jackknife error."""
         with single_thread():
-            value = frechet_distance(self.generated.features, self.reference.features)
-        return {"value": value, **self.counts}
+            found = frechet_estimate(self.generated.features, self.reference.features)
+        rank = min(len(self.pair.generated), len(self.pair.reference)) - 1
+        few = f"{rank + 1} images for {self.extractor.dimension} features: mostly bias, compare at equal counts only"
+        return {**_entry(found), **self.counts, "note": few if rank < self.extractor.dimension else ""}
 
     def kid(self) -> dict[str, Any]:
         """Return 100 x KID of all images with its jackknife error."""
-        found = kernel_estimate(self.generated.features, self.reference.features)
-        error = found.standard_error
-        return {**_normal(100.0 * found.value, None if error is None else 100.0 * error), **self.counts}
+        with single_thread():
+            found = kernel_estimate(self.generated.features, self.reference.features)
+        return {**_entry(normal_interval(found.value, found.standard_error), 100.0), **self.counts}
+
+    def mfid(self) -> dict[str, Any]:
+        """Return the mean of FID over the classes."""
+        return self._mean(self.classwise.mean_frechet(), self.classwise.frechet)
+
+    def mkid(self) -> dict[str, Any]:
+        """Return 100 x the mean of KID over the classes."""
+        return self._mean(self.classwise.mean_kernel(), self.classwise.kernel, 100.0)
+
+    def _mean(self, mean: Interval | None, values: Sequence[float | None], scale: float = 1.0) -> dict[str, Any]:
+        assert mean is not None  # every class has two images: `refusals` has looked
+        names = self.pair.reference.classes
+        per_class = {name: scale * value for name, value in zip(names, values, strict=True) if value is not None}
+        return {**_entry(mean, scale), **self.counts, "classes": len(names), "per_class": per_class}
 
     def inception_score(self) -> dict[str, Any]:
         """Return the Inception Score of the generated images."""
         if self.generated.logits is None:
             return _absent(f"{self.extractor.name} has no logits")
         return score_entry(self.generated.logits, "torch-fidelity", self.extractor.name)
-
-    def mfid(self) -> dict[str, Any]:
-        """Return the mean of FID over the classes."""
-        return self._classwise(frechet_distance)
-
-    def mkid(self) -> dict[str, Any]:
-        """Return 100 x the mean of KID over the classes."""
-        return self._classwise(lambda x, y: 100.0 * kernel_estimate(x, y).value)
-
-    def _classwise(self, distance: Callable[[Tensor, Tensor], float]) -> dict[str, Any]:
-        made, real = self.classwise
-        names = self.pair.reference.classes
-        with single_thread():
-            values = [
-                distance(made.features[made.labels == label], real.features[real.labels == label])
-                for label in range(len(names))
-            ]
-        mean = _normal(sum(values) / len(values), standard_error(values))
-        return {**mean, **self.counts, "classes": len(names), "per_class": dict(zip(names, values, strict=True))}
 
     def fid_infinity(self) -> dict[str, Any]:
         """Return FID extrapolated to infinitely many generated images."""
@@ -248,12 +251,12 @@ class _Scorer:
 
     def rc(self) -> dict[str, Any]:
         """Return the accuracy of a classifier of the reference images on the generated ones."""
-        made, real = self.classwise
+        made, real = self.labelled
         return self._accuracy(real, made)
 
     def fc(self) -> dict[str, Any]:
         """Return the accuracy of a classifier of the generated images on the reference ones."""
-        made, real = self.classwise
+        made, real = self.labelled
         note = "tested on all reference images: no held-out split is known"
         return {**self._accuracy(made, real), "note": note}
 
@@ -290,7 +293,8 @@ class _Scorer:
                     yield torch.stack(group)
 
 
-def _normal(value: float, error: float | None) -> dict[str, Any]:
-    """Return a value with its standard error and the 95 % normal interval."""
-    interval = None if error is None else [value - _Z95 * error, value + _Z95 * error]
-    return {"value": value, "standard_error": error, "interval": interval}
+def _entry(found: Interval, scale: float = 1.0) -> dict[str, Any]:
+    """Return an estimate as an entry."""
+    interval = None if found.low is None or found.high is None else [scale * found.low, scale * found.high]
+    error = None if found.standard_error is None else scale * found.standard_error
+    return {"value": scale * found.value, "standard_error": error, "interval": interval}

@@ -185,7 +185,7 @@ def _measurements(
     # Without classes in common everything is one class.
     classwise = not class_mismatch(pair)
     sets = (pair.generated, pair.reference)
-    labels = [torch.as_tensor(s.labels) if classwise else torch.zeros(len(s), dtype=torch.int64) for s in sets]
+    labels = [s.labels if classwise else torch.zeros(len(s), dtype=torch.int64) for s in sets]
     for extractor, mine, theirs in zip(extractors, *embedded, strict=True):
         if extractor.name in DIMENSIONS["extractor"]:
             made, real = Labelled.of(mine, labels[0]), Labelled.of(theirs, labels[1])

@@ -234,8 +234,8 @@ def _verdict(fits: Sequence[Fit], evaluations: int, share: float | None) -> tupl
     odds = f"likelihood ratio {ratio_text(rival.log_ratio)}, first in {share:.0%} of resamples"
     best = f"{winner.protocol}{alike} fits best, before {rival.protocol} ({odds})"
     if evaluations < LEAST_EVALUATIONS:
-        few = f"{evaluations} evaluation{'s' if evaluations > 1 else ''} with both numbers"
-        return "cannot tell", f"cannot tell: {best}, but there are only {few}"
+        few = f"are only {evaluations} evaluations" if evaluations > 1 else "is only 1 evaluation"
+        return "cannot tell", f"cannot tell: {best}, but there {few} with both numbers"
     names: tuple[Verdict, Verdict] = ("clear", "leaning")
     for name, (ratio, stays) in zip(names, (CLEAR, LEANING), strict=True):
         if rival.log_ratio >= math.log(ratio) and share >= stays:
