@@ -164,8 +164,11 @@ def evaluate(
     infinity: Annotated[bool, typer.Option("--infinity", help="Also FID extrapolated to infinite samples.")] = False,
     labels: Annotated[Path | None, typer.Option(help="Folder of label maps, for miou.")] = None,
     segmenter: Annotated[Path | None, typer.Option(help="Segmentation network, for miou.")] = None,
+    label_order: Annotated[
+        str, typer.Option(help="How label maps are numbered: segmenter, celebamask-hq or face-parsing.")
+    ] = "segmenter",
     device: Annotated[str | None, typer.Option(help="cpu or cuda (default: cuda where there is one).")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images in memory at a time; no value depends on it.")] = 64,
+    batch: Annotated[int, typer.Option(min=1, help="Images that lpips and miou decode at a time.")] = 64,
     json: Annotated[Path | None, typer.Option(help="File to write the values to.")] = None,
     all_protocols: Annotated[
         bool, typer.Option("--all-protocols", help="Score the same images under every registered protocol.")
@@ -173,7 +176,9 @@ def evaluate(
     seed: Seed = 0,
 ) -> None:
     """Score a run in one mode, or any images (--generated) against others (--reference)."""
-    given = [name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"]
+    given = [
+        name for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    ]
     if _asks_for_folders(given):
         from kdx2i.stages.folders import Request, parse_metrics
         from kdx2i.stages.folders import run as score
@@ -191,6 +196,7 @@ def evaluate(
                 infinity=infinity,
                 labels=labels,
                 segmenter=segmenter,
+                label_order=label_order,
                 device=device,
                 batch=batch,
                 json=json,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from kdx2i.errors import UserError
 from kdx2i.metrics.alternatives import Labelled
+from kdx2i.metrics.bisenet import load_face_parser
 from kdx2i.metrics.classifier import wilson_interval
 from kdx2i.metrics.classwise import Classwise, classwise_distances
 from kdx2i.metrics.diversity import diversity
@@ -20,12 +21,16 @@ from kdx2i.metrics.features import Extractor
 from kdx2i.metrics.frechet_error import frechet_estimate
 from kdx2i.metrics.image_files import ImageFiles
 from kdx2i.metrics.inception_score import score_entry
+from kdx2i.metrics.infinity import frechet_infinity
 from kdx2i.metrics.intervals import Interval, normal_interval
 from kdx2i.metrics.kernel import kernel_estimate
+from kdx2i.metrics.label_orders import CELEBAMASK_HQ, FACE_PARSING
 from kdx2i.metrics.perceptual import build_perceptual
 from kdx2i.metrics.probe import train_probe
+from kdx2i.metrics.segmentation import segmentation_entry
 from kdx2i.metrics.settings import ClassifierSettings
 from kdx2i.metrics.threads import single_thread
+from kdx2i.stages.folder_labels import label_maps
 
 # What may be asked for, and the metric's name in the tables.
 METRICS = {
@@ -39,6 +44,8 @@ METRICS = {
     "lpips": "LPIPS",
     "miou": "mIoU",
 }
+# How label maps may be numbered, beside the segmenter's own way.
+LABEL_ORDERS = {"celebamask-hq": CELEBAMASK_HQ, "face-parsing": FACE_PARSING}
 CLASSWISE = ("mfid", "mkid", "rc", "fc")
 MOST_OUTPUTS = 100  # of one source: files that are merely numbered would be one source with all images
 SPLITS = 10
@@ -52,6 +59,7 @@ class Pair:
     reference: ImageFiles
     labels: Path | None
     segmenter: Path | None
+    label_order: str
     infinity: bool
     seed: int
     batch: int
@@ -243,11 +251,26 @@ class _Scorer:
 
     def fid_infinity(self) -> dict[str, Any]:
         """Return FID extrapolated to infinitely many generated images."""
-        raise UserError("not implemented")
+        with single_thread():
+            found = frechet_infinity(self.generated.features, self.reference.features, seed=self.pair.seed)
+        if found.value is None:
+            return _absent(str(found.reason))
+        note = f"from {min(found.sizes)} to {max(found.sizes)} generated images"
+        if not found.linear:
+            note += f", too few for {self.extractor.dimension} features: a direction, not a value"
+        return {"value": found.value, **self.counts, "linear": found.linear, "note": note}
 
     def miou(self) -> dict[str, Any]:
         """Return the mean IoU of the segmented generated images with their label maps."""
-        raise UserError("not implemented")
+        pair = self.pair
+        assert pair.labels is not None and pair.segmenter is not None
+        maps = label_maps(pair.labels, pair.generated.names)
+        segmenter = load_face_parser(pair.segmenter, pair.device)
+        names = LABEL_ORDERS.get(pair.label_order, segmenter.classes)
+        images = [image for _, block in pair.generated.blocks(pair.batch) for image in block]
+        if len({image.shape for image in images}) > 1:
+            raise UserError("the generated images have different sizes, and mIoU needs one size")
+        return segmentation_entry(torch.stack(images), maps, names, segmenter, batch=pair.batch)
 
     def rc(self) -> dict[str, Any]:
         """Return the accuracy of a classifier of the reference images on the generated ones."""

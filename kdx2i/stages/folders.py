@@ -22,7 +22,7 @@ from kdx2i.metrics.protocols import DIMENSIONS
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.provenance import packages
 from kdx2i.stages.folder_report import print_document
-from kdx2i.stages.folder_scores import METRICS, Pair, class_mismatch, refusals, scores
+from kdx2i.stages.folder_scores import LABEL_ORDERS, METRICS, Pair, class_mismatch, refusals, scores
 from kdx2i.training.determinism import pick_device
 
 FORMAT = "kdx2i-evaluation-1"
@@ -44,6 +44,7 @@ class Request:
     infinity: bool = False
     labels: Path | None = None
     segmenter: Path | None = None
+    label_order: str = "segmenter"
     device: str | None = None
     all_protocols: bool = False
     json: Path | None = None
@@ -70,6 +71,8 @@ def run(request: Request) -> dict[str, Any]:
     if request.json is not None:
         _check_output(request.json)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    if request.label_order not in ("segmenter", *LABEL_ORDERS):
+        raise UserError(f"--label-order {request.label_order} is unknown: use segmenter, {', '.join(LABEL_ORDERS)}")
     device = _device(request.device)
     generated, reference = open_images(request.generated), open_images(request.reference)
     pair = Pair(
@@ -77,6 +80,7 @@ def run(request: Request) -> dict[str, Any]:
         reference=reference,
         labels=request.labels,
         segmenter=request.segmenter,
+        label_order=request.label_order,
         infinity=request.infinity,
         seed=request.seed,
         batch=request.batch,

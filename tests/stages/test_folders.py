@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from kdx2i.cli import main
+from kdx2i.metrics.bisenet import BiSeNet, load_face_parser
 from kdx2i.metrics.features import build_extractor, extract
 from kdx2i.metrics.frechet import frechet_distance
 from kdx2i.metrics.kernel import kernel_distance
@@ -131,6 +132,50 @@ def test_infinity_needs_images(folders: tuple[Path, Path], tmp_path: Path) -> No
     assert list(document["values"]) == ["FID", "FIDinf"]
     assert document["values"]["FIDinf"]["value"] is None
     assert document["values"]["FIDinf"]["reason"]
+
+
+def test_infinity_says_where_its_line_does_not_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(tmp_path / "made", 52, 0)
+    fill(tmp_path / "real", 12, 500)
+    asked = ("--generated", tmp_path / "made", "--reference", tmp_path / "real", "--metrics", "fid", "--infinity")
+    entry = result(tmp_path / "out.json", *asked)["values"]["FIDinf"]
+    assert math.isfinite(entry["value"])
+    assert entry["linear"] is False
+    assert entry["note"] == "from 26 to 52 generated images, too few for 1280 features: a direction, not a value"
+    assert "a direction, not a value" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
+def test_a_segmenter_that_agrees_with_the_label_maps_scores_100(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    torch.save(BiSeNet().state_dict(), tmp_path / "79999_iter.pth")
+    parser = load_face_parser(tmp_path / "79999_iter.pth")
+    files = fill(tmp_path / "made", 2, 0, "face_{}.png")
+    fill(tmp_path / "real", 2, 9)
+    maps = parser.segment(tensor(tmp_path / "made"))
+    (tmp_path / "labels").mkdir()
+    for file, labels in zip(files, maps, strict=True):
+        Image.fromarray(labels.numpy()).save(tmp_path / "labels" / file.name)
+    asked = ["--generated", tmp_path / "made", "--reference", tmp_path / "real", "--metrics", "miou"]
+    asked += ["--segmenter", tmp_path / "79999_iter.pth", "--labels", tmp_path / "labels"]
+    entry = result(tmp_path / "out.json", *asked)["values"]["mIoU"]
+    assert entry["value"] == 100.0
+    assert entry["segmenter"] == "bisenet-face-parsing"
+    other = result(tmp_path / "out.json", *asked, "--label-order", "celebamask-hq")["values"]["mIoU"]
+    assert other["value"] < 100.0
+    Image.fromarray(picture(0)).save(tmp_path / "labels" / files[0].name)
+    mistakes = [([], "holds colours (RGB), not class numbers"), (["--label-order", "ade20k"], "ade20k is unknown")]
+    for more, sentence in mistakes:
+        assert evaluate(*asked, *more) == 2
+        assert sentence in capsys.readouterr().err
+    (tmp_path / "labels" / files[1].name).unlink()
+    (tmp_path / "labels" / files[0].name).rename(tmp_path / "labels" / "face.png")
+    assert evaluate(*asked) == 2
+    assert "holds colours" in capsys.readouterr().err  # face.png is the map of every output of `face`
+    (tmp_path / "labels" / "face.png").unlink()
+    assert evaluate(*asked) == 2
+    assert "has no label map for face_0.png: it needs face_0.png or face.png" in capsys.readouterr().err
 
 
 def test_every_protocol_is_scored_or_named(
