@@ -128,7 +128,11 @@ def filled_state(entry: Mapping[str, Any], gain: float, fixed: Mapping[str, np.n
     the exceptions.
     """
     arrays: dict[str, np.ndarray] = {}
-    aliases, rules = entry.get("aliases", {}), entry.get("fill", {}).get("rules", {})
+    names = {name for name, _, _ in entry.get("state", ())}
+    # An older spectral norm keeps the divided weight beside `weight_orig`, in one storage: the last one loaded counts.
+    divided = {name: name.removesuffix("_orig") for name in names if name.endswith("weight_orig")}
+    aliases = {name: other for name, other in divided.items() if other in names} | entry.get("aliases", {})
+    rules = entry.get("fill", {}).get("rules", {})
     for name, shape, dtype in entry.get("state", ()):
         rule = rule_of(name, rules)
         if name in fixed:
