@@ -15,7 +15,7 @@ from torch import Tensor
 from kdx2i.metrics.classifier import Classifier
 from kdx2i.metrics.engine import Evaluator, RealImages
 from kdx2i.metrics.features import Extractor
-from kdx2i.metrics.scores import Embedded, class_distances, classwise_entries, mean_distances, pooled_entry
+from kdx2i.metrics.scores import Embedded, class_distances, classwise_entries, mean_distances
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.metrics.sources import draw_requests
 
@@ -48,7 +48,7 @@ def _real_against_real(evaluator: Evaluator, generator: torch.Generator) -> dict
     repeats = []
     for _ in range(settings.control_repeats):
         mine, other = halves(chosen.labels, len(names), generator)
-        repeats.append(class_distances(chosen.where(mine), chosen.where(other), len(names)))
+        repeats.append(class_distances(chosen.where(mine), chosen.where(other), len(names), errors=False))
     entries = classwise_entries(mean_distances(repeats), names)
     for entry in entries.values():
         entry["repeats"] = settings.control_repeats
@@ -60,7 +60,7 @@ def _real_against_real(evaluator: Evaluator, generator: torch.Generator) -> dict
     else:
         pair = (train, test) if settings.pooled_real_set == "test" else (test, train)
     ceiling = {**evaluator.real_accuracy(test), "n_real": len(train) + len(test), "n_generated": 0}
-    return {**entries, "KIDx100": pooled_entry(*pair, len(names)), "RC": ceiling, "FC": dict(ceiling)}
+    return {**entries, **evaluator.pooled(*pair), "RC": ceiling, "FC": dict(ceiling)}
 
 
 def _copied(evaluator: Evaluator) -> Embedded:
@@ -69,7 +69,7 @@ def _copied(evaluator: Evaluator) -> Embedded:
     classes = len(evaluator.classes)
     requests = draw_requests(real.labels, real.is_test, classes, settings.images_per_class, settings.seed)
     source = evaluator.real.where(requests.sources)
-    return Embedded(source.images, requests.targets, source.features)
+    return Embedded(source.images, requests.targets, source.features, source.logits)
 
 
 def _noise(evaluator: Evaluator, generator: torch.Generator) -> Embedded:

@@ -1,4 +1,4 @@
-"""The class-wise evaluation of generated images: mFID, mKID x 100, pooled KID x 100, RC and FC.
+"""The evaluation of generated images: mFID, mKID x 100, FID, KID x 100, RC and FC, and IS where it is asked for.
 
 Each image is embedded once; the distances and the linear-probe classifier share its features.
 """
@@ -16,15 +16,17 @@ from torch import Tensor
 from kdx2i.errors import UserError
 from kdx2i.metrics.classifier import Classifier, train_classifier
 from kdx2i.metrics.embedding import embed
-from kdx2i.metrics.features import Extractor, extract, extractor_from_settings
+from kdx2i.metrics.features import Extractor, extractor_from_settings
 from kdx2i.metrics.image_files import TensorImages
+from kdx2i.metrics.inception_score import score_entry
 from kdx2i.metrics.scores import (
     Embedded,
     accuracy_entry,
     class_distances,
     classwise_entries,
+    infinity_entry,
     missing,
-    pooled_entry,
+    pooled_entries,
 )
 from kdx2i.metrics.settings import EvaluationSettings, RealPart
 
@@ -90,11 +92,16 @@ class Evaluator:
         self.settings = settings
         self.device = torch.device(device)
         self.extractor = extractor or extractor_from_settings(settings, weights_path=weights_path, device=device)
-        (embedded,) = embed(TensorImages(real.images, real.labels), [self.extractor], folder=cache_dir)
-        features = embedded.features[:]
         self.roles = real
-        self.real = Embedded(real.images, real.labels, features)
+        self.real = self._embedded(real.images, real.labels, cache_dir)
         self._given = real_classifier
+
+    def _embedded(self, images: Tensor, labels: Tensor, cache_dir: Path | None) -> Embedded:
+        """Return images with their features, and their logits where the settings ask for the Inception Score."""
+        logits = self.settings.inception_score is not None
+        (found,) = embed(TensorImages(images, labels), [self.extractor], logits=logits, folder=cache_dir)
+        rows = slice(0, len(images))
+        return Embedded(images, labels, found.features[rows], None if found.logits is None else found.logits[rows])
 
     def part(self, part: RealPart) -> Embedded:
         """Return the embedded real images of a role, or all."""
@@ -106,8 +113,7 @@ class Evaluator:
         if images.shape[2:] != self.real.images.shape[2:] and len(images):
             mine, theirs = tuple(images.shape[2:]), tuple(self.real.images.shape[2:])
             raise UserError(f"generated images have {mine} pixels, the real ones {theirs}: make them equal")
-        images, labels = images.cpu(), labels.cpu()
-        return Embedded(images, labels, extract(self.extractor, images, self.settings.batch))
+        return self._embedded(images.cpu(), labels.cpu(), None)
 
     def train(self, on: Embedded) -> Classifier:
         """Return the classifier of the settings trained on embedded images."""
@@ -157,15 +163,28 @@ class Evaluator:
         return {**entry, **counts}
 
     def values(self, generated: Embedded) -> dict[str, Any]:
-        """Return the entries mFID, mKIDx100, KIDx100, RC and FC of embedded generated images."""
-        count = len(self.classes)
-        distances = class_distances(generated, self.part(self.settings.real_set), count)
+        """Return the entries of `METRICS` of embedded generated images, and those of `pooled` that are asked for."""
+        count, settings = len(self.classes), self.settings
+        pooled = self.part(settings.pooled_real_set)
         return {
-            **classwise_entries(distances, self.classes),
-            "KIDx100": pooled_entry(generated, self.part(self.settings.pooled_real_set), count),
+            **classwise_entries(class_distances(generated, self.part(settings.real_set), count), self.classes),
+            **self.pooled(generated, pooled),
             "RC": self.real_accuracy(generated),
             "FC": self.fake_accuracy(generated),
         }
+
+    def pooled(self, generated: Embedded, real: Embedded) -> dict[str, Any]:
+        """Return the entries FID and KIDx100 over all classes, and FIDinf and IS where the settings ask for them."""
+        settings, count = self.settings, len(self.classes)
+        found = pooled_entries(generated, real, count)
+        if settings.infinity:
+            found["FIDinf"] = infinity_entry(generated, real, count, settings.seed)
+        if settings.inception_score is None:
+            return found
+        if generated.logits is None:
+            absent = missing(f"{self.extractor.name} has no logits", 0, len(generated), count)
+            return {**found, "IS": absent}
+        return {**found, "IS": score_entry(generated.logits, settings.inception_score, self.extractor.name)}
 
     def describe(self) -> dict[str, Any]:
         """Return what metrics.json records of the evaluation beside its values."""
@@ -196,7 +215,7 @@ def evaluate_classwise(
 
     Images are uint8 (N, 3, H, W) of one size, labels int64 (N,) indices into `classes` (for generated images:
     the target class), `real_is_test` bool (N,). mFID and mKIDx100 use the real images of `settings.real_set`,
-    KIDx100 those of `settings.pooled_real_set`; RC trains on real training images, FC tests on real test
+    FID and KIDx100 those of `settings.pooled_real_set`; RC trains on real training images, FC tests on real test
     images. A metric without enough images has value None and a reason. `UserError` for wrong input.
     """
     evaluator = Evaluator(

@@ -9,29 +9,38 @@ import torch
 from torch import Tensor
 
 from kdx2i.metrics.classifier import Classifier, predict, wilson_interval
+from kdx2i.metrics.classwise import Classwise, classwise_distances
 from kdx2i.metrics.features import Extractor
-from kdx2i.metrics.frechet import frechet_distance
-from kdx2i.metrics.kernel import kernel_distance, kernel_estimate, standard_error
+from kdx2i.metrics.frechet_error import frechet_estimate
+from kdx2i.metrics.infinity import frechet_infinity
+from kdx2i.metrics.intervals import Interval, normal_interval
+from kdx2i.metrics.kernel import kernel_estimate
 from kdx2i.metrics.threads import single_thread
 
 CLASSWISE = ("mFID", "mKIDx100")
-METRICS = (*CLASSWISE, "KIDx100", "RC", "FC")
+POOLED = ("FID", "KIDx100")
+METRICS = (*CLASSWISE, *POOLED, "RC", "FC")
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """Labelled images with their features: uint8 (N, 3, H, W), int64 (N,), float32 (N, d), all on the CPU."""
+    """Labelled images with their features: uint8 (N, 3, H, W), int64 (N,), float32 (N, d), all on the CPU.
+
+    `logits` float32 (N, K) where the extractor is a classifier.
+    """
 
     images: Tensor
     labels: Tensor
     features: Tensor
+    logits: Tensor | None = None
 
     def __len__(self) -> int:
         return self.images.shape[0]
 
     def where(self, index: Tensor) -> "Embedded":
         """Return the images that a boolean mask (N,) or an index (M,) selects."""
-        return Embedded(self.images[index], self.labels[index], self.features[index])
+        logits = None if self.logits is None else self.logits[index]
+        return Embedded(self.images[index], self.labels[index], self.features[index], logits)
 
     def counts(self, classes: int) -> list[int]:
         """Return the number of images of each class."""
@@ -39,44 +48,27 @@ class Embedded:
         return counts
 
 
-@dataclass(frozen=True)
-class ClassDistances:
-    """Per-class distances between a generated and a real set; None for a class with too few images.
-
-    `values` maps each metric of `CLASSWISE` to one number a class; the counts are images per class.
-    """
-
-    values: dict[str, list[float | None]]
-    n_generated: list[int]
-    n_real: list[int]
+def class_distances(generated: Embedded, real: Embedded, classes: int, *, errors: bool = True) -> Classwise:
+    """Return the Frechet and kernel distance of each class, from one Gram matrix a class."""
+    if min(len(generated), len(real)) < 2:
+        none: list[float | None] = [None] * classes
+        return Classwise(none, none, none, none, generated.counts(classes), real.counts(classes))
+    pair = (generated.features, generated.labels, real.features, real.labels)
+    return classwise_distances(*pair, classes, errors=errors)
 
 
-def class_distances(generated: Embedded, real: Embedded, classes: int) -> ClassDistances:
-    """Return the Frechet and 100 x kernel distance of each class; both need two images on each side."""
-    n_generated, n_real = generated.counts(classes), real.counts(classes)
-    found: dict[str, list[float | None]] = {name: [] for name in CLASSWISE}
-    with single_thread():
-        for label in range(classes):
-            if min(n_generated[label], n_real[label]) < 2:
-                frechet = kernel = None
-            else:
-                pair = generated.features[generated.labels == label], real.features[real.labels == label]
-                frechet, kernel = frechet_distance(*pair), 100.0 * kernel_distance(*pair)
-            found["mFID"].append(frechet)
-            found["mKIDx100"].append(kernel)
-    return ClassDistances(found, n_generated, n_real)
+def mean_distances(repeats: Sequence[Classwise]) -> Classwise:
+    """Return the class-by-class mean over repeats with equal counts, without errors: repeats are not independent."""
+    first = repeats[0]
+    means = [_column_means([getattr(repeat, name) for repeat in repeats]) for name in ("frechet", "kernel")]
+    none: list[float | None] = [None] * len(first.frechet)
+    return Classwise(means[0], means[1], none, none, first.first_counts, first.second_counts)
 
 
-def mean_distances(repeats: Sequence[ClassDistances]) -> ClassDistances:
-    """Return the class-by-class mean over repeats with equal counts."""
-    values = {
-        name: [
-            None if None in column else math.fsum(column) / len(column)
-            for column in zip(*(repeat.values[name] for repeat in repeats), strict=True)
-        ]
-        for name in CLASSWISE
-    }
-    return ClassDistances(values, repeats[0].n_generated, repeats[0].n_real)
+def _column_means(repeats: Sequence[list[float | None]]) -> list[float | None]:
+    """Return the mean of each class over repeats, None where one repeat has none."""
+    columns = [[value for value in column if value is not None] for column in zip(*repeats, strict=True)]
+    return [math.fsum(column) / len(column) if len(column) == len(repeats) else None for column in columns]
 
 
 def missing(reason: str, n_real: int, n_generated: int, classes: int) -> dict[str, Any]:
@@ -90,52 +82,85 @@ def missing(reason: str, n_real: int, n_generated: int, classes: int) -> dict[st
     }
 
 
-def classwise_entries(distances: ClassDistances, names: Sequence[str]) -> dict[str, Any]:
-    """Return the entries mFID and mKIDx100: unweighted means over classes with their standard errors.
+def classwise_entries(distances: Classwise, names: Sequence[str]) -> dict[str, Any]:
+    """Return the entries mFID and mKIDx100: unweighted means over classes, with the error from their images.
 
     One class without a value makes the mean null: a mean over fewer classes would be another metric.
     """
-    return {metric: _mean_entry(distances, distances.values[metric], names) for metric in CLASSWISE}
+    columns = (
+        (distances.frechet, distances.frechet_errors, distances.mean_frechet(), 1.0),
+        (distances.kernel, distances.kernel_errors, distances.mean_kernel(), 100.0),
+    )
+    return {metric: _mean_entry(distances, names, *column) for metric, column in zip(CLASSWISE, columns, strict=True)}
 
 
-def _mean_entry(distances: ClassDistances, values: list[float | None], names: Sequence[str]) -> dict[str, Any]:
-    """Return one class-wise entry from its per-class values."""
-    n_real, n_generated = sum(distances.n_real), sum(distances.n_generated)
+def _mean_entry(
+    distances: Classwise,
+    names: Sequence[str],
+    values: Sequence[float | None],
+    errors: Sequence[float | None],
+    mean: Interval | None,
+    scale: float,
+) -> dict[str, Any]:
+    """Return one class-wise entry, its values multiplied by `scale`."""
+    generated, real = distances.first_counts, distances.second_counts
     per_class = {
-        name: {"value": value, "n_real": real, "n_generated": generated}
-        for name, value, real, generated in zip(names, values, distances.n_real, distances.n_generated, strict=True)
+        name: {"value": scaled(value, scale), "standard_error": scaled(error, scale), "n_real": m, "n_generated": n}
+        for name, value, error, m, n in zip(names, values, errors, real, generated, strict=True)
     }
-    present = [value for value in values if value is not None]
-    if len(present) < len(values) or not values:
-        short = [name for name, value in zip(names, values, strict=True) if value is None]
+    counts = sum(real), sum(generated), len(names)
+    if mean is None:
+        short = [name for name, entry in per_class.items() if entry["value"] is None]
         first = f"{short[0]} has {per_class[short[0]]['n_generated']} generated and " if short else ""
         count = f"{per_class[short[0]]['n_real']} real" if short else "no class"
         reason = f"each class needs 2 generated and 2 real images: {first}{count} ({len(short)} such classes)"
-        return {**missing(reason, n_real, n_generated, len(values)), "per_class": per_class}
+        return {**missing(reason, *counts), "per_class": per_class}
+    return {**entry(mean, *counts, scale=scale), "per_class": per_class}
+
+
+def entry(found: Interval, n_real: int, n_generated: int, classes: int, *, scale: float = 1.0) -> dict[str, Any]:
+    """Return the entry of a value with its standard error and 95 % interval, all multiplied by `scale`."""
+    low, high = scaled(found.low, scale), scaled(found.high, scale)
     return {
-        "value": math.fsum(present) / len(present),
-        "standard_error": standard_error(present),
+        "value": found.value * scale,
+        "standard_error": scaled(found.standard_error, scale),
+        "interval": None if low is None else [low, high],
         "n_real": n_real,
         "n_generated": n_generated,
-        "classes": len(values),
-        "per_class": per_class,
+        "classes": classes,
     }
 
 
-def pooled_entry(generated: Embedded, real: Embedded, classes: int) -> dict[str, Any]:
-    """Return the entry KIDx100 over all classes at once, with its jackknife standard error."""
+def scaled(number: float | None, scale: float) -> float | None:
+    """Return a number times `scale`, None for None."""
+    return None if number is None else number * scale
+
+
+def pooled_entries(generated: Embedded, real: Embedded, classes: int) -> dict[str, Any]:
+    """Return the entries FID and KIDx100 over all classes at once, with their jackknife errors."""
     counts = len(real), len(generated), classes
     if min(len(real), len(generated)) < 2:
-        return missing("pooled KID needs 2 generated and 2 real images", *counts)
+        return {name: missing("pooled metrics need 2 generated and 2 real images", *counts) for name in POOLED}
     with single_thread():
-        estimate = kernel_estimate(generated.features, real.features)
-    error = estimate.standard_error
+        frechet = frechet_estimate(generated.features, real.features)
+        kernel = kernel_estimate(generated.features, real.features)
+    found = normal_interval(kernel.value, kernel.standard_error)
+    return {"FID": entry(frechet, *counts), "KIDx100": entry(found, *counts, scale=100.0)}
+
+
+def infinity_entry(generated: Embedded, real: Embedded, classes: int, seed: int) -> dict[str, Any]:
+    """Return the entry FIDinf: FID extrapolated to infinitely many generated images, or why it is not."""
+    counts = len(real), len(generated), classes
+    if min(len(real), len(generated)) < 2:
+        return missing("FID needs 2 generated and 2 real images", *counts)
+    with single_thread():
+        found = frechet_infinity(generated.features, real.features, seed=seed)
+    if found.value is None:
+        return missing(str(found.reason), *counts)
     return {
-        "value": 100.0 * estimate.value,
-        "standard_error": None if error is None else 100.0 * error,
-        "n_real": counts[0],
-        "n_generated": counts[1],
-        "classes": classes,
+        **entry(normal_interval(found.value, None), *counts),
+        "linear": found.linear,
+        "sizes": [min(found.sizes), max(found.sizes)],
     }
 
 

@@ -15,8 +15,9 @@ from torch import Tensor
 from kdx2i.errors import UserError
 from kdx2i.metrics.classifier import train_classifier
 from kdx2i.metrics.engine import Evaluator, RealImages, evaluate_classwise
-from kdx2i.metrics.features import Extractor, extract
-from kdx2i.metrics.frechet import frechet_distance_per_class
+from kdx2i.metrics.features import Extractor, extract, extractor_from_settings
+from kdx2i.metrics.frechet import frechet_distance, frechet_distance_per_class
+from kdx2i.metrics.inception_score import inception_score
 from kdx2i.metrics.kernel import kernel_distance, kernel_distance_per_class
 from kdx2i.metrics.scores import METRICS
 from kdx2i.metrics.settings import EvaluationSettings
@@ -54,17 +55,17 @@ def test_values_are_those_of_the_parts(images: Any, real: RealImages, extractor:
     kernel = kernel_distance_per_class(x, generated[1], y, real.labels, 3)
     assert values["mFID"]["value"] == pytest.approx(sum(frechet) / 3, rel=1e-12)
     assert values["mKIDx100"]["value"] == pytest.approx(100 * sum(kernel) / 3, rel=1e-12)
-    assert values["mFID"]["per_class"]["cat"] == {
-        "value": pytest.approx(frechet[1], rel=1e-12),
-        "n_real": 9,
-        "n_generated": 4,
-    }
-    pooled = kernel_distance(x, y[real.is_test])
-    assert values["KIDx100"]["value"] == pytest.approx(100 * pooled, rel=1e-12)
+    cat = values["mFID"]["per_class"]["cat"]
+    assert cat["value"] == pytest.approx(frechet[1], rel=1e-12)
+    assert (cat["n_real"], cat["n_generated"]) == (9, 4)
+    test = y[real.is_test]
+    assert values["KIDx100"]["value"] == pytest.approx(100 * kernel_distance(x, test), rel=1e-12)
+    assert values["FID"]["value"] == pytest.approx(frechet_distance(x, test), rel=1e-12)
     counts = {name: (entry["n_real"], entry["n_generated"], entry["classes"]) for name, entry in values.items()}
     assert counts == {
         "mFID": (27, 12, 3),
         "mKIDx100": (27, 12, 3),
+        "FID": (9, 12, 3),
         "KIDx100": (9, 12, 3),
         "RC": (18, 12, 3),
         "FC": (9, 12, 3),
@@ -78,11 +79,30 @@ def test_values_are_those_of_the_parts(images: Any, real: RealImages, extractor:
         assert values[name]["n_train"] + values[name]["n_test"] > 0
 
 
+def test_distances_have_intervals_from_the_images(images: Any, real: RealImages, extractor: Extractor) -> None:
+    values = evaluate(make(images, 12, 3), real, extractor)
+    for name in ("mFID", "mKIDx100", "FID", "KIDx100"):
+        low, high = values[name]["interval"]
+        assert values[name]["standard_error"] > 0
+        assert low < values[name]["value"] < high
+
+
+def test_inception_score_and_extrapolation_are_asked_for(images: Any, real: RealImages) -> None:
+    chosen = EvaluationSettings(input_size=32, inception_score="ssa-gan", infinity=True)
+    extractor = extractor_from_settings(chosen)
+    generated = make(images, 12, 3)
+    values = evaluate(generated, real, extractor, settings=chosen)
+    logits = extractor.outputs(generated[0])[1]
+    assert values["IS"]["value"] == pytest.approx(inception_score(logits, splits=3).mean, rel=1e-9)
+    assert values["FIDinf"]["value"] is None
+    assert "needs 50" in values["FIDinf"]["reason"]
+
+
 @pytest.mark.parametrize(("part", "count"), [("all", 27), ("train", 18), ("test", 9)])
 def test_the_real_set_is_a_setting(images: Any, real: RealImages, extractor: Extractor, part: Any, count: int) -> None:
     chosen = SETTINGS.model_copy(update={"real_set": part, "pooled_real_set": part})
     values = evaluate(make(images, 12, 3), real, extractor, settings=chosen)
-    assert [values[name]["n_real"] for name in METRICS] == [count, count, count, 18, 9]
+    assert [values[name]["n_real"] for name in METRICS] == [count, count, count, count, 18, 9]
 
 
 def test_order_of_images_changes_nothing(images: Any, real: RealImages, extractor: Extractor) -> None:
