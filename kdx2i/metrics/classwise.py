@@ -10,19 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from kdx2i.errors import UserError
 from kdx2i.metrics.frechet import frechet_distance
 from kdx2i.metrics.frechet_error import frechet_estimate, jackknife_variance
 from kdx2i.metrics.intervals import Interval, mean_interval, normal_interval
-from kdx2i.metrics.kernel import cubed, kernel_estimate, unbiased
-from kdx2i.metrics.samples import Array, by_class, feature_rows
+from kdx2i.metrics.kernel import LARGE_CLASS, cubed, kernel_estimate, unbiased
+from kdx2i.metrics.samples import Array, by_class, feature_rows, take
 from kdx2i.metrics.threads import single_thread
 
 _NUMBERS = 1 << 17  # of the Gram matrices handled at a time: 1 MiB, which stays in the cache
-_LARGE = 1024  # images of a class from which on its distances are taken from blocks of rows
 _CANCELLED = 1e-6  # below this share of the traces the distance is taken again without cancellation
 
 
@@ -80,26 +78,13 @@ def classwise_distances(
             size = max(1, _NUMBERS // (n + m) ** 2)
             for start in range(0, len(labels), size):
                 chunk = labels[start : start + size]
-                pairs = [(_take(first, members[0][label]), _take(second, members[1][label])) for label in chunk]
-                found = _of_large(*pairs[0], errors) if n + m > _LARGE else _of_alike(pairs, errors)
+                pairs = [(take(first, members[0][label]), take(second, members[1][label])) for label in chunk]
+                found = _of_large(*pairs[0], errors) if n + m > LARGE_CLASS else _of_alike(pairs, errors)
                 for column, values in zip(columns, found, strict=True):
                     for label, value in zip(chunk, values.tolist(), strict=True):
                         column[label] = None if np.isnan(value) else value
     frechet, kernel, frechet_errors, kernel_errors = columns
     return Classwise(frechet, kernel, frechet_errors, kernel_errors, counts[0], counts[1])
-
-
-def _take(rows: Any, index: NDArray[np.int64]) -> NDArray[Any]:
-    """Return the rows of ascending indices, without a copy where they lie together in memory."""
-    if index[-1] - index[0] + 1 == len(index):
-        found = rows[int(index[0]) : int(index[-1]) + 1]
-    elif isinstance(rows, np.ndarray | torch.Tensor):
-        found = rows[index]
-    else:
-        found = rows.take(torch.from_numpy(index))
-    if isinstance(found, torch.Tensor):
-        found = found.numpy() if found.dtype in (torch.float32, torch.float64) else found.double().numpy()
-    return np.asarray(found)
 
 
 def _of_large(a: NDArray[Any], b: NDArray[Any], errors: bool) -> tuple[Array, Array, Array, Array]:

@@ -26,7 +26,7 @@ import numpy as np
 import scipy.linalg
 import torch
 
-from kdx2i.metrics.samples import Array, Rows, block, blocks, by_class, feature_rows
+from kdx2i.metrics.samples import Array, Rows, block, blocks, by_class, feature_rows, take
 from kdx2i.metrics.threads import single_thread
 
 _BLOCK = 4096  # rows held at a time
@@ -160,6 +160,7 @@ def frechet_distance_per_class(x: Any, x_labels: Any, y: Any, y_labels: Any, num
     `x_labels` (n1,) and `y_labels` (n2,) hold class indices. `UserError` if a class has fewer than two
     samples.
     """
+    x_rows, y_rows = feature_rows(x, y)
     pairs = zip(by_class(x_labels, num_classes), by_class(y_labels, num_classes), strict=True)
     with single_thread():
-        return [frechet_distance(x[mine], y[other]) for mine, other in pairs]
+        return [frechet_distance(take(x_rows, mine), take(y_rows, other)) for mine, other in pairs]

@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from kdx2i.errors import UserError
-from kdx2i.metrics.samples import Array, Rows, block, by_class, feature_rows
+from kdx2i.metrics.samples import Array, Rows, block, by_class, feature_rows, take
 from kdx2i.metrics.threads import single_thread
 
 _BLOCK = 2048  # rows of a kernel matrix that exist at a time
+LARGE_CLASS = 1024
+"""Images of a class, of both sets, from which on distances come from blocks of rows."""
 
 
 @dataclass(frozen=True)
@@ -139,9 +142,25 @@ def kernel_distance_per_class(x: Any, x_labels: Any, y: Any, y_labels: Any, num_
     `x_labels` (n1,) and `y_labels` (n2,) hold class indices. `UserError` if a class has fewer than two
     samples.
     """
-    pairs = zip(by_class(x_labels, num_classes), by_class(y_labels, num_classes), strict=True)
+    x_rows, y_rows = feature_rows(x, y)
     with single_thread():
-        return [kernel_distance(x[mine], y[other]) for mine, other in pairs]
+        pairs = zip(by_class(x_labels, num_classes), by_class(y_labels, num_classes), strict=True)
+        return [_small_distance(take(x_rows, mine), take(y_rows, other)) for mine, other in pairs]
+
+
+def _small_distance(x: NDArray[Any], y: NDArray[Any]) -> float:
+    """Return the kernel distance of two sets from one kernel matrix of both, where that is small."""
+    feature_rows(x, y)
+    n, m = len(x), len(y)
+    if n + m > LARGE_CLASS:
+        return kernel_distance(x, y)
+    rows = np.concatenate([x, y], dtype=np.float64)
+    kernel = cubed(rows @ rows.T, rows.shape[1])
+    kernel.flat[:: n + m + 1] = 0.0
+    if not np.isfinite(kernel).all():
+        raise UserError("a feature set holds a value that is not finite")
+    inside = kernel[:n, :n].sum() / (n * (n - 1)) + kernel[n:, n:].sum() / (m * (m - 1))
+    return float(inside - 2.0 * kernel[:n, n:].sum() / (n * m))
 
 
 def standard_error(values: list[float]) -> float | None:

@@ -76,3 +76,17 @@ def by_class(labels: Any, classes: int) -> list[NDArray[np.int64]]:
     order = np.argsort(index, kind="stable")
     ends = np.cumsum(np.bincount(index, minlength=classes)).tolist()
     return [order[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def take(rows: Any, index: NDArray[np.int64]) -> NDArray[Any]:
+    """Return the rows of ascending indices as a floating array, without a copy where they lie together in memory."""
+    if len(index) and index[-1] - index[0] + 1 == len(index):
+        found = rows[int(index[0]) : int(index[-1]) + 1]
+    elif isinstance(rows, np.ndarray | torch.Tensor):
+        found = rows[index]
+    else:
+        found = rows.take(torch.from_numpy(index))
+    if isinstance(found, torch.Tensor):
+        found = found.detach().cpu()
+        found = found.numpy() if found.dtype in (torch.float32, torch.float64) else found.double().numpy()
+    return np.asarray(found)
