@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kdx2i.training import distributed
+
 
 def spread(code: Tensor, like: Tensor) -> Tensor:
     """Return a code [B, N] as maps [B, N, H, W] of the size of `like`."""
@@ -155,11 +157,14 @@ class DownBlock(nn.Module):
 
 
 class Noise(nn.Module):
-    """Add N(0, 1) in training mode (`GaussianNoiseLayer`)."""
+    """Add N(0, 1) in training mode (`GaussianNoiseLayer`), drawn for the joint batch of all processes."""
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> the same."""
-        return x + torch.randn_like(x) if self.training else x
+        if not self.training:
+            return x
+        joint = x.shape[0] * distributed.world_size()
+        return x + distributed.shard(torch.randn(joint, *x.shape[1:], dtype=x.dtype, device=x.device))
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ class Networks(StrictSettings):
         default="none",
         description="protocol entry drit-content-adversary; the official one takes 209 to 240 px images only",
     )
-    discriminator_layers: int = Field(default=6, ge=1, description="halvings at 128 px and more; fewer below")
+    discriminator_layers: int = Field(default=6, ge=2, description="halvings at 128 px and more; fewer below")
     spectral_norm: bool = Field(default=False, description="in the image discriminators")
 
 

@@ -1,0 +1,244 @@
+"""DRIT++ in training (`MD_multi` in `model.py` of MDMM) and translation."""
+
+import copy
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from kdx2i.errors import UserError
+from kdx2i.methods.drit_pp import losses, networks
+from kdx2i.methods.drit_pp.blocks import initialise
+from kdx2i.methods.drit_pp.settings import Settings
+from kdx2i.training import distributed
+from kdx2i.training.distributed import shard
+from kdx2i.training.loop import step_optimizers
+from kdx2i.training.precision import autocast, place
+from kdx2i.training.sampling import BalancedImages
+
+TRANSLATING = ("content_encoder", "attribute_encoder", "generator")
+LARGEST_NORM = 5.0
+
+
+def swap(t: Tensor) -> Tensor:
+    """Exchange the two halves of every pair: neighbours in the batch [B, ...], B even."""
+    return t.reshape(-1, 2, *t.shape[1:]).flip(1).reshape(t.shape)
+
+
+class Method:
+    """DRIT++ for `num_classes` domains at one resolution; `images` is None when it only translates.
+
+    A batch is made of pairs (two neighbours) that swap their contents. Officially its halves do; neighbours are
+    the same for independent draws, and stay together when processes share a batch.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        resolution: int,
+        num_classes: int,
+        device: torch.device,
+        images: BalancedImages | None = None,
+    ) -> None:
+        n, t = settings.networks, settings.train
+        self.settings, self.images, self.device, self.num_classes = settings, images, device, num_classes
+        halvings = resolution.bit_length() - 1
+        if n.attribute_mode == "concat":
+            attribute: type[nn.Module] = networks.AttributeEncoder
+            generator: type[nn.Module] = networks.Generator
+        else:
+            attribute, generator = networks.FeatureWiseAttributeEncoder, networks.FeatureWiseGenerator
+        # The official six halvings end at 2 px for 128 px images; smaller images end there too.
+        layers = min(n.discriminator_layers, halvings - 1)
+        built: dict[str, nn.Module] = {
+            "content_encoder": networks.ContentEncoder(3, n.width),
+            "attribute_encoder": attribute(3, n.attribute_dim, num_classes, n.width),
+            "generator": generator(3, num_classes, n.attribute_dim, n.width),
+            **{
+                name: networks.Discriminator(3, n.spectral_norm, num_classes, resolution, n.width, layers)
+                for name in ("swap_discriminator", "prior_discriminator")
+            },
+        }
+        if n.content_adversary == "small-kernel":
+            built["content_discriminator"] = networks.ContentDiscriminator(num_classes, n.width, 3, halvings - 4)
+        for network in built.values():
+            initialise(network)
+        self.networks: Mapping[str, nn.Module] = {name: place(net, device) for name, net in built.items()}
+        self.averages: Mapping[str, nn.Module] = {
+            name: copy.deepcopy(self.networks[name]).eval().requires_grad_(False) for name in TRANSLATING
+        }
+        self.optimizers: Mapping[str, Optimizer] = {
+            name: Adam(
+                network.parameters(),
+                lr=t.content_learning_rate if name == "content_discriminator" else t.learning_rate,
+                betas=(t.beta1, t.beta2),
+                weight_decay=t.weight_decay,
+            )
+            for name, network in self.networks.items()
+        }
+
+    def initialise(self, student: Mapping[str, Tensor], *, reset_encoders: bool) -> None:
+        """DRIT++ is a baseline from scratch: no student of it exists."""
+        raise UserError("drit_pp has no distilled student; its transfer is `scratch`")
+
+    def _one_hot(self, labels: Tensor) -> Tensor:
+        return F.one_hot(labels, self.num_classes).float().to(self.device)
+
+    def _draw(self) -> tuple[Tensor, Tensor]:
+        """Draw this process's share of a batch: images and one-hot domains."""
+        if self.images is None:
+            raise RuntimeError("this method was built without images to train on")
+        t = self.settings.train
+        labels = self.images.draw_labels(t.batch)
+        x = self.images.draw(labels, t.crop_probability)
+        return x, self._one_hot(shard(labels))
+
+    def training_step(self, step: int) -> dict[str, Tensor]:
+        """Update the content discriminator if there is one, both image discriminators, encoders and generator.
+
+        The second generator step officially back-propagates through weights that the first has changed since
+        the forward pass, which autograd refuses: here both gradients belong to the same weights.
+        """
+        t, n = self.settings.train, self.settings.networks
+        self._set_rate(step)
+        scalars = {}
+        if "content_discriminator" in self.networks:
+            for _ in range(t.content_updates):
+                scalars["d_content"] = self._update_content_discriminator()
+        x, domains = self._draw()
+        size = (t.batch // 2, n.attribute_dim)
+        z = tuple(
+            shard(torch.randn(size)).to(self.device).repeat_interleave(2, 0) for _ in range(2 if t.mode_seeking else 1)
+        )
+        weights = losses.Weights(
+            cls=t.lambda_cls,
+            cls_generator=t.lambda_cls_generator,
+            rec=t.lambda_rec,
+            content=t.lambda_content,
+            kl=t.lambda_kl,
+            latent=t.lambda_latent,
+            batch=distributed.world_size(),
+        )
+        with autocast(self.device, t.precision):
+            made = self._forward(x, domains, z)
+            for name, fakes in (("swap", (made.swapped,)), ("prior", made.prior)):
+                discriminate = self.networks[f"{name}_discriminator"]
+                found = [losses.discriminator_loss(discriminate, x, domains, fake, weights) for fake in fakes]
+                scalars[f"d_{name}"] = torch.stack(found).sum()
+                step_optimizers(scalars[f"d_{name}"], self.optimizers[f"{name}_discriminator"])
+            joint = losses.joint_loss(self.networks["swap_discriminator"], x, domains, made, weights)
+            prior = losses.prior_loss(self.networks["prior_discriminator"], domains, z, made, weights)
+            if "content_discriminator" in self.networks:
+                logits = self.networks["content_discriminator"](made.content)
+                joint["total"] = joint["total"] + losses.classification(logits, 1 - domains)
+        self._update_generators(joint["total"], prior["total"])
+        scalars |= {"joint": joint.pop("total"), "prior": prior.pop("total"), **joint, **prior}
+        return {name: value.detach() for name, value in scalars.items()}
+
+    def _set_rate(self, step: int) -> None:
+        """Hold the rate, then let it fall to zero; that of the content discriminator never falls, officially."""
+        t = self.settings.train
+        start = t.decay_from * t.iterations
+        share = 1.0 - max(0.0, step - start) / (t.iterations - start + 1)
+        for name, optimizer in self.optimizers.items():
+            if name != "content_discriminator":
+                for group in optimizer.param_groups:
+                    group["lr"] = t.learning_rate * share
+
+    def _update_content_discriminator(self) -> Tensor:
+        """Teach the content discriminator the domains of a fresh batch, by clipped gradients; return its loss."""
+        x, domains = self._draw()
+        network = self.networks["content_discriminator"]
+        with autocast(self.device, self.settings.train.precision):
+            with torch.no_grad():
+                content = self.networks["content_encoder"](x)
+            loss = losses.classification(network(content), domains)
+        parameters = list(network.parameters())
+        self._put_gradients(parameters, torch.autograd.grad(loss, parameters))
+        nn.utils.clip_grad_norm_(parameters, LARGEST_NORM)
+        self._step("content_discriminator")
+        return loss
+
+    def _attribute(self, x: Tensor, domains: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return a drawn attribute of each image, its mean and its log variance, if it has one."""
+        mean, log_variance = self.networks["attribute_encoder"](x, domains)
+        if log_variance is None:
+            return mean, mean, None
+        drawn = shard(torch.randn(self.settings.train.batch, mean.shape[1])).to(self.device)
+        return mean + drawn * (0.5 * log_variance).exp(), mean, log_variance
+
+    def _forward(self, x: Tensor, domains: Tensor, z: tuple[Tensor, ...]) -> losses.Pass:
+        """Translate each image's partner into its domain, with its attribute and with noise, and back."""
+        net = self.networks
+        content = net["content_encoder"](x)
+        attribute, mean, log_variance = self._attribute(x, domains)
+        contents = torch.cat([swap(content), content, *[swap(content)] * len(z)])
+        attributes = torch.cat([attribute, attribute, *z])
+        made = net["generator"](contents, attributes, domains.repeat(2 + len(z), 1)).chunk(2 + len(z))
+        again = swap(net["content_encoder"](made[0]))
+        cycle = net["generator"](again, self._attribute(made[0], domains)[0], domains)
+        regressed = net["attribute_encoder"](made[2], domains)[0]
+        return losses.Pass(content, mean, log_variance, made[0], made[1], cycle, tuple(made[2:]), regressed)
+
+    def _update_generators(self, joint: Tensor, prior: Tensor) -> None:
+        """Step encoders and generator, then content encoder and generator, by gradients at the same weights."""
+        first = [p for name in TRANSLATING for p in self.networks[name].parameters()]
+        second = [p for name in ("content_encoder", "generator") for p in self.networks[name].parameters()]
+        of_joint = torch.autograd.grad(joint, first, retain_graph=True)
+        of_prior = torch.autograd.grad(prior, second)
+        self._put_gradients(first, of_joint)
+        self._step(*TRANSLATING)
+        self._put_gradients(second, of_prior)
+        self._step("content_encoder", "generator")
+
+    def _put_gradients(self, parameters: list[nn.Parameter], gradients: tuple[Tensor, ...]) -> None:
+        """Give parameters their gradients, averaged over processes."""
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        distributed.average_gradients(parameters)
+
+    def _step(self, *names: str) -> None:
+        for name in names:
+            self.optimizers[name].step()
+            self.optimizers[name].zero_grad(set_to_none=True)
+
+    def ema_decay(self, step: int) -> float:
+        """The configured decay: 0, hence no average, by default."""
+        bound = (1 + step) / (10 + step) if self.settings.train.ema_warm_up else 1.0
+        return min(self.settings.train.ema_decay, bound)
+
+    @torch.no_grad()
+    def translate(self, x: Tensor, y: Tensor, mode: str, references: Tensor | None = None) -> Tensor:
+        """Translate x [B, 3, R, R] to the domains y [B], in [-1, 1]; a reference gives the mean of its attribute.
+
+        The content has no noise, as in the official test.
+        """
+        net, domains = self.averages, self._one_hot(y)
+        if mode == "latent":
+            attribute = torch.randn(len(x), self.settings.networks.attribute_dim).to(self.device)
+        elif mode == "reference" and references is not None:
+            attribute = net["attribute_encoder"](references.to(self.device), domains)[0]
+        else:
+            raise ValueError(f"the mode `{mode}` is unknown or lacks its reference images")
+        image: Tensor = net["generator"](net["content_encoder"](x.to(self.device)), attribute, domains)
+        return image
+
+    @torch.no_grad()
+    def preview(self) -> tuple[Tensor, int]:
+        """Eight sources and references above latent- and reference-guided translations to random domains."""
+        if self.images is None:
+            raise RuntimeError("this method was built without images to show")
+        torch.manual_seed(0)
+        y, targets = self.images.draw_labels(8), self.images.draw_labels(8)
+        x, references = (self.images.draw(labels, 0.0, share=False) for labels in (y, targets))
+        latent = self.translate(x, targets, "latent")
+        return torch.cat([x, references, latent, self.translate(x, targets, "reference", references)]), 8
+
+    def scalars(self) -> dict[str, float]:
+        """Nothing beside tensors: the learning rate follows from the step."""
+        return {}
+
+    def restore_scalars(self, values: Mapping[str, float]) -> None:
+        """Nothing to take back."""
