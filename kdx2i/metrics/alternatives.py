@@ -6,6 +6,7 @@ One set of features serves all real sets, counts and estimators: they are select
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,15 @@ def subset_distance(library: str, generated: Any, real: Any, seed: int) -> float
     Both take min(n, m, 1000) images: clean-fid by itself, torch-fidelity when it is told to. clean-fid leaves
     NumPy's generator unseeded; here it has the seed `seed`, and torch-fidelity its own 2020.
     """
-    n, m = len(generated), len(real)
-    if library == "torch-fidelity":
-        subsets = torch_fidelity_subsets(n, m, size=min(n, m, 1000))
-    else:
-        subsets = clean_fid_subsets(n, m, seed=seed)
+    subsets = _subsets(library, len(generated), len(real), seed)
     return 100.0 * float(kernel_distance_subsets(generated, real, *subsets).mean())
+
+
+@lru_cache(maxsize=64)  # classes have few different counts, and drawing costs as much as the distances
+def _subsets(library: str, n: int, m: int, seed: int) -> tuple[Any, Any]:
+    if library == "torch-fidelity":
+        return torch_fidelity_subsets(n, m, size=min(n, m, 1000))
+    return clean_fid_subsets(n, m, seed=seed)
 
 
 def measure(

@@ -10,8 +10,6 @@ from rich.table import Table as Grid
 from kdx2i.metrics.protocols import DEPENDS, DIMENSIONS
 from kdx2i.tables.quantities import QUANTITIES
 
-_ROW = ("extractor", "preprocessing", "real", "generated")
-
 
 def print_document(document: Mapping[str, Any], console: Console) -> None:
     """Print the values, and those of every protocol where they were asked for."""
@@ -50,28 +48,32 @@ def _remarks(entry: Mapping[str, Any]) -> str:
 
 
 def print_measurements(document: Mapping[str, Any], console: Console) -> None:
-    """Print one line for each extractor, resize, real set and count, one column for each metric and estimator."""
+    """Print a block for each extractor and resize: metrics by estimator, against real sets and counts."""
     measured: Sequence[Mapping[str, Any]] = document["measurements"]
-    columns: dict[tuple[str, str], None] = {}
-    lines: dict[tuple[str, ...], dict[tuple[str, str], str]] = {}
-    reals = [name for name in DIMENSIONS["real"] if any(found.get("real") == name for found in measured)]
+    console.print("[bold]The same images under every registered protocol[/bold]")
+    for features in dict.fromkeys((found["extractor"], found["preprocessing"]) for found in measured):
+        mine = [found for found in measured if (found["extractor"], found["preprocessing"]) == features]
+        console.print(_block(mine, f"{features[0]}, resize {features[1]}"))
+    for extractor, reason in document["not_computed"].items():
+        console.print(escape(f"- not computed: {extractor}: {reason}"), style="dim", highlight=False, soft_wrap=True)
+
+
+def _block(measured: Sequence[Mapping[str, Any]], title: str) -> Grid:
+    """Lay out the measurements of one extractor and resize; what knows no real set is the same for each."""
+    reals = list(dict.fromkeys(found["real"] for found in measured if "real" in found))
+    columns = [(real, count) for real in reals for count in DIMENSIONS["generated"]]
+    lines: dict[str, dict[tuple[str, str], str]] = {}
     for found in measured:
         metric = found["metric"]
         estimator = next((found[name] for name in ("kid", "is") if name in DEPENDS[metric]), "")
-        columns.setdefault((metric, estimator))
+        line = lines.setdefault(f"{QUANTITIES[metric].heading} {estimator}".rstrip(), {})
         text = "–" if found["value"] is None else QUANTITIES[metric].text(found["value"])
-        # A metric that knows no real set stands on the line of each.
         for real in [found["real"]] if "real" in found else reals:
-            line = tuple(real if name == "real" else found[name] for name in _ROW)
-            lines.setdefault(line, {})[metric, estimator] = text
-    grid = Grid(title="The same images under every registered protocol", title_justify="left")
-    for name in _ROW:
-        grid.add_column(name, overflow="fold")
-    for metric, estimator in columns:
-        heading = QUANTITIES[metric].title + (f" {estimator}" if estimator else "")
-        grid.add_column(heading, justify="right")
-    for line, texts in lines.items():
-        grid.add_row(*line, *(texts.get(column, "") for column in columns))
-    console.print(grid)
-    for extractor, reason in document["not_computed"].items():
-        console.print(escape(f"- not computed: {extractor}: {reason}"), style="dim", highlight=False)
+            line[real, found["generated"]] = text
+    grid = Grid(title=escape(title), title_justify="left")
+    grid.add_column("metric", no_wrap=True)
+    for real, count in columns:
+        grid.add_column(f"{real} real\n{count} generated", justify="right")
+    for name in sorted(lines):
+        grid.add_row(escape(name), *(lines[name].get(column, "") for column in columns))
+    return grid

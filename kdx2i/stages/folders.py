@@ -23,6 +23,7 @@ from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.provenance import packages
 from kdx2i.stages.folder_report import print_document
 from kdx2i.stages.folder_scores import LABEL_ORDERS, METRICS, Pair, class_mismatch, refusals, scores
+from kdx2i.stages.table import screen
 from kdx2i.training.determinism import pick_device
 
 FORMAT = "kdx2i-evaluation-1"
@@ -117,7 +118,7 @@ def run(request: Request) -> dict[str, Any]:
     if all(entry["value"] is None for entry in values.values()):
         reasons = dict.fromkeys(entry["reason"] for entry in values.values())
         raise UserError(f"no metric can be computed: {next(iter(reasons))}")
-    print_document(document, Console())
+    print_document(document, screen())
     if request.json is not None:
         write_json(request.json, document)
     return document
