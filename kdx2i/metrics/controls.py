@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from kdx2i.metrics.classifier import Classifier
+from kdx2i.metrics.diversity import diversity
 from kdx2i.metrics.engine import Evaluator, RealImages
 from kdx2i.metrics.features import Extractor
+from kdx2i.metrics.perceptual import build_perceptual
 from kdx2i.metrics.scores import Embedded, class_distances, classwise_entries, mean_distances
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.metrics.sources import draw_requests
@@ -85,11 +87,29 @@ def evaluator_controls(evaluator: Evaluator, copied: tuple[Tensor, Tensor] | Non
     # One stream of random numbers each, so that no control changes when another one does.
     streams = [torch.Generator().manual_seed(1_000_003 * evaluator.settings.seed + number) for number in (0, 2)]
     inputs = _copied(evaluator) if copied is None else evaluator.embed(*copied)
-    return {
+    noise = _noise(evaluator, streams[1])
+    found = {
         "real_vs_real": _real_against_real(evaluator, streams[0]),
         "input_copied": evaluator.values(inputs),
-        "noise": evaluator.values(_noise(evaluator, streams[1])),
+        "noise": evaluator.values(noise),
     }
+    return found if evaluator.settings.diversity is None else _with_diversity(evaluator, found, inputs, noise)
+
+
+def _with_diversity(
+    evaluator: Evaluator, found: dict[str, dict[str, Any]], inputs: Embedded, noise: Embedded
+) -> dict[str, dict[str, Any]]:
+    """Add the entry LPIPS: between the real images of a class, between copies of one input, between noise images."""
+    wanted, real = evaluator.settings.diversity, evaluator.part("all")
+    assert wanted is not None
+    network = build_perceptual(wanted.network, normalisation=wanted.normalisation, device=evaluator.device)
+    classes = range(len(evaluator.classes))
+    groups = {
+        "real_vs_real": [real.images[real.labels == label] for label in classes],
+        "input_copied": [image.expand(wanted.outputs, -1, -1, -1) for image in inputs.images[: wanted.sources]],
+        "noise": [noise.images[noise.labels == label] for label in classes],
+    }
+    return {name: {**values, "LPIPS": diversity(groups[name], network)} for name, values in found.items()}
 
 
 def control_values(

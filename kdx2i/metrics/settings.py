@@ -38,6 +38,17 @@ class ClassifierSettings(BaseModel):
         return self
 
 
+class DiversitySettings(BaseModel):
+    """LPIPS between outputs of one source (Table 5, as StarGAN v2's evaluation): how many, and which network."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    network: str = Field(default="efficientnet-lite0", description="protocol entry lpips-network")
+    normalisation: Literal["lpips", "stargan-v2"] = "lpips"
+    sources: int = Field(default=20, ge=2)
+    outputs: int = Field(default=10, ge=2, description="of each source")
+
+
 class EvaluationSettings(BaseModel):
     """The protocol of one evaluation, the same for every method of a table."""
 
@@ -52,6 +63,7 @@ class EvaluationSettings(BaseModel):
     control_repeats: int = Field(default=10, ge=1, description="random halvings behind the real-against-real row")
     infinity: bool = Field(default=False, description="also FID extrapolated to infinitely many images")
     inception_score: str | None = Field(default=None, description="also IS, under this convention of the register")
+    diversity: DiversitySettings | None = Field(default=None, description="also LPIPS between outputs of a source")
     classifier: ClassifierSettings = ClassifierSettings()
     seed: int = Field(default=0, ge=0)
     batch: int = Field(default=64, ge=1, description="images embedded at a time; no value depends on it")

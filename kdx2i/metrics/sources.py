@@ -42,6 +42,25 @@ def draw_requests(labels: Tensor, is_test: Tensor, num_classes: int, per_class: 
     return Requests(sources, references, targets)
 
 
+def draw_repeats(
+    requests: Requests, labels: Tensor, is_test: Tensor, sources: int, outputs: int, seed: int
+) -> Requests:
+    """Ask `outputs` times for each of `sources` requests, spread evenly over all, with new references each time.
+
+    The requests of one source follow each other. `UserError` when there are fewer requests than `sources`.
+    """
+    if len(requests.targets) < sources:
+        raise UserError(f"diversity wants {sources} sources, the evaluation has {len(requests.targets)} requests")
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.linspace(0, len(requests.targets) - 1, sources).long()
+    references = []
+    for target in requests.targets[chosen]:
+        own = torch.nonzero((labels == target) & ~is_test).flatten()
+        references.append(_cycle(own, outputs, generator))
+    repeated = chosen.repeat_interleave(outputs)
+    return Requests(requests.sources[repeated], torch.cat(references), requests.targets[repeated])
+
+
 def _cycle(items: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Return `count` items in random order, repeating only after all were used."""
     if not len(items):

@@ -8,9 +8,11 @@ from torch import Tensor
 
 from kdx2i.files import write_json
 from kdx2i.metrics.classifier import load_classifier
+from kdx2i.metrics.diversity import diversity
 from kdx2i.metrics.engine import RealImages
+from kdx2i.metrics.perceptual import build_perceptual
 from kdx2i.metrics.settings import EvaluationSettings
-from kdx2i.metrics.sources import Requests, draw_requests
+from kdx2i.metrics.sources import Requests, draw_repeats, draw_requests
 from kdx2i.plan import Plan
 from kdx2i.plan.leaf import Leaf
 from kdx2i.provenance import write_provenance
@@ -38,6 +40,8 @@ def run(plan: Plan, leaf: Leaf) -> None:
     torch.manual_seed(derive_seed(spec["seed"], "evaluate", spec["mode"]))
     generated = translate(method, scorer.roles, requests, spec["mode"], settings.batch, device)
     values = scorer.values(scorer.embed(generated, requests.targets))
+    if settings.diversity is not None:
+        values["LPIPS"] = _diversity(method, scorer.roles, requests, spec["mode"], settings, device)
     document = {"values": values, **scorer.describe(), "mode": spec["mode"], "identity": leaf.identity}
     write_json(leaf.file("metrics.json"), document)
     _save_samples(leaf, scorer.roles, requests, generated, device)
@@ -66,6 +70,18 @@ def translate(method: Any, real: RealImages, requests: Requests, mode: str, batc
         references = to_images(real.images[requests.references[part]], device)
         made.append(to_pixels(method.translate(x, requests.targets[part], mode, references)))
     return torch.cat(made)
+
+
+def _diversity(
+    method: Any, real: RealImages, requests: Requests, mode: str, settings: EvaluationSettings, device: torch.device
+) -> dict[str, Any]:
+    """Return the entry LPIPS: several outputs of each of some sources, compared among themselves."""
+    assert settings.diversity is not None
+    wanted = settings.diversity
+    repeats = draw_repeats(requests, real.labels, real.is_test, wanted.sources, wanted.outputs, settings.seed)
+    images = translate(method, real, repeats, mode, settings.batch, device)
+    network = build_perceptual(wanted.network, normalisation=wanted.normalisation, device=device)
+    return diversity(images.reshape(wanted.sources, wanted.outputs, *images.shape[1:]), network)
 
 
 def _save_samples(leaf: Leaf, real: RealImages, requests: Requests, generated: Tensor, device: torch.device) -> None:

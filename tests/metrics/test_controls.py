@@ -12,7 +12,7 @@ from kdx2i.metrics.controls import CONTROLS, control_values, halves
 from kdx2i.metrics.engine import RealImages
 from kdx2i.metrics.features import Extractor
 from kdx2i.metrics.scores import METRICS
-from kdx2i.metrics.settings import EvaluationSettings
+from kdx2i.metrics.settings import DiversitySettings, EvaluationSettings
 from kdx2i.metrics.sources import draw_requests
 
 CLASSES = ["bear", "cat", "dog"]
@@ -44,6 +44,15 @@ def test_three_controls(real: RealImages, extractor: Extractor) -> None:
     assert (floor["RC"]["n_train"], floor["RC"]["n_test"], floor["RC"]["n_generated"]) == (24, 12, 0)
     assert copied["RC"]["value"] < 10.0  # the real classifier sees the source class
     assert copied["mFID"]["n_generated"] == noise["mFID"]["n_generated"] == 12
+
+
+def test_diversity_of_copies_is_zero(real: RealImages, extractor: Extractor) -> None:
+    chosen = SETTINGS.model_copy(update={"diversity": DiversitySettings(sources=2, outputs=3)})
+    values = control_values(real, classes=CLASSES, settings=chosen, extractor=extractor)
+    floor, copied, noise = (values[name]["LPIPS"] for name in CONTROLS)
+    assert copied["value"] == pytest.approx(0.0, abs=1e-9)
+    assert floor["value"] > 0.01 and noise["value"] > 0.01
+    assert (copied["n_sources"], copied["n_generated"], floor["n_generated"]) == (2, 6, 36)
 
 
 def test_the_inputs_are_those_asked_of_the_runs(real: RealImages, extractor: Extractor) -> None:

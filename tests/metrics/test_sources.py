@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdx2i.errors import UserError
-from kdx2i.metrics.sources import draw_requests
+from kdx2i.metrics.sources import draw_repeats, draw_requests
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True)
 
@@ -81,3 +81,19 @@ def test_requests_are_a_function_of_the_seed_alone():
 def test_split_that_cannot_serve_is_refused(labels, is_test, classes):
     with pytest.raises(UserError, match="class"):
         draw_requests(torch.tensor(labels), torch.tensor(is_test), classes, 2, 0)
+
+
+def test_repeats_keep_source_and_target_and_change_the_reference():
+    labels, is_test = torch.arange(40) % 4, torch.arange(40) >= 24
+    requests = draw_requests(labels, is_test, 4, 5, 0)
+    repeats = draw_repeats(requests, labels, is_test, sources=3, outputs=6, seed=1)
+    assert len(repeats.targets) == 18
+    for part in range(3):
+        rows = slice(6 * part, 6 * part + 6)
+        assert len(repeats.sources[rows].unique()) == len(repeats.targets[rows].unique()) == 1
+        references = repeats.references[rows]
+        assert len(references.unique()) == 6
+        assert not is_test[references].any()
+        assert (labels[references] == repeats.targets[rows]).all()
+    with pytest.raises(UserError, match="diversity wants 30 sources"):
+        draw_repeats(requests, labels, is_test, sources=30, outputs=2, seed=0)
