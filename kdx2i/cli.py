@@ -245,6 +245,13 @@ def classifier(dataset: Dataset, resolution: Resolution, preset: Preset = "open"
     _run_after_inputs("classifier", plan, plan.classifier(dataset, resolution))
 
 
+@app.command()
+def segmenter(dataset: Dataset, resolution: Resolution, preset: Preset = "open") -> None:
+    """Train the segmenter of mIoU on a dataset's real label maps."""
+    plan = make_plan(preset)
+    _run_after_inputs("segmenter", plan, plan.segmenter(dataset, resolution))
+
+
 def _run_after_inputs(stage: str, plan: Plan, leaf: Leaf) -> None:
     """Run a stage whose inputs must be there and current."""
     from kdx2i.provenance import require_current

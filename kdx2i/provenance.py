@@ -38,6 +38,7 @@ STAGES = {
     "evaluation": "evaluate",
     "controls": "evaluate",
     "classifier": "evaluate",
+    "segmenter": "evaluate",
     "table": "table",
     "comparison": "compare",
 }

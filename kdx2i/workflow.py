@@ -72,6 +72,10 @@ class Results:
         """Return the classifier of a job of the rule `classifier`."""
         return self.plan.classifier(wildcards.dataset, int(wildcards.resolution))
 
+    def segmenter(self, wildcards: Wildcards) -> Leaf:
+        """Return the segmenter of a job of the rule `segmenter`."""
+        return self.plan.segmenter(wildcards.dataset, int(wildcards.resolution))
+
     def table(self, wildcards: Wildcards) -> Leaf:
         """Return the table of a job of the rule `table`."""
         return self.plan.rendered(wildcards.table)

@@ -31,6 +31,8 @@ def leaf_at(plan: Plan, provenance: Path) -> Leaf:
             return plan.controls(dataset, _number(size, "r"))
         case ("classifiers", dataset, size, "provenance.json"):
             return plan.classifier(dataset, _number(size, "r"))
+        case ("segmenters", dataset, size, "provenance.json"):
+            return plan.segmenter(dataset, _number(size, "r"))
         case ("tables", name) if name.endswith(SUFFIX):
             return plan.rendered(name.removesuffix(SUFFIX))
         case ("comparison.provenance.json",):
@@ -52,6 +54,7 @@ COMMANDS = {
     "evaluation": "evaluate",
     "controls": "controls",
     "classifier": "classifier",
+    "segmenter": "segmenter",
     "table": "table",
     "comparison": "compare",
 }
@@ -68,7 +71,7 @@ def command(plan: Plan, leaf: Leaf) -> list[str]:
         names = [spec["table"]["name"]] if leaf.kind == "table" else spec["tables"]
         seeds = ",".join(str(seed) for seed in plan.seeds)
         return [*words, "--seeds", seeds, *names]
-    if leaf.kind in ("controls", "classifier"):
+    if leaf.kind in ("controls", "classifier", "segmenter"):
         spec.pop("seed", None)
     for option in _OPTIONS:
         if option in spec:

@@ -27,6 +27,7 @@ from kdx2i.plan.registry import (
     method_module,
     modes,
     resolved_settings,
+    segmenter_settings,
     student_module,
     transfers,
 )
@@ -230,6 +231,24 @@ class Plan:
                 "protocol": self._protocol("evaluate"),
             },
             ("kdx2i.stages.classifier",),
+            inputs={"split": self.split(dataset)},
+        )
+
+    def segmenter(self, dataset: str, resolution: int) -> Leaf:
+        """Return the segmenter of mIoU, trained once on the real label maps of any dataset that has some."""
+        self._check_resolution(resolution)
+        return self._leaf(
+            "segmenter",
+            self.results / "segmenters" / dataset / f"r{resolution}",
+            ("segmenter.safetensors", "metrics.json", "samples.png"),
+            {
+                "dataset": dataset,
+                "resolution": resolution,
+                "segmenter": segmenter_settings(),
+                "seed": self.evaluation_settings["seed"],
+                "protocol": self._protocol("evaluate"),
+            },
+            ("kdx2i.stages.segmenter",),
             inputs={"split": self.split(dataset)},
         )
 

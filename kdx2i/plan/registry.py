@@ -24,6 +24,14 @@ def checked_evaluation(data: Mapping[str, Any], where: str) -> dict[str, Any]:
     return settings
 
 
+def segmenter_settings() -> dict[str, Any]:
+    """Return how a segmenter is trained, as JSON: the same in every preset."""
+    settings: dict[str, Any] = (
+        importlib.import_module("kdx2i.metrics.segmenter_settings").SegmenterSettings().model_dump()
+    )
+    return settings
+
+
 def implemented(architecture: str) -> bool:
     """Tell whether the suite has the architecture: `kdx2i/methods/<architecture>/method.py` exists."""
     return (METHODS / architecture / "method.py").is_file()

@@ -24,6 +24,34 @@ rule classifier:
         " --resolution {wildcards.resolution} >{log} 2>&1"
 
 
+rule segmenter:
+    input:
+        unpack(RESULTS.inputs(RESULTS.segmenter)),
+    output:
+        weights=f"{OUT}/segmenters/{{dataset}}/r{{resolution}}/segmenter.safetensors",
+        metrics=f"{OUT}/segmenters/{{dataset}}/r{{resolution}}/metrics.json",
+        samples=f"{OUT}/segmenters/{{dataset}}/r{{resolution}}/samples.png",
+        provenance=f"{OUT}/segmenters/{{dataset}}/r{{resolution}}/provenance.json",
+    log:
+        f"{OUT}/logs/segmenter/{{dataset}}/r{{resolution}}.log",
+    priority: 10
+    conda:
+        "../envs/kdx2i.yaml"
+    threads: THREADS
+    resources:
+        cpu=THREADS,
+        gpu=GPUS,
+    params:
+        kdx2i=KDX2I,
+        preset=PRESET,
+        identity=RESULTS.identity(RESULTS.segmenter),
+    message:
+        "segmenter of {wildcards.dataset} at {wildcards.resolution} px"
+    shell:
+        "{params.kdx2i} segmenter --preset {params.preset} --dataset {wildcards.dataset}"
+        " --resolution {wildcards.resolution} >{log} 2>&1"
+
+
 rule controls:
     input:
         unpack(RESULTS.inputs(RESULTS.controls)),
