@@ -17,6 +17,7 @@ from kdx2i.files import sha256_file, sha256_json
 from kdx2i.metrics import networks, preprocess
 from kdx2i.metrics.networks import LIBRARY_NAMES, NETWORKS, ImageFeatures
 from kdx2i.metrics.settings import EvaluationSettings
+from kdx2i.metrics.weights import download_inception
 
 _BATCH, _CUDA_BATCH = 16, 64
 
@@ -120,15 +121,19 @@ def build_extractor(
     device: str | torch.device = "cpu",
     preprocessing: Literal["clean", "tf1"] = "clean",
     input_size: int | None = None,
+    download: bool = False,
 ) -> Extractor:
     """Return the extractor called `name` with verified weights on `device`.
 
     `inception-v3-compat` (2048-d) and `efficientnet-lite0` (1280-d) are this package's; any other class
     registered with torch-fidelity's `register_feature_extractor` works by its name, with its own resize and
     weights. torch-fidelity's remaining built-in ones run code from files they download, so they are refused.
+    `download` lets weights that are nowhere on this machine be downloaded (see `weights.download_inception`).
     Raises `UserError` for those, for unknown names and for missing or wrong weights.
     """
     place = torch.device(device)
+    if name == "inception-v3-compat" and download and weights_path is None:
+        weights_path = download_inception()
     if name in NETWORKS:
         kind = NETWORKS[name]
         logits = kind.get_default_feature_layer_for_metric("isc")

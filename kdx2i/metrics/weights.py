@@ -1,15 +1,19 @@
 """Weights of the feature extractors: found, verified by checksum before use, read as tensors only."""
 
 import hashlib
+import http.client
 import io
 import os
 import pickle
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from kdx2i.errors import UserError
+from kdx2i.files import replacing
 
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 INCEPTION_FILES = (
@@ -17,7 +21,9 @@ INCEPTION_FILES = (
     "pt_inception-2015-12-05-6726825d.pth",  # pytorch-fid's name for the same bytes
 )
 INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILES[0]}"
+_INCEPTION_BYTES = 95_628_359
 INCEPTION_VARIABLE = "KDX2I_INCEPTION_WEIGHTS"
+DOWNLOAD_TIMEOUT = 10.0  # seconds to connect, and between two parts
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
@@ -65,6 +71,36 @@ def find_inception(explicit: str | os.PathLike[str] | None = None) -> tuple[Path
         if (torch_checkpoints() / name).is_file():
             return torch_checkpoints() / name, advice
     raise UserError(f"the weights of inception-v3-compat are not on this machine; {advice}")
+
+
+def download_inception(progress: Callable[[int], None] | None = None) -> Path:
+    """Return the path of the published 2015 Inception weights, downloaded to torch's cache if they are nowhere.
+
+    They are written only when their SHA-256 is right, and then whole. `progress` is called with the number of
+    bytes received since the last call. `UserError` with the command that fetches them, after `DOWNLOAD_TIMEOUT`
+    seconds without an answer, when that fails.
+    """
+    target = torch_checkpoints() / INCEPTION_FILES[0]
+    if os.environ.get(INCEPTION_VARIABLE) or any((target.parent / name).is_file() for name in INCEPTION_FILES):
+        return find_inception()[0]
+    advice = f"fetch it with: curl -fL --create-dirs -o {target} {INCEPTION_URL}"
+    digest = hashlib.sha256()
+    try:
+        with urllib.request.urlopen(INCEPTION_URL, timeout=DOWNLOAD_TIMEOUT) as answer, replacing(target) as temporary:
+            with temporary.open("wb") as file:
+                while part := answer.read(2**18):
+                    if file.tell() > _INCEPTION_BYTES:
+                        break
+                    file.write(part)
+                    digest.update(part)
+                    if progress is not None:
+                        progress(len(part))
+            if digest.hexdigest() != INCEPTION_SHA256:
+                raise UserError(f"{INCEPTION_URL} gave other bytes than the published weights; {advice}")
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise UserError(f"the weights of inception-v3-compat cannot be downloaded ({reason}); {advice}") from None
+    return target
 
 
 def find_lite0(explicit: str | os.PathLike[str] | None = None) -> tuple[Path, str]:

@@ -1,8 +1,12 @@
 """The extractors: by name, verified, the same bits at any batch size, and equal to the library's networks."""
 
 import hashlib
+import http.server
 import io
 import pickle
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +18,7 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 from kdx2i.errors import UserError
 from kdx2i.metrics import weights
 from kdx2i.metrics.features import Extractor, build_extractor, extract, extractor_from_settings
-from kdx2i.metrics.networks import EfficientNetLite0, ImageFeatures, InceptionV3Compat, fold
+from kdx2i.metrics.networks import EfficientNetLite0, InceptionV3Compat, fold
 from kdx2i.metrics.settings import EvaluationSettings
 
 
@@ -149,6 +153,60 @@ def test_the_places_of_the_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         build_extractor("inception-v3-compat")
     with pytest.raises(UserError, match="SHA-256"):
         build_extractor("inception-v3-compat", weights_path=cache / weights.INCEPTION_FILES[0])
+
+
+class Site(http.server.BaseHTTPRequestHandler):
+    """A server on this machine that answers with `content`, or not at all."""
+
+    content: bytes | None = b""
+
+    def do_GET(self) -> None:
+        if self.content is None:
+            time.sleep(1.0)
+            return
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[Site]]:
+    monkeypatch.delenv(weights.INCEPTION_VARIABLE, raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(weights, "DOWNLOAD_TIMEOUT", 0.3)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site)
+    monkeypatch.setattr(weights, "INCEPTION_URL", f"http://127.0.0.1:{server.server_port}/weights.pth")
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield Site
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_download_is_whole_and_right(site: type[Site], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    site.content = bytes(700_000)
+    monkeypatch.setattr(weights, "INCEPTION_SHA256", hashlib.sha256(site.content).hexdigest())
+    received: list[int] = []
+    path = weights.download_inception(received.append)
+    assert path.read_bytes() == site.content and sum(received) == 700_000 and path == weights.find_inception()[0]
+    site.content = None  # found again without the network
+    assert weights.download_inception() == path
+    monkeypatch.setenv(weights.INCEPTION_VARIABLE, str(tmp_path / "mine.pth"))
+    assert weights.download_inception() == tmp_path / "mine.pth"
+
+
+@pytest.mark.parametrize("content", [b"other bytes", None])
+def test_a_failed_download_leaves_nothing(site: type[Site], tmp_path: Path, content: bytes | None) -> None:
+    site.content = content
+    sentence = "gave other bytes" if content else "cannot be downloaded"
+    with pytest.raises(UserError, match=rf"{sentence}.*; fetch it with: curl -fL .*6726825d\.pth http") as caught:
+        build_extractor("inception-v3-compat", download=True)
+    assert "\n" not in str(caught.value)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 class Trap:
