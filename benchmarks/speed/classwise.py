@@ -1,0 +1,121 @@
+"""Class-wise FID and KID over many small classes: this engine against a loop over the libraries' own functions.
+
+    python benchmarks/speed/classwise.py --json classwise.json
+
+Synthetic features, 149 classes of 10 real and 100 generated samples with 2048 dimensions, float32 as extractors
+give them. Of the libraries' FID only `--library-classes` classes are really timed, the rest is extrapolated;
+everything else is timed in full. One thread by default, where processor seconds tell what a quiet core takes.
+"""
+
+import argparse
+import contextlib
+import io
+import time
+import warnings
+from pathlib import Path
+
+from common import in_turns, middle, report, use_threads
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--classes", type=int, default=149)
+    parser.add_argument("--real", type=int, default=10)
+    parser.add_argument("--generated", type=int, default=100)
+    parser.add_argument("--dimensions", type=int, default=2048)
+    parser.add_argument("--library-classes", type=int, default=3, help="classes of the libraries' FID really timed")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1, help="of the libraries; this engine uses one by itself")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    use_threads(options.threads)
+
+    import numpy as np
+    import torch
+    from cleanfid.fid import fid_from_feats
+    from cleanfid.fid import kernel_distance as clean_fid_kernel
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+
+    from kdx2i.metrics.classwise import classwise_distances
+    from kdx2i.metrics.frechet import frechet_distance_per_class
+    from kdx2i.metrics.kernel import kernel_distance_per_class
+
+    classes, dimensions = options.classes, options.dimensions
+    generator = np.random.default_rng(0)
+    scale = 2.0 * np.arange(1, dimensions + 1) ** -0.5
+
+    def features(count: int, spread: float) -> np.ndarray:
+        normal = generator.normal(size=(classes * count, dimensions))
+        return np.abs(normal * scale * spread + 0.3).astype(np.float32)
+
+    real, generated = features(options.real, 1.0), features(options.generated, 1.1)
+    labels = np.repeat(np.arange(classes), options.real), np.repeat(np.arange(classes), options.generated)
+    everything = generated, labels[1], real, labels[0], classes
+    pairs = list(zip(np.split(generated, classes), np.split(real, classes), strict=True))
+    size = min(options.real, options.generated)
+
+    def clean_fid(count: int) -> list[float]:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            return [float(fid_from_feats(*pair)) for pair in pairs[:count]]
+
+    def torch_fidelity(count: int) -> list[float]:
+        found = []
+        for pair in pairs[:count]:
+            statistics = [fid_features_to_statistics(torch.from_numpy(part)) for part in pair]
+            found.append(fid_statistics_to_metric(*statistics, False)[KEY_METRIC_FID])
+        return found
+
+    def clean_fid_subsets() -> list[float]:
+        return [clean_fid_kernel(*pair) for pair in pairs]
+
+    def torch_fidelity_subsets() -> list[float]:
+        settings = {"kid_subset_size": size, "kid_subsets": 100, "verbose": False}
+        return [kid_features_to_metric(*map(torch.from_numpy, pair), **settings)[KEY_METRIC_KID_MEAN] for pair in pairs]
+
+    engine = {
+        "FID": lambda: frechet_distance_per_class(*everything),
+        "KID": lambda: kernel_distance_per_class(*everything),
+        "FID + KID": lambda: classwise_distances(*everything, errors=False),
+        "FID + KID + errors": lambda: classwise_distances(*everything),
+    }
+    kernels = {"clean-fid": clean_fid_subsets, "torch-fidelity": torch_fidelity_subsets}
+    timed = min(options.library_classes, classes)
+    frechets = {"clean-fid": lambda: clean_fid(timed), "torch-fidelity": lambda: torch_fidelity(timed)}
+    for function in engine.values():
+        function()  # once unmeasured: libraries load, memory is mapped
+    ours = {**engine, **{f"{name} KID": function for name, function in kernels.items()}}
+    clocks = {"wall": time.perf_counter, "cpu": time.process_time}
+    small = {name: in_turns(ours, options.repeats, clock) for name, clock in clocks.items()}
+    large = {name: in_turns(frechets, 1, clock) for name, clock in clocks.items()}
+
+    found = classwise_distances(*everything, errors=False)
+    values = {"clean-fid": clean_fid(1)[0], "torch-fidelity": torch_fidelity(1)[0]}
+    rows = []
+    for name in engine:
+        row = {"what": f"this engine, {name}", "classes timed": classes}
+        rows.append(row | {f"{clock} s": middle(small[clock][name]) for clock in clocks})
+    for name in kernels:
+        row = {"what": f"{name}, KID of 100 subsets", "classes timed": classes}
+        for clock in clocks:
+            seconds = middle(small[clock][f"{name} KID"])
+            row |= {f"{clock} s": seconds, f"{clock} / engine KID": seconds / middle(small[clock]["KID"])}
+        rows.append(row)
+    for name in frechets:
+        row = {"what": f"{name}, FID, extrapolated", "classes timed": timed}
+        for clock in clocks:
+            seconds = large[clock][name][0] / timed * classes
+            row |= {
+                f"{clock} s": seconds,
+                f"{clock} / engine FID": seconds / middle(small[clock]["FID"]),
+                f"{clock} / FID + KID": seconds / middle(small[clock]["FID + KID"]),
+            }
+        row["relative difference"] = values[name] / found.frechet[0] - 1.0
+        rows.append(row)
+    title = f"{classes} classes, {options.real} real against {options.generated} generated, {dimensions} dimensions"
+    report(title, rows, options.json)
+
+
+if __name__ == "__main__":
+    main()
