@@ -27,7 +27,8 @@ from kdx2i.metrics.kernel import kernel_estimate
 from kdx2i.metrics.label_orders import CELEBAMASK_HQ, FACE_PARSING
 from kdx2i.metrics.perceptual import build_perceptual
 from kdx2i.metrics.probe import train_probe
-from kdx2i.metrics.segmentation import segmentation_entry
+from kdx2i.metrics.segmentation import Segmenter, segmentation_entry
+from kdx2i.metrics.segmenter import load_segmenter
 from kdx2i.metrics.settings import ClassifierSettings
 from kdx2i.metrics.threads import single_thread
 from kdx2i.stages.folder_labels import label_maps
@@ -265,12 +266,16 @@ class _Scorer:
         pair = self.pair
         assert pair.labels is not None and pair.segmenter is not None
         maps = label_maps(pair.labels, pair.generated.names)
-        segmenter = load_face_parser(pair.segmenter, pair.device)
+        load = load_segmenter if pair.segmenter.suffix == ".safetensors" else load_face_parser
+        segmenter: Segmenter = load(pair.segmenter, pair.device)
         names = LABEL_ORDERS.get(pair.label_order, segmenter.classes)
         images = [image for _, block in pair.generated.blocks(pair.batch) for image in block]
         if len({image.shape for image in images}) > 1:
             raise UserError("the generated images have different sizes, and mIoU needs one size")
-        return segmentation_entry(torch.stack(images), maps, names, segmenter, batch=pair.batch)
+        entry = segmentation_entry(torch.stack(images), maps, names, segmenter, batch=pair.batch)
+        if entry["value"] is None:
+            return entry
+        return entry | _entry(normal_interval(entry["value"], entry["standard_error"]))
 
     def rc(self) -> dict[str, Any]:
         """Return the accuracy of a classifier of the reference images on the generated ones."""

@@ -161,6 +161,7 @@ def _extractor(request: Request, device: torch.device) -> Extractor:
             device=device,
             preprocessing=request.preprocessing,  # type: ignore[arg-type]
             input_size=request.input_size,
+            download=True,
         )
     except UserError as error:
         if request.extractor != "inception-v3-compat" or request.weights is not None or "weights" not in str(error):

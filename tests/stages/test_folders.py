@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 
 from kdx2i.cli import main
-from kdx2i.metrics.bisenet import BiSeNet, load_face_parser
 from kdx2i.metrics.features import build_extractor, extract
 from kdx2i.metrics.frechet import frechet_distance
 from kdx2i.metrics.kernel import kernel_distance
+from kdx2i.metrics.segmenter import TrainedSegmenter, UNet
+from kdx2i.metrics.segmenter_settings import SegmenterSettings
 from kdx2i.stages.folders import parse_metrics
 
 OPTIONS = ["--extractor", "efficientnet-lite0", "--input-size", "32", "--device", "cpu"]
@@ -149,33 +150,38 @@ def test_a_segmenter_that_agrees_with_the_label_maps_scores_100(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     torch.manual_seed(0)
-    torch.save(BiSeNet().state_dict(), tmp_path / "79999_iter.pth")
-    parser = load_face_parser(tmp_path / "79999_iter.pth")
-    files = fill(tmp_path / "made", 2, 0, "face_{}.png")
+    settings, classes = SegmenterSettings(width=4), ("background", "face", "eye")
+    segmenter = TrainedSegmenter(settings, classes, 32, 1, UNet(4, len(classes)).eval())
+    segmenter.save(tmp_path / "segmenter.safetensors")
+    files = fill(tmp_path / "made", 3, 0, "face_{}.png")
     fill(tmp_path / "real", 2, 9)
-    maps = parser.segment(tensor(tmp_path / "made"))
-    (tmp_path / "labels").mkdir()
-    for file, labels in zip(files, maps, strict=True):
-        Image.fromarray(labels.numpy()).save(tmp_path / "labels" / file.name)
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    for file, found in zip(files, segmenter.segment(tensor(tmp_path / "made")), strict=True):
+        Image.fromarray(found.numpy()).save(labels / file.name)
     asked = ["--generated", tmp_path / "made", "--reference", tmp_path / "real", "--metrics", "miou"]
-    asked += ["--segmenter", tmp_path / "79999_iter.pth", "--labels", tmp_path / "labels"]
+    asked += ["--segmenter", tmp_path / "segmenter.safetensors", "--labels", labels]
     entry = result(tmp_path / "out.json", *asked)["values"]["mIoU"]
     assert entry["value"] == 100.0
-    assert entry["segmenter"] == "bisenet-face-parsing"
-    other = result(tmp_path / "out.json", *asked, "--label-order", "celebamask-hq")["values"]["mIoU"]
-    assert other["value"] < 100.0
-    Image.fromarray(picture(0)).save(tmp_path / "labels" / files[0].name)
-    mistakes = [([], "holds colours (RGB), not class numbers"), (["--label-order", "ade20k"], "ade20k is unknown")]
-    for more, sentence in mistakes:
+    assert entry["interval"] == [100.0, 100.0]
+    assert entry["segmenter_sha256"] == segmenter.sha256
+
+    def refused(sentence: str, *more: object) -> None:
         assert evaluate(*asked, *more) == 2
         assert sentence in capsys.readouterr().err
-    (tmp_path / "labels" / files[1].name).unlink()
-    (tmp_path / "labels" / files[0].name).rename(tmp_path / "labels" / "face.png")
-    assert evaluate(*asked) == 2
-    assert "holds colours" in capsys.readouterr().err  # face.png is the map of every output of `face`
-    (tmp_path / "labels" / "face.png").unlink()
-    assert evaluate(*asked) == 2
-    assert "has no label map for face_0.png: it needs face_0.png or face.png" in capsys.readouterr().err
+
+    refused("do not have the same classes", "--label-order", "celebamask-hq")
+    refused("--label-order ade20k is unknown", "--label-order", "ade20k")
+    (tmp_path / "79999_iter.pth").write_bytes(b"no weights")
+    refused("does not hold the weights of the face parser", "--segmenter", tmp_path / "79999_iter.pth")
+    (labels / "face_2.png").unlink()
+    refused("has no label map for face_2.png: it needs face_2.png or face.png")
+    # The map of a source is that of all its outputs.
+    (labels / "face_1.png").unlink()
+    Image.fromarray(np.arange(32 * 32, dtype=np.uint8).reshape(32, 32) % 3).save(labels / "face.png")
+    assert result(tmp_path / "out.json", *asked)["values"]["mIoU"]["value"] < 100.0
+    Image.fromarray(picture(0)).save(labels / "face.png")
+    refused("holds colours (RGB), not class numbers")
 
 
 def test_every_protocol_is_scored_or_named(
@@ -259,6 +265,7 @@ def test_missing_inception_weights_say_what_works_without(
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delenv("KDX2I_INCEPTION_WEIGHTS", raising=False)
+    monkeypatch.setattr("kdx2i.metrics.weights.INCEPTION_URL", (tmp_path / "nowhere.pth").as_uri())
     assert main(["evaluate", "--generated", str(folders[0]), "--reference", str(folders[1])]) == 2
     error = capsys.readouterr().err
     assert "curl" in error
