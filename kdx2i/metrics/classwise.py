@@ -75,11 +75,12 @@ def classwise_distances(
             alike.setdefault(pair, []).append(label)
     with single_thread():
         for (n, m), labels in alike.items():
-            size = max(1, _NUMBERS // (n + m) ** 2)
+            large = n + m > LARGE_CLASS
+            size = 1 if large else max(1, _NUMBERS // (n + m) ** 2)
             for start in range(0, len(labels), size):
                 chunk = labels[start : start + size]
                 pairs = [(take(first, members[0][label]), take(second, members[1][label])) for label in chunk]
-                found = _of_large(*pairs[0], errors) if n + m > LARGE_CLASS else _of_alike(pairs, errors)
+                found = _of_large(*pairs[0], errors) if large else _of_alike(pairs, errors)
                 for column, values in zip(columns, found, strict=True):
                     for label, value in zip(chunk, values.tolist(), strict=True):
                         column[label] = None if np.isnan(value) else value
@@ -108,7 +109,8 @@ def _of_alike(pairs: list[tuple[NDArray[Any], NDArray[Any]]], errors: bool) -> t
         rows[:n], rows[n:] = a, b
         origin = rows[:n].mean(0)
         rows -= origin
-        np.matmul(rows, rows.T, out=gram[i])
+        with np.errstate(invalid="ignore"):  # reported below
+            np.matmul(rows, rows.T, out=gram[i])
         np.matmul(rows, origin, out=inner[i, :, 0])
         square[i] = origin @ origin
     if not np.isfinite(gram.diagonal(axis1=1, axis2=2)).all():

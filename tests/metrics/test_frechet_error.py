@@ -1,0 +1,61 @@
+"""The jackknife error of the Frechet distance: equal to leaving each sample out, and of the right size."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kdx2i.metrics.classwise import classwise_distances
+from kdx2i.metrics.frechet import frechet_distance
+from kdx2i.metrics.frechet_error import frechet_estimate, root_changes
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(3, 12), st.integers(3, 12), st.sampled_from([1, 2, 5, 12, 40]), st.integers(0, 2**32 - 1))
+def test_leaving_each_sample_out(n: int, m: int, dimension: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    x, y = generator.normal(size=(n, dimension)), 1.3 * generator.normal(size=(m, dimension)) + 0.2
+    variance = 0.0
+    for mine, other in ((x, y), (y, x)):
+        left = np.array([frechet_distance(np.delete(mine, i, axis=0), other) for i in range(len(mine))])
+        variance += np.square(left - left.mean()).sum() * (len(mine) - 1) / len(mine)
+    found = frechet_estimate(x, y)
+    assert found.value == frechet_distance(x, y)
+    assert found.standard_error == pytest.approx(variance**0.5, rel=1e-4, abs=1e-6)
+
+
+@given(st.integers(1, 6), st.floats(0.0, 1.0), st.integers(0, 2**32 - 1))
+def test_root_of_a_rank_one_change(size: int, share: float, seed: int) -> None:
+    # The largest rho that leaves the matrix positive is 1 / sum v^2 / lambda; any share of it is allowed.
+    generator = np.random.default_rng(seed)
+    eigenvalues, v = 10.0 ** generator.uniform(-6, 6, size), generator.normal(size=size)
+    rho = share / float((v**2 / eigenvalues).sum())
+    after = np.linalg.eigvalsh(np.diag(eigenvalues) - rho * np.outer(v, v)).clip(0.0)
+    expected = np.sqrt(after).sum() - np.sqrt(eigenvalues).sum()
+    found = root_changes(eigenvalues, v[None] ** 2, rho)[0]
+    # The eigenvalues that it is compared with have lost digits to the largest one.
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-6 * float(np.sqrt(eigenvalues.max())))
+
+
+def test_no_error_below_three_samples_and_for_a_constant_set() -> None:
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    assert frechet_estimate(x, x[:2]).standard_error is None
+    constant = frechet_estimate(np.ones((4, 3)), x)
+    assert constant.standard_error is not None
+    assert constant.standard_error > 0.0
+
+
+@pytest.mark.parametrize(("n", "m", "dimension"), [(10, 60, 200), (60, 80, 12)])
+def test_coverage(n: int, m: int, dimension: int) -> None:
+    # About the expectation at these counts. A formula that is off by a factor of two fails on either side.
+    scale = np.arange(1, dimension + 1) ** -0.5
+    trials = 200
+    generator = np.random.default_rng(5)
+    x = np.abs(generator.normal(size=(trials * n, dimension)) * scale)
+    y = np.abs(generator.normal(size=(trials * m, dimension)) * scale * 1.1 + 0.1)
+    labels = np.repeat(np.arange(trials), n), np.repeat(np.arange(trials), m)
+    found = classwise_distances(x, labels[0], y, labels[1], trials)
+    for values, errors in ((found.frechet, found.frechet_errors), (found.kernel, found.kernel_errors)):
+        off = np.abs(np.array(values) - np.mean(values)) / np.array(errors, dtype=float)
+        assert 0.88 <= float((off < 1.96).mean()) <= 0.995
+        assert 0.7 <= float(np.std(values)) / float(np.mean(errors)) <= 1.3
