@@ -32,8 +32,9 @@ def run(plan: Plan, leaf: Leaf) -> None:
     spec: Any = leaf.spec
     make_deterministic()
     device = pick_device()
-    dataset = load_dataset(plan.root, spec["dataset"])
-    split, classes, size = Split(leaf.inputs["split"].folder), label_classes(dataset), spec["resolution"]
+    dataset, size = load_dataset(plan.root, spec["dataset"]), spec["resolution"]
+    classes = label_classes(dataset)
+    split = Split(leaf.inputs["split"].folder)
     settings = SegmenterSettings.model_validate(spec["segmenter"])
     (train, train_maps), (test, test_maps) = (
         (load_images(split, role, size)[0], load_label_maps(dataset, plan.root, split.select(role), size))
