@@ -84,7 +84,7 @@ class Method:
         """Update the three discriminators, then encoders and decoder, then the decoder and the content encoder.
 
         The last two official steps back-propagate through weights that have changed since the forward pass,
-        which autograd refuses: here all three gradients belong to the same weights (protocol entry dmit-steps).
+        which autograd refuses: here all three gradients belong to the same weights (protocol entry generator-steps).
         """
         if self.images is None:
             raise RuntimeError("this method was built without images to train on")
