@@ -57,7 +57,7 @@ def run_stage(stage: str, plan: Plan, leaf: Leaf) -> None:
     to the machine.
     """
     os.environ["OMP_NUM_THREADS"] = str(plan.preset.resources.threads)
-    if stage in ("distill", "train", "evaluate"):
+    if stage in ("distill", "train", "evaluate", "protocols"):
         _require_gpus(plan)
     importlib.import_module(f"kdx2i.stages.{stage}").run(plan, leaf)
 
