@@ -1,6 +1,7 @@
 """The Frechet distance against 50 digits, textbook float64, both libraries, and its own properties."""
 
 import warnings
+from pathlib import Path
 
 import mpmath
 import numpy as np
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
 from kdx2i.errors import UserError
+from kdx2i.metrics import frechet
 from kdx2i.metrics.frechet import frechet_distance, frechet_distance_per_class
+from kdx2i.metrics.rows import Rows
 
 
 def mp_reference(x: np.ndarray, y: np.ndarray) -> float:
@@ -148,6 +151,68 @@ def test_duplicated_rows_change_only_the_degrees_of_freedom() -> None:
     x -= x.mean(0) - y.mean(0)
     twice = (y - y.mean(0)) * np.sqrt(15 / 14) + y.mean(0)  # undoes the factor 2 * 7 / 15 of ddof = 1
     assert frechet_distance(x, np.concatenate([twice, twice])) == pytest.approx(frechet_distance(x, y), rel=1e-12)
+
+
+@pytest.mark.parametrize(("n1", "n2", "dimension"), [(20, 30, 100), (20, 90, 40), (50, 70, 40), (40, 41, 40)])
+@pytest.mark.parametrize("kind", ["full", "low-rank", "duplicated", "scaled", "dead", "near"])
+def test_both_routes_agree(n1: int, n2: int, dimension: int, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whatever the eigenvalue route lets pass must be right; what it loses must be noticed.
+    x, y = library_features(n1, dimension, 1), library_features(n2, dimension, 2)
+    if kind == "low-rank":
+        x, y = (part[:, :3] @ np.random.default_rng(3).normal(size=(3, dimension)) for part in (x, y))
+    elif kind == "duplicated":
+        x, y = np.repeat(x[: n1 // 2], 2, axis=0), y
+    elif kind == "scaled":
+        scale = 10.0 ** np.random.default_rng(3).uniform(-4, 4, dimension)
+        x, y = x * scale, y * scale
+    elif kind == "dead":
+        x[:, ::3], y[:, ::4] = 0.7, 0.0
+    elif kind == "near":
+        y = x[np.arange(n2) % n1] + 1e-7 * y
+    expected = frechet_distance(x, y)
+    monkeypatch.setattr(frechet, "_SMALL", 0)
+    monkeypatch.setattr(frechet, "_BLOCK", 16)
+    assert frechet_distance(x, y) == pytest.approx(expected, rel=1e-7)
+    assert frechet_distance(y, x) == pytest.approx(expected, rel=1e-7)
+
+
+@pytest.mark.parametrize(("n1", "n2"), [(20, 30), (20, 90), (70, 60)])
+def test_eigenvalues_suffice_for_ordinary_features(n1: int, n2: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The slow route is for hard cases only.
+    x, y = library_features(n1, 40, 1), 1.1 * library_features(n2, 40, 2)
+    expected = frechet_distance(x, y)
+    monkeypatch.setattr(frechet, "_SMALL", 0)
+    monkeypatch.delattr(frechet, "_residual")
+    assert frechet_distance(x, y) == pytest.approx(expected, rel=1e-9)
+
+
+def test_rows_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = (library_features(count, 12, seed).astype(np.float32) for seed, count in ((1, 30), (2, 50)))
+    stored = []
+    for name, features in (("x", x), ("y", y)):
+        (tmp_path / name).write_bytes(features.tobytes())
+        stored.append(Rows.within((tmp_path / name).open("rb", buffering=0), 0, features.shape))
+    expected = frechet_distance(x, y)
+    assert frechet_distance(*stored) == expected
+    monkeypatch.setattr(frechet, "_BLOCK", 7)
+    assert frechet_distance(*stored) == pytest.approx(expected, rel=1e-10)
+
+
+@settings(max_examples=30, deadline=None)
+@given(feature_sets())
+def test_bounds_and_growth_with_the_shift(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = pair
+    means = float(np.square(x.mean(0) - y.mean(0)).sum())
+    traces = [float(part.var(0, ddof=1).sum()) for part in pair]
+    value = frechet_distance(x, y)
+    scale = float(np.square(np.concatenate(pair)).max()) + 1.0
+    slack = 1e-12 * scale + 1e-9 * value
+    assert value >= means + (traces[0] ** 0.5 - traces[1] ** 0.5) ** 2 - slack
+    assert value <= means + sum(traces) + slack
+    away = y - y.mean(0) + x.mean(0)
+    step = np.ones(x.shape[1]) * scale**0.5
+    grown = [frechet_distance(x, away + times * step) for times in (0.0, 1.0, 2.0)]
+    assert grown == sorted(grown)
 
 
 def test_classes() -> None:

@@ -1,6 +1,7 @@
 """The kernel distance against its definition, exhaustive enumeration and both libraries' subsets."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from cleanfid.fid import kernel_distance as clean_fid_distance
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 
 from kdx2i.errors import UserError
 from kdx2i.metrics import kernel
@@ -19,6 +20,8 @@ from kdx2i.metrics.kernel import (
     kernel_estimate,
     standard_error,
 )
+from kdx2i.metrics.rows import Rows
+from kdx2i.metrics.subsets import clean_fid_subsets, torch_fidelity_subsets
 
 
 def textbook(x: np.ndarray, y: np.ndarray) -> float:
@@ -69,25 +72,52 @@ def test_unbiased_under_resampling() -> None:
 
 def test_torch_fidelity_subsets() -> None:
     x, y = sample(1, 40, 32), sample(2, 50, 32)
-    state = np.random.RandomState(2020)
-    drawn = [(state.choice(40, 10, replace=False), state.choice(50, 10, replace=False)) for _ in range(20)]
-    mine = kernel_distance_subsets(x, y, np.stack([a for a, _ in drawn]), np.stack([b for _, b in drawn]))
+    mine = kernel_distance_subsets(x, y, *torch_fidelity_subsets(40, 50, subsets=20, size=10))
     theirs = kid_features_to_metric(
         torch.from_numpy(x), torch.from_numpy(y), kid_subsets=20, kid_subset_size=10, rng_seed=2020, verbose=False
     )
     assert float(mine.mean()) == pytest.approx(theirs[KEY_METRIC_KID_MEAN], abs=1e-9)
+    assert float(mine.std(correction=0)) == pytest.approx(theirs[KEY_METRIC_KID_STD], abs=1e-9)
 
 
-def test_clean_fid_subsets() -> None:
+@pytest.mark.parametrize(("largest", "size"), [(1000, 25), (7, 7)])
+def test_clean_fid_subsets(largest: int, size: int) -> None:
     x, y = sample(1, 30, 32), sample(2, 25, 32)
-    drawn = []
+    subsets = clean_fid_subsets(30, 25, seed=11, subsets=20, largest=largest)
+    assert subsets[0].shape == subsets[1].shape == (20, size)
     np.random.seed(11)
-    for _ in range(20):
-        second = np.random.choice(25, 25, replace=False)
-        drawn.append((np.random.choice(30, 25, replace=False), second))
-    mine = kernel_distance_subsets(x, y, np.stack([a for a, _ in drawn]), np.stack([b for _, b in drawn]))
-    np.random.seed(11)
-    assert float(mine.mean()) == pytest.approx(clean_fid_distance(x, y, num_subsets=20), abs=1e-9)
+    theirs = clean_fid_distance(x, y, num_subsets=20, max_subset_size=largest)
+    assert float(kernel_distance_subsets(x, y, *subsets).mean()) == pytest.approx(theirs, abs=1e-9)
+
+
+def test_subsets_larger_than_a_set_are_refused() -> None:
+    with pytest.raises(UserError, match="there are 40 and 9"):
+        torch_fidelity_subsets(40, 9, size=10)
+    x = sample(1, 4)
+    with pytest.raises(UserError, match="outside the 4 rows"):
+        kernel_distance_subsets(x, x, [[0, 4]], [[0, 1]])
+
+
+def test_a_sample_drawn_twice_counts_twice() -> None:
+    x, y = sample(1, 5), sample(2, 5)
+    index = [[0, 0, 3, 4]]
+    found = kernel_distance_subsets(x, y, index, index)
+    assert float(found[0]) == pytest.approx(textbook(x[index[0]], y[index[0]]), rel=1e-12)
+
+
+def test_rows_in_a_file(tmp_path: Path) -> None:
+    x, y = (sample(seed, count, 12).astype(np.float32) for seed, count in ((1, 30), (2, 40)))
+    stored = []
+    for name, features in (("x", x), ("y", y)):
+        (tmp_path / name).write_bytes(features.tobytes())
+        stored.append(Rows.within((tmp_path / name).open("rb", buffering=0), 0, features.shape))
+    assert kernel_estimate(*stored) == kernel_estimate(x, y)
+
+
+def test_larger_shifts_lie_farther() -> None:
+    x = sample(1, 20)
+    values = [kernel_distance(x, sample(2, 20) + shift) for shift in (0.0, 0.5, 1.0, 2.0)]
+    assert values == sorted(values)
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,12 +139,14 @@ def test_jackknife_by_leaving_each_image_out() -> None:
     assert kernel_estimate(x[:2], y).standard_error is None
 
 
-def test_classes_and_standard_error() -> None:
+def test_classes_and_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = sample(1, 12), sample(2, 15)
     labels = np.arange(12) % 3, np.arange(15) % 3
     found = kernel_distance_per_class(x, labels[0], y, labels[1], 3)
     expected = [kernel_distance(x[labels[0] == c], y[labels[1] == c]) for c in range(3)]
     assert found == pytest.approx(expected, rel=1e-12)
+    monkeypatch.setattr(kernel, "LARGE_CLASS", 3)
+    assert kernel_distance_per_class(x, labels[0], y, labels[1], 3) == pytest.approx(expected, rel=1e-12)
     assert standard_error(found) == pytest.approx(np.std(found, ddof=1) / 3**0.5)
     assert standard_error([1.0]) is None
 
