@@ -17,7 +17,7 @@ ORDER = [
 ]  # fmt: skip
 TORCH_FREE = ["config", "identity", "plan", "provenance", "tables", "workflow", "cli", "metrics.settings",
               "distill.transfers", "methods.settings", "stages.table", "stages.compare", "stages.verify",
-              "stages.restore", "stages.show"]  # fmt: skip
+              "stages.restore", "stages.show", "stages.infer", "metrics.protocols"]  # fmt: skip
 
 
 def modules() -> list[str]:

@@ -36,7 +36,7 @@ def run(plan: Plan, leaf: Leaf) -> None:
     requests = draw_requests(
         scorer.roles.labels, scorer.roles.is_test, len(scorer.classes), settings.images_per_class, settings.seed
     )
-    method = _load(leaf, len(scorer.classes), device)
+    method = load_method(leaf, len(scorer.classes), device)
     torch.manual_seed(derive_seed(spec["seed"], "evaluate", spec["mode"]))
     generated = translate(method, scorer.roles, requests, spec["mode"], settings.batch, device)
     values = scorer.values(scorer.embed(generated, requests.targets))
@@ -48,7 +48,7 @@ def run(plan: Plan, leaf: Leaf) -> None:
     write_provenance(plan, leaf, device=describe_device(device), extractor_sha256=scorer.extractor.weights_sha256)
 
 
-def _load(leaf: Leaf, num_classes: int, device: torch.device) -> Any:
+def load_method(leaf: Leaf, num_classes: int, device: torch.device) -> Any:
     """Return the run's method with its averaged networks."""
     spec: Any = leaf.spec
     package = f"kdx2i.methods.{spec['architecture']}"

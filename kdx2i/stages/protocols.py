@@ -33,7 +33,7 @@ def run(plan: Plan, leaf: Leaf) -> None:
     split, real = real_images(leaf, spec["resolution"])
     classes = len(split.classes)
     requests = draw_requests(real.labels, real.is_test, classes, settings.images_per_class, settings.seed)
-    method = evaluate._load(leaf, classes, device)
+    method = evaluate.load_method(leaf, classes, device)
     torch.manual_seed(derive_seed(spec["seed"], "evaluate", spec["mode"]))
     made = evaluate.translate(method, real, requests, spec["mode"], settings.batch, device)
     extractors, not_computed = registered_extractors(settings.extractor, input_size=settings.input_size, device=device)
