@@ -144,7 +144,9 @@ def ohem_loss(logits: Tensor, labels: Tensor, threshold: float, least: int, igno
     Hard are the pixels whose loss exceeds -log(threshold); where there are no more than `least` of them, the
     `least` hardest ones are taken instead (online hard example mining, loss.py).
     """
-    losses = functional.cross_entropy(logits, labels, ignore_index=ignore, reduction="none").flatten()
+    # One row a pixel: the two-dimensional form adds in no fixed order on a GPU.
+    rows = logits.permute(0, 2, 3, 1).flatten(0, 2)
+    losses = functional.cross_entropy(rows, labels.flatten(), ignore_index=ignore, reduction="none")
     hard = losses[losses > -float(np.log(threshold))]
     return hard.mean() if hard.numel() > least else losses.topk(min(least, losses.numel())).values.mean()
 
