@@ -13,15 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdx2i.errors import UserError
-from kdx2i.metrics.frechet import frechet_distance
+from kdx2i.metrics.frechet import CANCELLED, LARGE_CLASS, frechet_distance
 from kdx2i.metrics.frechet_error import frechet_estimate, jackknife_variance
 from kdx2i.metrics.intervals import Interval, mean_interval, normal_interval
-from kdx2i.metrics.kernel import LARGE_CLASS, cubed, kernel_estimate, unbiased
+from kdx2i.metrics.kernel import cubed, kernel_estimate, unbiased
 from kdx2i.metrics.samples import Array, by_class, feature_rows, take
 from kdx2i.metrics.threads import single_thread
 
 _NUMBERS = 1 << 17  # of the Gram matrices handled at a time: 1 MiB, which stays in the cache
-_CANCELLED = 1e-6  # below this share of the traces the distance is taken again without cancellation
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,7 @@ def _of_alike(pairs: list[tuple[NDArray[Any], NDArray[Any]]], errors: bool) -> t
         roots = np.linalg.svd(cross, compute_uv=False)
     total = traces[0] + traces[1]
     frechet = squared[0] + squared[1] - 2.0 * crossed + total - 2.0 * roots.sum(1)
-    for close in np.flatnonzero(frechet <= _CANCELLED * total).tolist():
+    for close in np.flatnonzero(frechet <= CANCELLED * total).tolist():
         frechet[close] = frechet_distance(*pairs[close])
     if not errors or min(n, m) < 3:
         nothing = np.full(len(pairs), np.nan)

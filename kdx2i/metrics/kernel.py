@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kdx2i.errors import UserError
+from kdx2i.metrics.frechet import LARGE_CLASS
 from kdx2i.metrics.samples import Array, Rows, block, by_class, feature_rows, take
 from kdx2i.metrics.threads import single_thread
 
 _BLOCK = 2048  # rows of a kernel matrix that exist at a time
-LARGE_CLASS = 1024
-"""Images of a class, of both sets, from which on distances come from blocks of rows."""
 
 
 @dataclass(frozen=True)

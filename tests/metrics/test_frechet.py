@@ -221,6 +221,12 @@ def test_classes() -> None:
     found = frechet_distance_per_class(x, labels[0], y, labels[1], 3)
     expected = [frechet_distance(x[labels[0] == c], y[labels[1] == c]) for c in range(3)]
     assert found == pytest.approx(expected, rel=1e-12)
+    near = x + 1e-7 * np.random.default_rng(4).normal(size=x.shape)
+    found = frechet_distance_per_class(x, labels[0], near, labels[0], 3)
+    expected = [frechet_distance(x[labels[0] == c], near[labels[0] == c]) for c in range(3)]
+    assert found == pytest.approx(expected, rel=1e-12)
+    with pytest.raises(UserError, match="not finite"):
+        frechet_distance_per_class(np.full_like(x, np.inf), labels[0], y, labels[1], 3)
 
 
 def test_wrong_input_is_one_sentence() -> None:
