@@ -22,7 +22,7 @@ def decode_rgb(data: bytes, name: str, formats: Sequence[str] = FORMATS) -> Imag
     in the `UserError` that a broken, truncated, too large or unknown image raises.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=formats) as image:
+        with Image.open(io.BytesIO(data), formats=tuple(formats)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
             image.load()
