@@ -114,6 +114,7 @@ def train_resnet(
 def resnet_logits(network: nn.Module, images: Tensor, size: int | None, batch: int = 64) -> Tensor:
     """Return the logits (N, classes) of uint8 images (N, 3, H, W) on the CPU."""
     device = next(network.parameters()).device
-    with torch.no_grad():
+    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+    with torch.no_grad(), exact:
         found = [network(_normalise(part.to(device), size)).cpu() for part in torch.split(images, batch)]
     return torch.cat(found)
