@@ -179,8 +179,9 @@ def _class_distance(x: NDArray[Any], y: NDArray[Any]) -> float:
         return frechet_distance(x, y)
     a, b = np.array(x, dtype=np.float64), np.array(y, dtype=np.float64)
     means = a.mean(0), b.mean(0)
-    a -= means[0]
-    b -= means[1]
+    with np.errstate(invalid="ignore"):  # reported below
+        a -= means[0]
+        b -= means[1]
     traces = float(np.vdot(a, a)) / (len(a) - 1), float(np.vdot(b, b)) / (len(b) - 1)
     if not np.isfinite(sum(traces)):
         raise UserError("a feature set holds a value that is not finite")
