@@ -14,7 +14,7 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
 from kdx2i.errors import UserError
 from kdx2i.files import sha256_file, sha256_json
-from kdx2i.metrics import networks, preprocess
+from kdx2i.metrics import inception, networks, preprocess
 from kdx2i.metrics.networks import LIBRARY_NAMES, NETWORKS, ImageFeatures
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.metrics.weights import download_inception
@@ -57,7 +57,7 @@ class Extractor:
     @property
     def key(self) -> str:
         """Return the SHA-256 of the description, the code behind it and what rounds its sums."""
-        code = [sha256_file(Path(source)) for source in (networks.__file__, preprocess.__file__)]
+        code = [sha256_file(Path(source)) for source in (networks.__file__, inception.__file__, preprocess.__file__)]
         machine = {"torch": torch.__version__, "device": self.device.type, "batch": self.batch}
         return sha256_json({**self.describe(), **machine, "code": code})
 

@@ -4,6 +4,7 @@ import io
 import os
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -13,8 +14,11 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
 
 from kdx2i.errors import UserError
+from kdx2i.metrics.inception import Convolution, Mixed
 from kdx2i.metrics.preprocess import RESIZES
 from kdx2i.metrics.weights import INCEPTION_SHA256, LITE0_SHA256, find_inception, find_lite0, load_verified
+
+_PART = 4  # images in Inception's large early maps at a time
 
 
 def fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
@@ -164,19 +168,32 @@ class InceptionV3Compat(ImageFeatures):
             raise UserError(f"input_size {self.input_size} is wrong for {self.name}: it is defined at 299 only")
 
     def fold_norms(self) -> None:
-        """Fold the batch-norm of each of torch-fidelity's convolution blocks."""
+        """Fold the batch-norm of each of torch-fidelity's convolution blocks, and take the shorter forward pass."""
         for module in self.network.modules():
             if isinstance(getattr(module, "bn", None), nn.BatchNorm2d):
                 fold(module.conv, module.bn)  # type: ignore[arg-type]
                 module.bn = nn.Identity()
+        for name in " ".join(names for _, names in self._stages).split():
+            stage = getattr(self.network, name)
+            if hasattr(stage, "conv"):
+                setattr(self.network, name, Convolution(stage.conv))
+            elif not isinstance(stage, nn.MaxPool2d):
+                setattr(self.network, name, Mixed(stage))
 
     def activations(self, x: Tensor) -> dict[str, Tensor]:
-        """Return the requested layers, running no stage after the last one of them."""
+        """Return the requested layers, running no stage after the last one of them.
+
+        The first two stages, whose maps are large, run on a few images at a time: what one layer writes is then
+        still near the processor when the next one reads it, and its memory need not be asked for anew.
+        """
         found: dict[str, Tensor] = {}
+        parts = list(torch.split(x, _PART if x.device.type == "cpu" else len(x)))
         for layer, names in self._stages:
-            for name in names.split():
-                x = getattr(self.network, name)(x)
-            found[layer] = x.mean((2, 3))
+            if layer == "768":
+                parts = [torch.cat(parts)]
+            for position, part in enumerate(parts):
+                parts[position] = reduce(lambda y, name: getattr(self.network, name)(y), names.split(), part)
+            found[layer] = torch.cat([part.mean((2, 3)) for part in parts])
             if all(wanted in found for wanted in self.features_list):
                 return found
         classifier: nn.Linear = self.network.fc  # type: ignore[assignment]

@@ -1,0 +1,84 @@
+"""The forward pass of torch-fidelity's Inception network with fewer steps, for inference only.
+
+Each ReLU runs inside its convolution, on weights in the layout that oneDNN wants. The average pools come after
+their 1 x 1 convolutions, not before: each of their windows is a mean with weights that sum to 1, so the two
+commute (bias included), and fewer channels are pooled.
+"""
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+# The branches of each block, by the names of torch-fidelity's layers; `a|b` are two layers on the same input.
+_BRANCHES = {
+    "InceptionA": ("branch1x1", "branch5x5_1 branch5x5_2", "branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3"),
+    "InceptionB": ("branch3x3", "branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3"),
+    "InceptionC": (
+        "branch1x1",
+        "branch7x7_1 branch7x7_2 branch7x7_3",
+        "branch7x7dbl_1 branch7x7dbl_2 branch7x7dbl_3 branch7x7dbl_4 branch7x7dbl_5",
+    ),
+    "InceptionD": ("branch3x3_1 branch3x3_2", "branch7x7x3_1 branch7x7x3_2 branch7x7x3_3 branch7x7x3_4"),
+    "InceptionE_1": (
+        "branch1x1",
+        "branch3x3_1 branch3x3_2a|branch3x3_2b",
+        "branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3a|branch3x3dbl_3b",
+    ),
+}
+_BRANCHES["InceptionE_2"] = _BRANCHES["InceptionE_1"]
+
+
+class Convolution(nn.Module):
+    """A convolution and, where asked for, its ReLU: through oneDNN's fused operator on a CPU that has it."""
+
+    def __init__(self, convolution: nn.Conv2d, relu: bool = True) -> None:
+        super().__init__()
+        self.convolution, self.relu = convolution, relu
+        self._packed: dict[tuple[int, ...], Tensor] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the layer's output (B, C', H', W') for x (B, C, H, W)."""
+        layer = self.convolution
+        if x.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+            y: Tensor = layer(x)
+            return y.relu_() if self.relu else y
+        shape = tuple(x.shape)
+        geometry = list(layer.padding), list(layer.stride), list(layer.dilation), layer.groups
+        if shape not in self._packed:
+            self._packed = {shape: torch.ops.mkldnn._reorder_convolution_weight(layer.weight, *geometry, shape)}
+        kind = "relu" if self.relu else "none"
+        fused: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x, self._packed[shape], layer.bias, *geometry, kind, [], ""
+        )
+        return fused
+
+
+class Mixed(nn.Module):
+    """One block of the network: its branches side by side."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        kind = type(block).__name__
+        self.layers = nn.ModuleDict(
+            {name: Convolution(layer.conv, relu=name != "branch_pool") for name, layer in block.named_children()}  # type: ignore[arg-type]
+        )
+        self.branches = [[step.split("|") for step in branch.split()] for branch in _BRANCHES[kind]]
+        self.average = kind != "InceptionE_2"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the block's output."""
+        found = []
+        for branch in self.branches:
+            y = x
+            for step in branch:
+                parts = [self.layers[name](y) for name in step]
+                y = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+            found.append(y)
+        if "branch_pool" not in self.layers:
+            found.append(functional.max_pool2d(x, 3, stride=2))
+        elif self.average:
+            y = self.layers["branch_pool"](x)
+            found.append(functional.avg_pool2d(y, 3, stride=1, padding=1, count_include_pad=False).relu_())
+        else:
+            found.append(self.layers["branch_pool"](functional.max_pool2d(x, 3, stride=1, padding=1)).relu_())
+        return torch.cat(found, 1)
