@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
@@ -10,3 +11,10 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 # A loaded machine is no failure: neither an example nor making one has a time limit.
 settings.register_profile("kdx2i", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kdx2i")
+
+
+@pytest.fixture(autouse=True)
+def fixed_draws() -> None:
+    """Start each test from the same state of torch's generator, whatever ran before it in the process."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)

@@ -7,12 +7,19 @@ import numpy as np
 import pytest
 import torch
 import torch_fidelity
-from cleanfid.fid import compute_fid
+from cleanfid.fid import compute_fid, get_folder_features
+from cleanfid.fid import kernel_distance as clean_kernel_distance
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset
+from torch_fidelity.feature_extractor_base import FeatureExtractorBase
+from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
 
+from kdx2i.metrics.embedding import Embedding, embed
+from kdx2i.metrics.features import build_extractor
 from kdx2i.metrics.frechet import frechet_distance
+from kdx2i.metrics.image_files import open_images
+from kdx2i.metrics.inception_score import inception_score
 from kdx2i.metrics.kernel import kernel_distance
 from kdx2i.metrics.networks import ImageFeatures
 
@@ -89,3 +96,115 @@ def test_clean_fid(
     x, y = features(random_features, "clean", pair)
     assert fid > 0.01
     assert frechet_distance(x, y) == pytest.approx(float(np.real(fid)), abs=1e-3, rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Return two folders of images of two sizes, one sub-folder a class, 60 images of 12 features."""
+    places = [tmp_path_factory.mktemp("set") for _ in range(2)]
+    for seed, place in enumerate(places):
+        generator = np.random.default_rng(seed)
+        for number in range(60):
+            pixels = generator.integers(0, 256 - 60 * seed, (40, 44, 3), dtype=np.uint8)
+            (place / f"class{number % 3}").mkdir(exist_ok=True)
+            Image.fromarray(pixels).resize((44, 40)).save(place / f"class{number % 3}" / f"{number:03}.png")
+    return places
+
+
+def embedded(folders: list[Path], name: str) -> list[Embedding]:
+    return [embed(open_images(folder), [build_extractor(name)], logits=True)[0] for folder in folders]
+
+
+def test_one_pass_over_folders_equals_torch_fidelity(
+    folders: list[Path], network: nn.Module, random_features: type[ImageFeatures]
+) -> None:
+    """FID, KID and IS of the library's own call on folders, with its resize and its order of images."""
+    head = torch.randn(12, 7, generator=torch.Generator().manual_seed(3)) * 3.0
+
+    class Mine(random_features):  # type: ignore[misc, valid-type]
+        default_input_size = 299
+        dimensions = {"pool": 12, "logits_unbiased": 7}
+
+        def __init__(self, name: str, layers: list[str], **arguments: object) -> None:
+            super().__init__(name, layers, preprocessing="tf1", **arguments)
+
+        def activations(self, x: Tensor) -> dict[str, Tensor]:
+            pooled = self.network(x)
+            return {"pool": pooled, "logits_unbiased": pooled @ head}
+
+    theirs = FEATURE_EXTRACTORS_REGISTRY["tests-plain"]
+
+    class Library(theirs):  # type: ignore[misc, valid-type]
+        @staticmethod
+        def get_provided_features_list() -> tuple[str, ...]:
+            return ("pool", "logits_unbiased")
+
+        @staticmethod
+        def get_default_feature_layer_for_metric(metric: str) -> str:
+            return "logits_unbiased" if metric == "isc" else "pool"
+
+        def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+            (pooled,) = super().forward(images)
+            found = {"pool": pooled, "logits_unbiased": pooled @ head}
+            return tuple(found[layer] for layer in self.features_list)
+
+    for name, cls in (("tests-mine-logits", Mine), ("tests-library-logits", Library)):
+        register_feature_extractor(name, cls)
+    try:
+        found = torch_fidelity.calculate_metrics(
+            input1=str(folders[0]),
+            input2=str(folders[1]),
+            feature_extractor="tests-library-logits",
+            isc=True,
+            fid=True,
+            kid=True,
+            kid_subsets=1,
+            kid_subset_size=60,
+            samples_find_deep=True,
+            batch_size=16,
+            cuda=False,
+            cache=False,
+            save_cpu_ram=True,
+            verbose=False,
+        )
+        x, y = embedded(folders, "tests-mine-logits")
+        (same, _) = embedded(folders, "tests-library-logits")  # the library's extractor in this engine
+    finally:
+        for name in ("tests-mine-logits", "tests-library-logits"):
+            del FEATURE_EXTRACTORS_REGISTRY[name]
+    assert x.logits is not None and same.logits is not None
+    assert issubclass(Library, FeatureExtractorBase) and (same.logits[:] - x.logits[:]).abs().max() < 1e-4
+    assert found["frechet_inception_distance"] > 0.01
+    assert frechet_distance(x.features, y.features) == pytest.approx(found["frechet_inception_distance"], abs=1e-3)
+    assert kernel_distance(x.features, y.features) == pytest.approx(found["kernel_inception_distance_mean"], abs=1e-5)
+    score = inception_score(x.logits, splits=10, shuffle_seed=2020)
+    assert score.mean == pytest.approx(found["inception_score_mean"], rel=1e-5)
+    assert score.std == pytest.approx(found["inception_score_std"], rel=1e-3)
+    assert score.mean > 1.001
+
+
+def test_one_pass_over_folders_equals_clean_fid(
+    folders: list[Path], network: nn.Module, random_features: type[ImageFeatures]
+) -> None:
+    """FID by clean-fid's own call; KID by its function, whose subsets hold every image of so small a set."""
+
+    class Mine(random_features):  # type: ignore[misc, valid-type]
+        default_input_size = 299
+
+    register_feature_extractor("tests-mine-clean", Mine)
+    try:
+        x, y = embedded(folders, "tests-mine-clean")
+    finally:
+        del FEATURE_EXTRACTORS_REGISTRY["tests-mine-clean"]
+    settings = {"mode": "clean", "num_workers": 0, "batch_size": 16, "device": torch.device("cpu"), "verbose": False}
+
+    def embed_theirs(batch: Tensor) -> Tensor:
+        return network((batch - 128) / 128)  # type: ignore[no-any-return]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fid = compute_fid(*map(str, folders), custom_feat_extractor=embed_theirs, **settings)
+        theirs = [get_folder_features(str(folder), embed_theirs, **settings) for folder in folders]
+    assert frechet_distance(x.features, y.features) == pytest.approx(float(np.real(fid)), abs=1e-3)
+    kid = clean_kernel_distance(*theirs, num_subsets=2)
+    assert kernel_distance(x.features, y.features) == pytest.approx(kid, abs=1e-5)

@@ -36,7 +36,7 @@ def _evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Leaf:
     monkeypatch.setenv("KDX2I_ROOT", str(settings_copy(tmp_path)))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "no weights"))
     monkeypatch.delenv("KDX2I_INCEPTION_WEIGHTS", raising=False)
-    monkeypatch.setattr("kdx2i.stages.evaluate._load", lambda *_: Painter())
+    monkeypatch.setattr("kdx2i.stages.evaluate.load_method", lambda *_: Painter())
     plan = Plan(tmp_path, "open-smoke")
     assert main(["split", "--dataset", "open-birds", "--preset", "open-smoke"]) == 0
     assert main(["classifier", *RUN[:2], *RUN[6:], "--preset", "open-smoke"]) == 0
