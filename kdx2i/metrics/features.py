@@ -43,6 +43,7 @@ class Extractor:
     module: nn.Module
     logits_layer: str | None = None
     classes: int = 0
+    mixed: bool = False
 
     @property
     def batch(self) -> int:
@@ -69,6 +70,7 @@ class Extractor:
             "layer": self.layer,
             "preprocessing": self.preprocessing,
             "input_size": self.input_size,
+            **({"precision": "mixed"} if self.mixed else {}),
         }
 
     def __call__(self, images: Tensor | Sequence[Tensor]) -> Tensor:
@@ -83,8 +85,9 @@ class Extractor:
         exact: AbstractContextManager[Any] = nullcontext()
         if self.device.type == "cuda":
             exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+        mixed = torch.autocast("cuda", torch.float16) if self.mixed else nullcontext()
         there = [image.to(self.device) for image in images]
-        with torch.no_grad(), exact:
+        with torch.no_grad(), exact, mixed:
             found = self.module(there) if isinstance(self.module, ImageFeatures) else self._by_size(there)
         features, *rest = (layer.float() for layer in found)
         return features, rest[0] if rest else None
@@ -122,6 +125,7 @@ def build_extractor(
     preprocessing: Literal["clean", "tf1"] = "clean",
     input_size: int | None = None,
     download: bool = False,
+    mixed: bool = False,
 ) -> Extractor:
     """Return the extractor called `name` with verified weights on `device`.
 
@@ -129,9 +133,13 @@ def build_extractor(
     registered with torch-fidelity's `register_feature_extractor` works by its name, with its own resize and
     weights. torch-fidelity's remaining built-in ones run code from files they download, so they are refused.
     `download` lets weights that are nowhere on this machine be downloaded (see `weights.download_inception`).
-    Raises `UserError` for those, for unknown names and for missing or wrong weights.
+    `mixed` runs the network (not the resize) in float16 where CUDA's autocast does, another extractor by its
+    identity: how far its features deviate has not been measured, so no protocol uses it.
+    Raises `UserError` for those, for unknown names, for missing or wrong weights and for `mixed` without CUDA.
     """
     place = torch.device(device)
+    if mixed and place.type != "cuda":
+        raise UserError(f"mixed precision needs a CUDA device, not {place}: leave it out")
     if name == "inception-v3-compat" and download and weights_path is None:
         weights_path = download_inception()
     if name in NETWORKS:
@@ -147,7 +155,7 @@ def build_extractor(
         ).to(place)
         return Extractor(
             name, kind.feature_layer, kind.dimensions[kind.feature_layer], kind.sha256,
-            preprocessing, own.input_size, place, own, logits, kind.dimensions[logits],
+            preprocessing, own.input_size, place, own, logits, kind.dimensions[logits], mixed,
         )  # fmt: skip
     if name in LIBRARY_NAMES or name not in FEATURE_EXTRACTORS_REGISTRY:
         known = sorted({*NETWORKS, *FEATURE_EXTRACTORS_REGISTRY} - (LIBRARY_NAMES - set(NETWORKS)))
@@ -164,7 +172,9 @@ def build_extractor(
     size = module.input_size if isinstance(module, ImageFeatures) else None
     resize = module.preprocessing if isinstance(module, ImageFeatures) else "own"
     classifier = (logits, shapes[1]) if len(layers) == 2 else (None, 0)
-    return Extractor(name, layers[0], shapes[0], _state_sha256(module), resize, size, place, module, *classifier)
+    return Extractor(
+        name, layers[0], shapes[0], _state_sha256(module), resize, size, place, module, *classifier, mixed=mixed
+    )
 
 
 def extractor_from_settings(

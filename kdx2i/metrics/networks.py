@@ -95,8 +95,9 @@ class ImageFeatures(FeatureExtractorBase):  # type: ignore[misc]
         size = self.input_size
         place = images[0].device
         prepared = torch.empty(len(images), 3, size, size, device=place, memory_format=torch.channels_last)
-        for image, result in zip(images, prepared, strict=True):
-            result.copy_(RESIZES[self.preprocessing](image, size))
+        with torch.autocast(place.type, enabled=False):
+            for image, result in zip(images, prepared, strict=True):
+                result.copy_(RESIZES[self.preprocessing](image, size))
         return prepared.sub_(self.mean).div_(self.deviation)
 
     def forward(self, images: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:

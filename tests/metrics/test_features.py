@@ -7,6 +7,7 @@ import pickle
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -248,6 +249,8 @@ def test_wrong_settings_are_one_sentence() -> None:
         build_extractor("efficientnet-lite0", input_size=100)
     with pytest.raises(UserError, match="preprocessing"):
         build_extractor("efficientnet-lite0", preprocessing="legacy")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="mixed precision needs a CUDA device, not cpu"):
+        build_extractor("efficientnet-lite0", mixed=True)
 
 
 def test_any_registered_extractor_works_by_name(images: object) -> None:
@@ -256,6 +259,11 @@ def test_any_registered_extractor_works_by_name(images: object) -> None:
     assert (own.preprocessing, own.input_size) == ("clean", 32)
     assert plain(images(3, 32, 0)).shape == (3, 12)  # type: ignore[operator]
     assert len(plain.weights_sha256) == 64 and plain.identity != own.identity
+
+
+def test_mixed_precision_is_another_extractor(lite0: Extractor) -> None:
+    mixed = replace(lite0, mixed=True)
+    assert mixed.key != lite0.key and mixed.identity != lite0.identity
 
 
 def test_the_key_holds_what_decides_the_features() -> None:
