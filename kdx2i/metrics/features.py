@@ -171,10 +171,10 @@ def build_extractor(
         shapes = [found.shape[1] for found in module(torch.zeros(1, 3, 64, 64, dtype=torch.uint8, device=place))]
     size = module.input_size if isinstance(module, ImageFeatures) else None
     resize = module.preprocessing if isinstance(module, ImageFeatures) else "own"
-    classifier = (logits, shapes[1]) if len(layers) == 2 else (None, 0)
     return Extractor(
-        name, layers[0], shapes[0], _state_sha256(module), resize, size, place, module, *classifier, mixed=mixed
-    )
+        name, layers[0], shapes[0], _state_sha256(module), resize, size, place, module,
+        logits_layer=logits if shapes[1:] else None, classes=sum(shapes[1:]), mixed=mixed,
+    )  # fmt: skip
 
 
 def extractor_from_settings(
