@@ -21,6 +21,7 @@ from kdx2i.metrics.intervals import Interval, normal_interval
 from kdx2i.metrics.samples import Array
 
 _STEP = 0.5  # in log u: the trapezoid rule is then exact to 1e-8 of the change
+_BELOW_ONE = float(np.nextafter(1.0, 0.0))
 _GRID = np.exp(np.arange(np.log(1e-7), np.log(1e4), _STEP))
 
 
@@ -33,7 +34,7 @@ def root_changes(eigenvalues: Array, squares: Array, rho: float) -> Array:
     grid = np.where(top > 0, top, 1.0) * _GRID
     share = rho * (squares @ (1.0 / (eigenvalues[..., :, None] + np.square(grid)[..., None, :])))
     # Where a sample carries a direction alone, the determinant falls to zero and rounding may pass it.
-    logs = np.log1p(-np.minimum(share, 1.0 - 1e-18))
+    logs = np.log1p(-np.minimum(share, _BELOW_ONE))
     steps = np.full(_GRID.shape, _STEP)
     steps[-1] /= 2.0
     beyond = -rho * squares.sum(-1) / grid[..., -1:]  # the integrand's 1/u^2 tail

@@ -59,3 +59,26 @@ def test_coverage(n: int, m: int, dimension: int) -> None:
         off = np.abs(np.array(values) - np.mean(values)) / np.array(errors, dtype=float)
         assert 0.88 <= float((off < 1.96).mean()) <= 0.995
         assert 0.7 <= float(np.std(values)) / float(np.mean(errors)) <= 1.3
+
+
+@pytest.mark.parametrize("seed", [10, 477, 483])
+def test_a_sample_that_alone_carries_a_direction(seed: int) -> None:
+    """Badly scaled features of few samples: leaving one out takes a direction away, and the error stays a number."""
+    generator = np.random.default_rng(seed)
+    dimension = generator.integers(2, 9)
+    n, m = generator.integers(3, 9, size=2)
+    scale = 10.0 ** generator.uniform(-3, 3, size=dimension)
+    offset = [0.0, 1.0, 1e4][seed % 3]
+    x, y = (generator.normal(size=(count, dimension)) * scale + offset for count in (n, m))
+    found = frechet_estimate(x, y).standard_error
+    left_out = [
+        np.array(
+            [
+                frechet_distance(*((np.delete(x, i, 0), y) if side == 0 else (x, np.delete(y, i, 0))))
+                for i in range(count)
+            ]
+        )
+        for side, count in enumerate((n, m))
+    ]
+    variance = sum(np.square(part - part.mean()).sum() * (len(part) - 1) / len(part) for part in left_out)
+    assert found == pytest.approx(variance**0.5, rel=1e-3)
