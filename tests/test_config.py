@@ -93,7 +93,7 @@ def test_a_preset_may_be_a_file_elsewhere(root: Path) -> None:
         ({"name": "other"}, "must be `open`"),
         ({"protocol": {"nothing": "x"}}, "no entry `nothing`"),
         ({"resources": {"threads": 0}}, r"resources\.threads"),
-        ({"teachers": {}}, "teacher is `faces`"),
+        ({"teachers": {}}, "names the teacher `faces`"),
         ({"extends": "nowhere"}, r"nowhere\.yaml does not exist"),
     ],
 )

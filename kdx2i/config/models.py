@@ -152,14 +152,23 @@ class TableConfig(Strict):
         return self.part(part).metrics or self.columns.metrics
 
 
-class ArchitectureConfig(Strict):
-    """Sizes and budgets of one architecture; `by_resolution` (pixels here) is merged over the rest."""
+class StageSettings(Strict):
+    """Sizes and budgets of one architecture, and the teacher that it is distilled or started from."""
 
     teacher: Name | None = None
     networks: Settings = Field(default_factory=dict)
     distill: Settings = Field(default_factory=dict)
     train: Settings = Field(default_factory=dict)
-    by_resolution: dict[int, dict[Literal["networks", "distill", "train"], Settings]] = Field(default_factory=dict)
+
+
+class ArchitectureConfig(StageSettings):
+    """Settings of one architecture; those of `by_resolution` (pixels here) are merged over the rest."""
+
+    by_resolution: dict[int, StageSettings] = Field(default_factory=dict)
+
+    def at(self, resolution: int) -> StageSettings:
+        """Return what `by_resolution` says of a resolution: nothing where it is silent."""
+        return self.by_resolution.get(resolution, StageSettings())
 
 
 class ResourcesConfig(Strict):
@@ -194,11 +203,12 @@ class PresetConfig(Strict):
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("`seeds` names a seed twice")
         for name, architecture in self.architectures.items():
-            if architecture.teacher is not None and architecture.teacher not in self.teachers:
-                raise ValueError(
-                    f"architectures.{name}.teacher is `{architecture.teacher}`; "
-                    f"the teachers of this preset are {listed(self.teachers)}"
-                )
+            for settings in (architecture, *architecture.by_resolution.values()):
+                if settings.teacher is not None and settings.teacher not in self.teachers:
+                    raise ValueError(
+                        f"architectures.{name} names the teacher `{settings.teacher}`; "
+                        f"the teachers of this preset are {listed(self.teachers)}"
+                    )
         return self
 
 

@@ -1,6 +1,7 @@
 """The protocols through which the loop, the distillation and the evaluation drive an architecture."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -38,6 +39,13 @@ class I2IStudent(Protocol):
 
     def discriminate(self, x: Tensor) -> Tensor:
         """Return the logits [B] of the student's discriminator D_S."""
+
+
+class StartsFromTeacher(Protocol):
+    """A method that is made from a teacher's own networks: its settings module says `STARTS_FROM_TEACHER = True`."""
+
+    def start_from_teacher(self, path: Path) -> None:
+        """Copy a teacher's networks. `UserError` when the file is no teacher of the form and sizes needed."""
 
 
 class I2IMethod(Trainable, Protocol):

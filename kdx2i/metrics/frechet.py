@@ -31,7 +31,7 @@ from kdx2i.errors import UserError
 from kdx2i.metrics.samples import Array, Rows, block, blocks, by_class, feature_rows, take
 from kdx2i.metrics.threads import single_thread
 
-_BLOCK = 4096  # rows held at a time
+_BLOCK = 1024  # rows held at a time
 _SMALL = 256  # up to here the residual costs next to nothing
 _TOLERANCE = 1e-8  # relative error at which the trace is given up for the residual
 LARGE_CLASS = 1024

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from kdx2i.errors import UserError
 from kdx2i.metrics.frechet import LARGE_CLASS
-from kdx2i.metrics.samples import Array, Rows, block, by_class, feature_rows, take
+from kdx2i.metrics.samples import Array, Rows, block, blocks, by_class, feature_rows, take
 from kdx2i.metrics.threads import single_thread
 
-_BLOCK = 2048  # rows of a kernel matrix that exist at a time
+_BLOCK = 1024  # rows of a kernel matrix that exist at a time
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,7 @@ def _sums(x: Rows, y: Rows, x_weights: Array, y_weights: Array) -> tuple[Array, 
 
 def _diagonal(x: Rows) -> Array:
     """Return k(x_i, x_i) of each sample (n,)."""
-    parts = [block(x, i, min(i + _BLOCK, len(x))) for i in range(0, len(x), _BLOCK)]
-    return np.concatenate([cubed(np.square(part).sum(1), part.shape[1]) for part in parts])
+    return np.concatenate([cubed(np.square(part).sum(1), part.shape[1]) for part in blocks(x, _BLOCK)])
 
 
 def unbiased(within: tuple[Array, Array], between: tuple[Array, Array]) -> tuple[Array, Array]:

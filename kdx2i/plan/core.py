@@ -28,6 +28,7 @@ from kdx2i.plan.registry import (
     modes,
     resolved_settings,
     segmenter_settings,
+    starts_from_teacher,
     student_module,
     transfers,
 )
@@ -145,7 +146,10 @@ class Plan:
         )
 
     def run(self, dataset: str, architecture: str, transfer: str, resolution: int, seed: int) -> Leaf:
-        """Return the run of a method on a dataset: stage 2, from a distilled student unless `scratch`."""
+        """Return the run of a method on a dataset: stage 2, from a distilled student unless `scratch`.
+
+        An architecture that is made from a teacher's own networks starts from its file.
+        """
         self._check_dataset(dataset)
         self._check_method(architecture, transfer, resolution)
         settings, change = self.settings(architecture, resolution), transfers()[transfer]
@@ -164,6 +168,11 @@ class Plan:
             "train": settings["train"],
             "protocol": self._protocol("train"),
         }
+        files = {}
+        if starts_from_teacher(architecture):
+            spec["teacher"], path = self._teacher(architecture, resolution)
+            spec["teacher_file"] = path
+            files[path] = file_hash(self.root / path)
         method = Path(dataset) / architecture / transfer / f"r{resolution}" / f"s{seed}"
         return self._leaf(
             "run",
@@ -172,6 +181,7 @@ class Plan:
             spec,
             ("kdx2i.stages.train", method_module(architecture)),
             inputs=inputs,
+            files=files,
         )
 
     def evaluation(self, dataset: str, architecture: str, transfer: str, resolution: int, seed: int, mode: str) -> Leaf:
@@ -354,7 +364,8 @@ class Plan:
 
     def _teacher(self, architecture: str, resolution: int) -> tuple[str, str]:
         """Return the name and the weight file of an architecture's teacher at a resolution."""
-        name = self.preset.architectures[architecture].teacher
+        config = self.preset.architectures[architecture]
+        name = config.at(resolution).teacher or config.teacher
         if name is None:
             raise UserError(f"preset {self.preset.name} names no teacher for architecture {architecture}")
         files = self.preset.teachers[name]

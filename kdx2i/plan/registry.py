@@ -55,6 +55,24 @@ def modes(architecture: str) -> tuple[str, ...]:
     return tuple(getattr(module, "MODES", DEFAULT_MODES))
 
 
+def starts_from_teacher(architecture: str) -> bool:
+    """Tell whether runs start from the teacher itself: `STARTS_FROM_TEACHER` of the settings module.
+
+    The method then has `start_from_teacher(path)`, which the train stage calls with the teacher's file.
+    """
+    return bool(getattr(_settings_module(architecture), "STARTS_FROM_TEACHER", False))
+
+
+def generator_updates(architecture: str, train: Mapping[str, Any]) -> int | None:
+    """Return how often stage 2 updates the generator that translates, given its settings; None where unknown.
+
+    It is `iterations`, or what `generator_updates(train)` of the settings module says.
+    """
+    count = getattr(_settings_module(architecture), "generator_updates", None)
+    updates = count(train) if count and train else train.get("iterations")
+    return updates if isinstance(updates, int) and not isinstance(updates, bool) else None
+
+
 def _settings_module(architecture: str) -> Any:
     """Import the torch-free settings of an architecture, or return None where it has none."""
     if not (METHODS / architecture / "settings.py").is_file():
@@ -65,7 +83,7 @@ def _settings_module(architecture: str) -> Any:
 def resolved_settings(architecture: str, config: ArchitectureConfig, resolution: int, where: str) -> dict[str, Any]:
     """Return `networks`, `distill` and `train` at one resolution, checked and completed with defaults."""
     base = {"networks": config.networks, "distill": config.distill, "train": config.train}
-    data = merged(base, config.by_resolution.get(resolution, {}))
+    data = merged(base, config.at(resolution).model_dump(include=set(base)))
     module = _settings_module(architecture)
     if module is None:
         return data

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdx2i.config import RowConfig, TableConfig
 from kdx2i.plan.leaf import Leaf
-from kdx2i.plan.registry import modes, resolved_settings, transfers
+from kdx2i.plan.registry import generator_updates, modes, resolved_settings, transfers
 
 if TYPE_CHECKING:
     from kdx2i.plan.core import Plan
@@ -41,7 +41,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class BudgetLine:
-    """The iterations of one method here and in the paper (None where a number is not known)."""
+    """The budget of one method here and in the paper (None where a number is not known).
+
+    `distill` counts iterations of stage 1, `train` updates of the translating generator in stage 2: iterations
+    are not the same thing in every official code.
+    """
 
     architecture: str
     transfer: str
@@ -157,8 +161,8 @@ def _budget(plan: "Plan", cell: Cell) -> BudgetLine:
         resolution=cell.resolution,
         distill=_number(here, "distill", "iterations") if stage_1 else None,
         distill_paper=_number(there, "distill", "iterations") if stage_1 else None,
-        train=_number(here, "train", "iterations"),
-        train_paper=_number(there, "train", "iterations"),
+        train=generator_updates(row.architecture, here["train"]),
+        train_paper=generator_updates(row.architecture, there["train"]) if there else None,
         distill_batch=_number(here, "distill", "batch") if stage_1 else None,
         distill_batch_paper=_number(there, "distill", "batch") if stage_1 else None,
         train_batch=_number(here, "train", "batch"),

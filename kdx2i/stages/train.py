@@ -1,4 +1,4 @@
-"""Stage `train`: a split, and unless `scratch` a distilled student -> a trained run."""
+"""Stage `train`: a split, and a distilled student or a teacher where the method starts from one -> a trained run."""
 
 import importlib
 from typing import Any
@@ -37,6 +37,8 @@ def run(plan: Plan, leaf: Leaf) -> None:
     if transfer.distils:
         student, _ = load_tensors(leaf.inputs["distilled"].file("student.safetensors"))
         method.initialise(student, reset_encoders=transfer.reset_encoders)
+    if "teacher_file" in spec:
+        method.start_from_teacher(plan.root / spec["teacher_file"])
     title = f"train {spec['architecture']} {spec['transfer']} {spec['dataset']} r{spec['resolution']} s{spec['seed']}"
     train(method, loop_settings(settings.train, spec["seed"]), leaf.work, title)
     if distributed.rank() == 0:

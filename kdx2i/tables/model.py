@@ -28,7 +28,10 @@ class Departure(Strict):
 
 
 class Budget(Strict):
-    """Iterations and batch sizes of a method, here and in the paper (None where a number is not known)."""
+    """Updates and batch sizes of a method, here and in the paper (None where a number is not known).
+
+    `distill` counts iterations of stage 1, `train` updates of the translating generator in stage 2.
+    """
 
     distill: int | None = None
     distill_paper: int | None = None
@@ -46,7 +49,7 @@ class Budget(Strict):
 
     @property
     def train_share(self) -> float | None:
-        """Share of the paper's iterations of stage 2; None where either is not known."""
+        """Share of the paper's generator updates of stage 2; None where either is not known."""
         return _share(self.train, self.train_paper)
 
     def differs(self) -> bool:
@@ -177,9 +180,9 @@ class Table(Strict):
 
 
 def budget_text(budget: Budget) -> str:
-    """Write a budget as iterations of the paper's iterations, for both stages."""
-    first = _stage("stage 1", budget.distill, budget.distill_paper)
-    second = _stage("stage 2", budget.train, budget.train_paper)
+    """Write a budget and its share of the paper's, for both stages."""
+    first = _stage("stage 1", budget.distill, budget.distill_paper, "iterations")
+    second = _stage("stage 2", budget.train, budget.train_paper, "generator updates")
     stages = [
         first + _batch(budget.distill_batch, budget.distill_batch_paper) if first else "",
         second + _batch(budget.train_batch, budget.train_batch_paper) if second else "",
@@ -187,13 +190,13 @@ def budget_text(budget: Budget) -> str:
     return "; ".join(stage for stage in stages if stage)
 
 
-def _stage(name: str, here: int | None, paper: int | None) -> str:
-    """Write one stage's iterations; empty where it has none here (a method without stage 1)."""
+def _stage(name: str, here: int | None, paper: int | None, unit: str) -> str:
+    """Write one stage's budget; empty where it has none here (a method without stage 1)."""
     if here is None:
         return ""
     if not paper:
-        return f"{name}: {here:,} iterations"
-    return f"{name}: {here:,} of the paper's {paper:,} iterations ({100 * here / paper:.3g}%)"
+        return f"{name}: {here:,} {unit}"
+    return f"{name}: {here:,} of the paper's {paper:,} {unit} ({100 * here / paper:.3g}%)"
 
 
 def _batch(here: int | None, paper: int | None) -> str:

@@ -63,7 +63,7 @@ def test_the_same_numbers_on_a_stand_in_reproduce_nothing(kit: Any) -> None:
 def test_a_short_budget_alone_is_named(kit: Any) -> None:
     result = compare([as_printed(kit, "table1", iterations=200)], {"table1": load_published(ROOT, "table1")})
     assert {(cell.verdict, cell.reason) for cell in result.cells} == {("not comparable", "budget")}
-    assert "200 of the paper's 100,000 iterations" in result.cells[0].detail
+    assert "200 of the paper's 100,000 generator updates" in result.cells[0].detail
 
 
 def test_unprinted_bars_are_not_compared(kit: Any) -> None:

@@ -154,7 +154,7 @@ def test_notes_say_what_is_absent_and_what_was_spent(kit: Any, small: TableConfi
     assert r"- Old\* (32 for 128 px): not yet computed: architecture sdit is not implemented." in text
     assert "5.0 ± 0.0 (2 of 3 seeds)" in text
     assert "- Base (64 for 256 px): seed 2: stale." in text
-    assert "stage 2: 200 of the paper's 100,000 iterations (0.2%)" in text
+    assert "stage 2: 200 of the paper's 100,000 generator updates (0.2%)" in text
     assert "_Real against real_ | 32 for 128 | missing" in text
     assert "20/40 in 2 classes" in text
 
@@ -174,7 +174,7 @@ def test_no_row_has_run(kit: Any, small: TableConfig) -> None:
 def test_budgets_are_written_with_their_batches() -> None:
     budget = Budget(distill=400, distill_paper=20000, train=2000, distill_batch=8, distill_batch_paper=2, train_batch=8)
     assert budget_text(budget) == (
-        "stage 1: 400 of the paper's 20,000 iterations (2%), batch 8 for 2; stage 2: 2,000 iterations, batch 8"
+        "stage 1: 400 of the paper's 20,000 iterations (2%), batch 8 for 2; stage 2: 2,000 generator updates, batch 8"
     )
     assert budget.distill_share == 0.02
     assert budget.train_share is None

@@ -1,10 +1,19 @@
 """Settings of SDIT; the defaults are those of `main.py` of yaxingwang/SDIT, with its README's corrections."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import Field
 
 from kdx2i.methods.settings import I2IDistillSettings, LoopBudget, StrictSettings
 
 MODES = ("latent",)
+
+
+def generator_updates(train: Mapping[str, Any]) -> int:
+    """Return the generator's updates: one for `critic_updates` iterations."""
+    updates: int = train["iterations"] // train["critic_updates"]
+    return updates
 
 
 class Networks(StrictSettings):
