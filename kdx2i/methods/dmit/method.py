@@ -1,14 +1,11 @@
 """DMIT in training (`models/base_model.py`, `update_model`) and translation."""
 
-import copy
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Adam
 
-from kdx2i.errors import UserError
 from kdx2i.methods.dmit import losses
 from kdx2i.methods.dmit.networks import (
     ContentEncoder,
@@ -19,6 +16,7 @@ from kdx2i.methods.dmit.networks import (
     initialise,
 )
 from kdx2i.methods.dmit.settings import Settings
+from kdx2i.methods.translation import TranslationMethod, averages_of
 from kdx2i.training import distributed
 from kdx2i.training.distributed import shard
 from kdx2i.training.loop import step_optimizers
@@ -28,7 +26,7 @@ from kdx2i.training.sampling import BalancedImages
 TRANSLATING = ("content_encoder", "style_encoder", "decoder")
 
 
-class Method:
+class Method(TranslationMethod):
     """DMIT for `num_classes` domains at one resolution; `images` is None when it only translates.
 
     The many-class task follows the official template: single images, one-hot domains, a permutation of the
@@ -43,8 +41,9 @@ class Method:
         device: torch.device,
         images: BalancedImages | None = None,
     ) -> None:
+        super().__init__(settings.train, num_classes, device, images)
         n, t = settings.networks, settings.train
-        self.settings, self.images, self.device, self.num_classes = settings, images, device, num_classes
+        self.settings = settings
         wide = 4 * n.width
         # The official content discriminator ends at one logit for the 32 px content of 128 px images.
         blocks = min(n.content_discriminator_blocks, (resolution // 4).bit_length() - 1)
@@ -60,21 +59,12 @@ class Method:
         }
         for network in built.values():
             initialise(network)
-        self.networks: Mapping[str, nn.Module] = {name: place(net, device) for name, net in built.items()}
-        self.averages: Mapping[str, nn.Module] = {
-            name: copy.deepcopy(self.networks[name]).eval().requires_grad_(False) for name in TRANSLATING
-        }
-        self.optimizers: Mapping[str, Optimizer] = {
+        self.networks = {name: place(net, device) for name, net in built.items()}
+        self.averages = averages_of(self.networks, TRANSLATING)
+        self.optimizers = {
             name: Adam(network.parameters(), lr=t.learning_rate, betas=(t.beta1, t.beta2))
             for name, network in self.networks.items()
         }
-
-    def initialise(self, student: Mapping[str, Tensor], *, reset_encoders: bool) -> None:
-        """DMIT is a baseline from scratch: no student of it exists."""
-        raise UserError("dmit has no distilled student; its transfer is `scratch`")
-
-    def _one_hot(self, labels: Tensor) -> Tensor:
-        return F.one_hot(labels, self.num_classes).float().to(self.device)
 
     def _decode(self, content: Tensor, domain: Tensor, style: Tensor) -> Tensor:
         image: Tensor = self.networks["decoder"](content, torch.cat([domain, style], 1))
@@ -86,16 +76,14 @@ class Method:
         The last two official steps back-propagate through weights that have changed since the forward pass,
         which autograd refuses: here all three gradients belong to the same weights (protocol entry generator-steps).
         """
-        if self.images is None:
-            raise RuntimeError("this method was built without images to train on")
         t, n = self.settings.train, self.settings.networks
-        self._set_rate(step)
+        self.hold_then_decay(self.optimizers, t.learning_rate, step, t.decay_from)
         labels = self.images.draw_labels(t.batch)
         x = self.images.draw(labels, t.crop_probability)
         order = torch.randperm(x.shape[0])
         draws = [shard(torch.randn(t.batch, n.style_dim)).to(self.device) for _ in range(3)]
         labels = shard(labels)
-        source, target = self._one_hot(labels), self._one_hot(labels[order])
+        source, target = self.one_hot(labels), self.one_hot(labels[order])
         with autocast(self.device, t.precision):
             mean, log_variance = self.networks["style_encoder"](x)
             style = mean + draws[0] * (0.5 * log_variance).exp()
@@ -104,15 +92,6 @@ class Method:
             terms = self._generator_terms(x, source, target, fakes, mean, log_variance, style, draws[1:3])
         self._update_generators(terms)
         return scalars | terms
-
-    def _set_rate(self, step: int) -> None:
-        """Hold the rate, then let it fall to zero, as the official schedule does over its epochs."""
-        t = self.settings.train
-        start = t.decay_from * t.iterations
-        share = 1.0 - max(0.0, step - start) / (t.iterations - start + 1)
-        for optimizer in self.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = t.learning_rate * share
 
     def _forward(
         self, x: Tensor, source: Tensor, target: Tensor, own: Tensor, other: Tensor, z: tuple[Tensor, Tensor]
@@ -194,11 +173,6 @@ class Method:
                 self.optimizers[network].step()
                 self.optimizers[network].zero_grad(set_to_none=True)
 
-    def ema_decay(self, step: int) -> float:
-        """The configured decay: 0, hence no average, by default."""
-        bound = (1 + step) / (10 + step) if self.settings.train.ema_warm_up else 1.0
-        return min(self.settings.train.ema_decay, bound)
-
     @torch.no_grad()
     def translate(self, x: Tensor, y: Tensor, mode: str, references: Tensor | None = None) -> Tensor:
         """Translate x [B, 3, R, R] to the domains y [B], in [-1, 1]; a reference gives the mean of its style."""
@@ -210,23 +184,5 @@ class Method:
         else:
             raise ValueError(f"the mode `{mode}` is unknown or lacks its reference images")
         content = net["content_encoder"](x.to(self.device))
-        image: Tensor = net["decoder"](content, torch.cat([self._one_hot(y), style], 1))
+        image: Tensor = net["decoder"](content, torch.cat([self.one_hot(y), style], 1))
         return image
-
-    @torch.no_grad()
-    def preview(self) -> tuple[Tensor, int]:
-        """Eight sources and references above latent- and reference-guided translations to random domains."""
-        if self.images is None:
-            raise RuntimeError("this method was built without images to show")
-        torch.manual_seed(0)
-        y, targets = self.images.draw_labels(8), self.images.draw_labels(8)
-        x, references = (self.images.draw(labels, 0.0, share=False) for labels in (y, targets))
-        latent = self.translate(x, targets, "latent")
-        return torch.cat([x, references, latent, self.translate(x, targets, "reference", references)]), 8
-
-    def scalars(self) -> dict[str, float]:
-        """Nothing beside tensors: the learning rate follows from the step."""
-        return {}
-
-    def restore_scalars(self, values: Mapping[str, float]) -> None:
-        """Nothing to take back."""

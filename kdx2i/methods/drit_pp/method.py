@@ -1,17 +1,13 @@
 """DRIT++ in training (`MD_multi` in `model.py` of MDMM) and translation."""
 
-import copy
-from collections.abc import Mapping
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Adam
 
-from kdx2i.errors import UserError
 from kdx2i.methods.drit_pp import losses, networks
 from kdx2i.methods.drit_pp.blocks import initialise
 from kdx2i.methods.drit_pp.settings import Settings
+from kdx2i.methods.translation import TranslationMethod, averages_of
 from kdx2i.training import distributed
 from kdx2i.training.distributed import shard
 from kdx2i.training.loop import step_optimizers
@@ -27,7 +23,7 @@ def swap(t: Tensor) -> Tensor:
     return t.reshape(-1, 2, *t.shape[1:]).flip(1).reshape(t.shape)
 
 
-class Method:
+class Method(TranslationMethod):
     """DRIT++ for `num_classes` domains at one resolution; `images` is None when it only translates.
 
     A batch is made of pairs (two neighbours) that swap their contents. Officially its halves do; neighbours are
@@ -42,8 +38,9 @@ class Method:
         device: torch.device,
         images: BalancedImages | None = None,
     ) -> None:
+        super().__init__(settings.train, num_classes, device, images)
         n, t = settings.networks, settings.train
-        self.settings, self.images, self.device, self.num_classes = settings, images, device, num_classes
+        self.settings = settings
         halvings = resolution.bit_length() - 1
         if n.attribute_mode == "concat":
             attribute: type[nn.Module] = networks.AttributeEncoder
@@ -65,11 +62,9 @@ class Method:
             built["content_discriminator"] = networks.ContentDiscriminator(num_classes, n.width, 3, halvings - 4)
         for network in built.values():
             initialise(network)
-        self.networks: Mapping[str, nn.Module] = {name: place(net, device) for name, net in built.items()}
-        self.averages: Mapping[str, nn.Module] = {
-            name: copy.deepcopy(self.networks[name]).eval().requires_grad_(False) for name in TRANSLATING
-        }
-        self.optimizers: Mapping[str, Optimizer] = {
+        self.networks = {name: place(net, device) for name, net in built.items()}
+        self.averages = averages_of(self.networks, TRANSLATING)
+        self.optimizers = {
             name: Adam(
                 network.parameters(),
                 lr=t.content_learning_rate if name == "content_discriminator" else t.learning_rate,
@@ -79,21 +74,12 @@ class Method:
             for name, network in self.networks.items()
         }
 
-    def initialise(self, student: Mapping[str, Tensor], *, reset_encoders: bool) -> None:
-        """DRIT++ is a baseline from scratch: no student of it exists."""
-        raise UserError("drit_pp has no distilled student; its transfer is `scratch`")
-
-    def _one_hot(self, labels: Tensor) -> Tensor:
-        return F.one_hot(labels, self.num_classes).float().to(self.device)
-
     def _draw(self) -> tuple[Tensor, Tensor]:
         """Draw this process's share of a batch: images and one-hot domains."""
-        if self.images is None:
-            raise RuntimeError("this method was built without images to train on")
         t = self.settings.train
         labels = self.images.draw_labels(t.batch)
         x = self.images.draw(labels, t.crop_probability)
-        return x, self._one_hot(shard(labels))
+        return x, self.one_hot(shard(labels))
 
     def training_step(self, step: int) -> dict[str, Tensor]:
         """Update the content discriminator if there is one, both image discriminators, encoders and generator.
@@ -102,7 +88,9 @@ class Method:
         the forward pass, which autograd refuses: here both gradients belong to the same weights.
         """
         t, n = self.settings.train, self.settings.networks
-        self._set_rate(step)
+        # That of the content discriminator never falls, officially.
+        falling = [name for name in self.optimizers if name != "content_discriminator"]
+        self.hold_then_decay(falling, t.learning_rate, step, t.decay_from)
         scalars = {}
         if "content_discriminator" in self.networks:
             for _ in range(t.content_updates):
@@ -136,16 +124,6 @@ class Method:
         self._update_generators(joint["total"], prior["total"])
         scalars |= {"joint": joint.pop("total"), "prior": prior.pop("total"), **joint, **prior}
         return {name: value.detach() for name, value in scalars.items()}
-
-    def _set_rate(self, step: int) -> None:
-        """Hold the rate, then let it fall to zero; that of the content discriminator never falls, officially."""
-        t = self.settings.train
-        start = t.decay_from * t.iterations
-        share = 1.0 - max(0.0, step - start) / (t.iterations - start + 1)
-        for name, optimizer in self.optimizers.items():
-            if name != "content_discriminator":
-                for group in optimizer.param_groups:
-                    group["lr"] = t.learning_rate * share
 
     def _update_content_discriminator(self) -> Tensor:
         """Teach the content discriminator the domains of a fresh batch, by clipped gradients; return its loss."""
@@ -204,18 +182,13 @@ class Method:
             self.optimizers[name].step()
             self.optimizers[name].zero_grad(set_to_none=True)
 
-    def ema_decay(self, step: int) -> float:
-        """The configured decay: 0, hence no average, by default."""
-        bound = (1 + step) / (10 + step) if self.settings.train.ema_warm_up else 1.0
-        return min(self.settings.train.ema_decay, bound)
-
     @torch.no_grad()
     def translate(self, x: Tensor, y: Tensor, mode: str, references: Tensor | None = None) -> Tensor:
         """Translate x [B, 3, R, R] to the domains y [B], in [-1, 1]; a reference gives the mean of its attribute.
 
         The content has no noise, as in the official test.
         """
-        net, domains = self.averages, self._one_hot(y)
+        net, domains = self.averages, self.one_hot(y)
         if mode == "latent":
             attribute = torch.randn(len(x), self.settings.networks.attribute_dim).to(self.device)
         elif mode == "reference" and references is not None:
@@ -224,21 +197,3 @@ class Method:
             raise ValueError(f"the mode `{mode}` is unknown or lacks its reference images")
         image: Tensor = net["generator"](net["content_encoder"](x.to(self.device)), attribute, domains)
         return image
-
-    @torch.no_grad()
-    def preview(self) -> tuple[Tensor, int]:
-        """Eight sources and references above latent- and reference-guided translations to random domains."""
-        if self.images is None:
-            raise RuntimeError("this method was built without images to show")
-        torch.manual_seed(0)
-        y, targets = self.images.draw_labels(8), self.images.draw_labels(8)
-        x, references = (self.images.draw(labels, 0.0, share=False) for labels in (y, targets))
-        latent = self.translate(x, targets, "latent")
-        return torch.cat([x, references, latent, self.translate(x, targets, "reference", references)]), 8
-
-    def scalars(self) -> dict[str, float]:
-        """Nothing beside tensors: the learning rate follows from the step."""
-        return {}
-
-    def restore_scalars(self, values: Mapping[str, float]) -> None:
-        """Nothing to take back."""

@@ -96,7 +96,7 @@ def test_the_rate_falls_after_its_plateau():
     subject = method(iterations=10)
     rates = []
     for step in range(10):
-        subject._set_rate(step)
+        subject.training_step(step)
         rates.append(subject.optimizers["decoder"].param_groups[0]["lr"])
     assert rates[:6] == [2e-3] * 6
     assert all(a > b > 0 for a, b in pairwise(rates[5:]))

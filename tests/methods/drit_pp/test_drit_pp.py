@@ -145,7 +145,7 @@ def test_the_rate_falls_after_its_plateau_but_not_that_of_the_content_discrimina
     subject = method(networks=OTHER, iterations=10)
     rates = {name: [] for name in ("generator", "content_discriminator")}
     for step in range(10):
-        subject._set_rate(step)
+        subject.training_step(step)
         for name, seen in rates.items():
             seen.append(subject.optimizers[name].param_groups[0]["lr"])
     assert rates["generator"][:6] == [2e-3] * 6
