@@ -26,12 +26,26 @@ def run(plan: Plan, leaf: Leaf) -> None:
     device = pick_device()
     split = Split(leaf.inputs["split"].folder)
     images = ImageSet(split, "train", spec["resolution"])
+    sampler = BalancedImages(fetcher(images), images.labels, len(split.classes), device)
+    method = initial_method(plan, leaf, sampler)
+    title = f"train {spec['architecture']} {spec['transfer']} {spec['dataset']} r{spec['resolution']} s{spec['seed']}"
+    train(method, loop_settings(method.settings.train, spec["seed"]), leaf.work, title)
+    if distributed.rank() == 0:
+        networks = {**method.networks, **method.averages}
+        publish(leaf, "networks.safetensors", network_tensors(networks), {"classes": split.classes})
+        write_provenance(plan, leaf, device=describe_device(device))
+        discard(leaf.work)
+    distributed.finish()
+
+
+def initial_method(plan: Plan, leaf: Leaf, images: BalancedImages) -> Any:
+    """Return a run's method as its training starts: drawn from the seed, then the student or the teacher."""
+    spec: Any = leaf.spec
     package = f"kdx2i.methods.{spec['architecture']}"
     settings = importlib.import_module(f"{package}.settings").Settings(networks=spec["networks"], train=spec["train"])
-    sampler = BalancedImages(fetcher(images), images.labels, len(split.classes), device)
     torch.manual_seed(derive_seed(spec["seed"], "initialise"))
     method = importlib.import_module(f"{package}.method").Method(
-        settings, spec["resolution"], len(split.classes), device, sampler
+        settings, spec["resolution"], images.num_classes, images.device, images
     )
     transfer = TRANSFERS[spec["transfer"]]
     if transfer.distils:
@@ -39,11 +53,4 @@ def run(plan: Plan, leaf: Leaf) -> None:
         method.initialise(student, reset_encoders=transfer.reset_encoders)
     if "teacher_file" in spec:
         method.start_from_teacher(plan.root / spec["teacher_file"])
-    title = f"train {spec['architecture']} {spec['transfer']} {spec['dataset']} r{spec['resolution']} s{spec['seed']}"
-    train(method, loop_settings(settings.train, spec["seed"]), leaf.work, title)
-    if distributed.rank() == 0:
-        networks = {**method.networks, **method.averages}
-        publish(leaf, "networks.safetensors", network_tensors(networks), {"classes": split.classes})
-        write_provenance(plan, leaf, device=describe_device(device))
-        discard(leaf.work)
-    distributed.finish()
+    return method
