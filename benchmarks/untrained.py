@@ -17,10 +17,9 @@ from kdx2i.config import find_root
 from kdx2i.data.images import ImageSet, Split
 from kdx2i.metrics.classwise import classwise_distances
 from kdx2i.metrics.settings import EvaluationSettings
-from kdx2i.metrics.sources import draw_requests
 from kdx2i.plan import Plan
 from kdx2i.plan.leaf import Leaf
-from kdx2i.stages.evaluate import translate
+from kdx2i.stages.evaluate import requests_of, translate
 from kdx2i.stages.scoring import evaluator
 from kdx2i.stages.train import initial_method
 from kdx2i.stages.training import fetcher
@@ -68,8 +67,8 @@ def untrained(plan: Plan, leaf: Leaf) -> tuple[float, float]:
     scorer = evaluator(plan, leaf, settings, None, device)
     real = scorer.roles
     classes = len(scorer.classes)
-    requests = draw_requests(real.labels, real.is_test, classes, settings.images_per_class, settings.seed)
-    made = scorer.embed(translate(method, real, requests, spec["mode"], settings.batch, device), requests.targets)
+    requests = requests_of(leaf, real, scorer.classes, settings)
+    made = scorer.embed(translate(method, real, requests, spec["guidance"], settings.batch, device), requests.targets)
     known = scorer.part(settings.real_set)
     found = classwise_distances(made.features, made.labels, known.features, known.labels, classes)
     kernel, frechet = found.mean_kernel(), found.mean_frechet()

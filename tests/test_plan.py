@@ -11,6 +11,7 @@ from repository import ROOT, settings_copy
 from kdx2i.config import names_in
 from kdx2i.errors import UserError
 from kdx2i.plan import Leaf, Plan, command, leaf_at
+from kdx2i.plan.mode import Mode
 
 METHOD = ("open-birds", "stargan_v2", "kd", 64, 0)
 
@@ -109,6 +110,37 @@ def test_transfers_differ_where_they_should(plan: Plan) -> None:
     assert len({leaf.identity for leaf in ablations}) == len({leaf.name for leaf in ablations}) == 4
 
 
+def test_directions_share_a_run_and_name_the_classes_of_the_stand_in(plan: Plan) -> None:
+    cells = {cell.part: cell for cell in plan.table("table3").cells if cell.row.label == "Ours"}
+    (there,), (back,) = cells["dog2cat"].leaves, cells["cat2dog"].leaves
+    assert there.inputs["run"] is back.inputs["run"] and there.name.endswith("reference-dog2cat")
+    assert (there.spec["guidance"], there.spec["direction"]) == ("reference", ["canid", "felid"])
+    assert back.spec["direction"] == ["felid", "canid"]
+    assert "classifier" not in there.inputs
+    controls = plan.controls("open-felid2canid", 64)
+    assert controls.spec["directions"] == {"cat2dog": ["felid", "canid"], "dog2cat": ["canid", "felid"]}
+
+
+def test_costly_metrics_are_computed_where_a_table_asks_for_them(plan: Plan) -> None:
+    afhq = plan.evaluation("open-afhq", "stargan_v2", "kd", 64, 0, "latent")
+    birds = plan.evaluation("open-birds", "stargan_v2", "kd", 64, 0, "latent")
+    assert "classifier" not in afhq.inputs and afhq.spec["evaluation"]["diversity"] is not None
+    assert "classifier" in birds.inputs and birds.spec["evaluation"]["diversity"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [
+        ("latent", Mode("latent")),
+        ("reference-dog2cat", Mode("reference", ("dog", "cat"))),
+        ("reference-dog", Mode("reference-dog")),
+        ("latent-2cat", Mode("latent-2cat")),
+    ],
+)
+def test_a_mode_is_a_guidance_and_perhaps_a_direction(text: str, mode: Mode) -> None:
+    assert Mode.parse(text) == mode
+
+
 def test_seeds_are_leaves_of_their_own() -> None:
     plan = Plan(ROOT, "open", [0, 1])
     cell = next(cell for cell in plan.table("table1").cells if cell.leaves)
@@ -205,7 +237,7 @@ def test_an_unknown_setting_is_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda p: p.run("cats", "stargan_v2", "kd", 64, 0), "no dataset `cats`; it has open-animal-faces"),
+        (lambda p: p.run("cats", "stargan_v2", "kd", 64, 0), "no dataset `cats`; it has open-afhq"),
         (lambda p: p.run("open-birds", "stargan_v3", "kd", 64, 0), "stargan_v3 is not implemented; .* stargan_v2"),
         (lambda p: p.run("open-birds", "stargan_v2", "kdd", 64, 0), "no transfer `kdd`; the transfers are kd"),
         (lambda p: p.run("open-birds", "stargan_v2", "kd", 48, 0), "no resolution 48; it has 32, 64"),

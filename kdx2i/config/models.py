@@ -78,6 +78,9 @@ class DatasetConfig(Strict):
     stands_for: Name | None = None
     source: SourceConfig
     licence: str
+    class_names: dict[Name, str] = Field(
+        default_factory=dict, description="the paper's names of classes that are called otherwise here"
+    )
     reader: Name
     options: Settings = Field(default_factory=dict)
     split: SplitRule

@@ -19,7 +19,8 @@ def assign_roles(entries: Sequence[Entry], rule: SplitRule) -> dict[str, Role]:
     `manifest` takes the roles that the source states. `per-class` and `fraction` fill a quota of each
     class with units (a group, or a single image) in the order of SHA-256(seed, unit): no random
     generator, so no library's version matters. A group goes to one role as a whole, so a class may end
-    below its quota, never above it.
+    below its quota, never above it. `per-class` keeps to the roles that a source states: it draws each
+    quota from the images of that role.
     """
     if not entries:
         raise UserError("the dataset has no image: check its options")
@@ -29,6 +30,8 @@ def assign_roles(entries: Sequence[Entry], rule: SplitRule) -> dict[str, Role]:
         raise UserError(f"the dataset lists {repeated[0]!r} twice")
     if rule.rule == "manifest":
         return _stated_roles(entries)
+    if rule.rule == "per-class" and any(entry.role is not None for entry in entries):
+        return _fill_within(entries, _stated_roles(entries), rule)
     return _fill(entries, _quotas(Counter(entry.label for entry in entries), rule), rule.seed)
 
 
@@ -43,6 +46,20 @@ def _stated_roles(entries: Sequence[Entry]) -> dict[str, Role]:
             raise UserError(f"the group {entry.group} stands in both train and test (at {entry.source!r})")
         roles[entry.source] = entry.role
     return roles
+
+
+def _fill_within(entries: Sequence[Entry], stated: Mapping[str, Role], rule: SplitRule) -> dict[str, Role]:
+    """Fill the quota of each role from the images that the source gives to it (`test: null` takes all)."""
+    found: dict[str, Role] = {}
+    for role, size in (("train", rule.train), ("test", rule.test)):
+        pool = [entry for entry in entries if stated[entry.source] == role]
+        if size is None:
+            found.update((entry.source, stated[entry.source]) for entry in pool)
+            continue
+        alone = SplitRule(rule="per-class", train=int(size), test=0, seed=rule.seed)
+        chosen = _fill(pool, _quotas(Counter(entry.label for entry in pool), alone), rule.seed) if size else {}
+        found.update((source, stated[source]) for source in chosen)
+    return found
 
 
 def _quotas(sizes: Mapping[str, int], rule: SplitRule) -> Quotas:

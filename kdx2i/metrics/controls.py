@@ -19,7 +19,7 @@ from kdx2i.metrics.features import Extractor
 from kdx2i.metrics.perceptual import build_perceptual
 from kdx2i.metrics.scores import Embedded, class_distances, classwise_entries, mean_distances
 from kdx2i.metrics.settings import EvaluationSettings
-from kdx2i.metrics.sources import draw_requests
+from kdx2i.metrics.sources import draw_directed, draw_requests
 
 CONTROLS = ("real_vs_real", "input_copied", "noise")
 
@@ -39,7 +39,7 @@ def halves(labels: Tensor, classes: int, generator: torch.Generator) -> tuple[Te
     return torch.cat(first), torch.cat(second)
 
 
-def _real_against_real(evaluator: Evaluator, generator: torch.Generator) -> dict[str, Any]:
+def _real_against_real(evaluator: Evaluator, generator: torch.Generator, accuracies: bool) -> dict[str, Any]:
     """Return the values of real images in the place of generated ones.
 
     Class-wise: the mean over random halvings of the real set. Pooled: training against test images, or two
@@ -54,15 +54,23 @@ def _real_against_real(evaluator: Evaluator, generator: torch.Generator) -> dict
     entries = classwise_entries(mean_distances(repeats), names)
     for entry in entries.values():
         entry["repeats"] = settings.control_repeats
+    entries |= evaluator.pooled(*_pooled_pair(evaluator, generator))
+    if not accuracies:
+        return entries
     train, test = evaluator.part("train"), evaluator.part("test")
+    ceiling = {**evaluator.real_accuracy(test), "n_real": len(train) + len(test), "n_generated": 0}
+    return {**entries, "RC": ceiling, "FC": dict(ceiling)}
+
+
+def _pooled_pair(evaluator: Evaluator, generator: torch.Generator) -> tuple[Embedded, Embedded]:
+    """Return real images to stand for generated ones and the pooled real set, or two halves where that is no role."""
+    settings = evaluator.settings
     if settings.pooled_real_set == "all":
         everything = evaluator.part("all")
-        mine, other = halves(everything.labels, len(names), generator)
-        pair = everything.where(mine), everything.where(other)
-    else:
-        pair = (train, test) if settings.pooled_real_set == "test" else (test, train)
-    ceiling = {**evaluator.real_accuracy(test), "n_real": len(train) + len(test), "n_generated": 0}
-    return {**entries, **evaluator.pooled(*pair), "RC": ceiling, "FC": dict(ceiling)}
+        mine, other = halves(everything.labels, len(evaluator.classes), generator)
+        return everything.where(mine), everything.where(other)
+    train, test = evaluator.part("train"), evaluator.part("test")
+    return (train, test) if settings.pooled_real_set == "test" else (test, train)
 
 
 def _copied(evaluator: Evaluator) -> Embedded:
@@ -82,16 +90,33 @@ def _noise(evaluator: Evaluator, generator: torch.Generator) -> Embedded:
     return evaluator.embed(images, labels)
 
 
-def evaluator_controls(evaluator: Evaluator, copied: tuple[Tensor, Tensor] | None = None) -> dict[str, Any]:
+def directed_controls(evaluator: Evaluator, source: int, target: int) -> dict[str, Any]:
+    """Return the values of the three controls for translations of one class to another."""
+    settings, real = evaluator.settings, evaluator.roles
+    streams = [torch.Generator().manual_seed(1_000_003 * settings.seed + number) for number in (0, 2)]
+    pair = [part.where(part.labels == target) for part in _pooled_pair(evaluator, streams[0])]
+    requests = draw_directed(real.labels, real.is_test, source, target, settings.images_per_direction, settings.seed)
+    shape = (settings.images_per_direction, *real.images.shape[1:])
+    noise = torch.randint(0, 256, shape, dtype=torch.uint8, generator=streams[1])
+    return {
+        "real_vs_real": evaluator.pooled(pair[0], pair[1], 1),
+        "input_copied": evaluator.directed_values(evaluator.real.where(requests.sources), target),
+        "noise": evaluator.directed_values(evaluator.embed(noise, requests.targets), target),
+    }
+
+
+def evaluator_controls(
+    evaluator: Evaluator, copied: tuple[Tensor, Tensor] | None = None, *, accuracies: bool = True
+) -> dict[str, Any]:
     """Return the values of the three controls against an evaluator's real images; see `control_values`."""
     # One stream of random numbers each, so that no control changes when another one does.
     streams = [torch.Generator().manual_seed(1_000_003 * evaluator.settings.seed + number) for number in (0, 2)]
     inputs = _copied(evaluator) if copied is None else evaluator.embed(*copied)
     noise = _noise(evaluator, streams[1])
     found = {
-        "real_vs_real": _real_against_real(evaluator, streams[0]),
-        "input_copied": evaluator.values(inputs),
-        "noise": evaluator.values(noise),
+        "real_vs_real": _real_against_real(evaluator, streams[0], accuracies),
+        "input_copied": evaluator.values(inputs, accuracies=accuracies),
+        "noise": evaluator.values(noise, accuracies=accuracies),
     }
     return found if evaluator.settings.diversity is None else _with_diversity(evaluator, found, inputs, noise)
 

@@ -162,20 +162,29 @@ class Evaluator:
         counts = {"n_real": len(test), "n_generated": made, "n_train": made, "n_test": len(test)}
         return {**entry, **counts}
 
-    def values(self, generated: Embedded) -> dict[str, Any]:
-        """Return the entries of `METRICS` of embedded generated images, and those of `pooled` that are asked for."""
+    def values(self, generated: Embedded, *, accuracies: bool = True) -> dict[str, Any]:
+        """Return the entries of `METRICS` of embedded generated images, and those of `pooled` that are asked for.
+
+        Without `accuracies` no classifier is trained, and RC and FC are not among them.
+        """
         count, settings = len(self.classes), self.settings
         pooled = self.part(settings.pooled_real_set)
-        return {
+        found = {
             **classwise_entries(class_distances(generated, self.part(settings.real_set), count), self.classes),
             **self.pooled(generated, pooled),
-            "RC": self.real_accuracy(generated),
-            "FC": self.fake_accuracy(generated),
         }
+        if accuracies:
+            found |= {"RC": self.real_accuracy(generated), "FC": self.fake_accuracy(generated)}
+        return found
 
-    def pooled(self, generated: Embedded, real: Embedded) -> dict[str, Any]:
-        """Return the entries FID and KIDx100 over all classes, and FIDinf and IS where the settings ask for them."""
-        settings, count = self.settings, len(self.classes)
+    def directed_values(self, generated: Embedded, target: int) -> dict[str, Any]:
+        """Return the entries of `pooled` of translations to one class, against the real images of that class."""
+        real = self.part(self.settings.pooled_real_set)
+        return self.pooled(generated, real.where(real.labels == target), 1)
+
+    def pooled(self, generated: Embedded, real: Embedded, classes: int | None = None) -> dict[str, Any]:
+        """Return FID and KIDx100 of two sets over `classes` (default: all), and FIDinf and IS where asked for."""
+        settings, count = self.settings, classes or len(self.classes)
         found = pooled_entries(generated, real, count)
         if settings.infinity:
             found["FIDinf"] = infinity_entry(generated, real, count, settings.seed)

@@ -58,6 +58,9 @@ class EvaluationSettings(BaseModel):
     preprocessing: Literal["clean", "tf1"] = "clean"
     input_size: int | None = Field(default=None, ge=32, le=1024, description="null: the extractor's own default")
     images_per_class: int = Field(default=10, ge=2, description="generated images of each class")
+    images_per_direction: int = Field(
+        default=100, ge=2, description="generated images of each direction of two classes"
+    )
     real_set: RealPart = Field(default="all", description="real images of the class-wise metrics")
     pooled_real_set: RealPart = Field(default="test", description="real images of the pooled FID and KID")
     control_repeats: int = Field(default=10, ge=1, description="random halvings behind the real-against-real row")

@@ -42,6 +42,17 @@ def draw_requests(labels: Tensor, is_test: Tensor, num_classes: int, per_class: 
     return Requests(sources, references, targets)
 
 
+def draw_directed(labels: Tensor, is_test: Tensor, source: int, target: int, count: int, seed: int) -> Requests:
+    """Ask for `count` translations of test images of one class to another, as `draw_requests` does for all."""
+    generator = torch.Generator().manual_seed(seed)
+    sources = torch.nonzero((labels == source) & is_test).flatten()
+    if not len(sources):
+        sources = torch.nonzero(labels == source).flatten()
+    own = torch.nonzero((labels == target) & ~is_test).flatten()
+    chosen = _cycle(sources, count, generator), _cycle(own, count, generator)
+    return Requests(*chosen, targets=torch.full((count,), target))
+
+
 def draw_repeats(
     requests: Requests, labels: Tensor, is_test: Tensor, sources: int, outputs: int, seed: int
 ) -> Requests:

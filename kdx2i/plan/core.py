@@ -3,14 +3,16 @@
 Everything is derived from the YAML files of `benchmarks/`; nothing here imports torch or runs a job.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from kdx2i.config import (
+    PartConfig,
     PresetConfig,
     ProtocolRegister,
+    TableConfig,
     load_dataset,
     load_preset,
     load_protocol,
@@ -21,6 +23,7 @@ from kdx2i.config.models import listed
 from kdx2i.errors import UserError
 from kdx2i.identity import file_hash
 from kdx2i.plan.leaf import Leaf
+from kdx2i.plan.mode import Mode
 from kdx2i.plan.registry import (
     checked_evaluation,
     implemented,
@@ -103,7 +106,7 @@ class Plan:
         if dataset not in known:
             raise UserError(f"there is no dataset `{dataset}`; the datasets are {listed(known)}")
         config = load_dataset(self.root, dataset)
-        spec = config.model_dump(mode="json", exclude={"title", "stands_for", "licence"})
+        spec = config.model_dump(mode="json", exclude={"title", "stands_for", "licence", "class_names"})
         files = {
             file.path or file.url or name: file.sha256 or file_hash(self.root / (file.path or name))
             for name, file in config.source.files.items()
@@ -185,33 +188,44 @@ class Plan:
         )
 
     def evaluation(self, dataset: str, architecture: str, transfer: str, resolution: int, seed: int, mode: str) -> Leaf:
-        """Return the evaluation of a run in one mode."""
-        if mode not in modes(architecture):
+        """Return the evaluation of a run in one mode: `<guidance>` or `<guidance>-<source>2<target>`.
+
+        RC, FC and LPIPS are costly: they are computed where a table asks for them on this dataset.
+        """
+        asked = Mode.parse(mode)
+        if asked.guidance not in modes(architecture):
             raise UserError(f"{architecture} has no mode `{mode}`; its modes are {listed(modes(architecture))}")
         run = self.run(dataset, architecture, transfer, resolution, seed)
         keys = ("dataset", "architecture", "transfer", "resolution", "seed", "networks")
         spec = {key: run.spec[key] for key in keys} | {
             "mode": mode,
-            "evaluation": self.evaluation_settings,
+            "guidance": asked.guidance,
+            "direction": self._direction(dataset, asked),
+            "evaluation": self._evaluation_of(dataset),
             "protocol": self._protocol("evaluate"),
         }
+        inputs = {"run": run, "split": run.inputs["split"]}
+        if asked.direction is None and self._asks_for(dataset, "RC", "FC"):
+            inputs["classifier"] = self.classifier(dataset, resolution)
         return self._leaf(
             "evaluation",
             run.directory / mode,
             ("metrics.json", "samples.png"),
             spec,
             ("kdx2i.stages.evaluate", method_module(architecture)),
-            inputs={
-                "run": run,
-                "split": run.inputs["split"],
-                "classifier": self.classifier(dataset, resolution),
-            },
+            inputs=inputs,
         )
 
     def controls(self, dataset: str, resolution: int) -> Leaf:
-        """Return the control values of a dataset: real against real, the input copied, noise."""
+        """Return the control values of a dataset: real against real, the input copied, noise.
+
+        They stand for all classes together, and for each direction that a table asks for.
+        """
         self._check_dataset(dataset)
         self._check_resolution(resolution)
+        inputs = {"split": self.split(dataset)}
+        if self._asks_for(dataset, "RC", "FC"):
+            inputs["classifier"] = self.classifier(dataset, resolution)
         return self._leaf(
             "controls",
             self.results / "controls" / dataset / f"r{resolution}",
@@ -219,11 +233,12 @@ class Plan:
             {
                 "dataset": dataset,
                 "resolution": resolution,
-                "evaluation": self.evaluation_settings,
+                "directions": self._directions(dataset),
+                "evaluation": self._evaluation_of(dataset),
                 "protocol": self._protocol("evaluate"),
             },
             ("kdx2i.stages.controls",),
-            inputs={"split": self.split(dataset), "classifier": self.classifier(dataset, resolution)},
+            inputs=inputs,
         )
 
     def classifier(self, dataset: str, resolution: int) -> Leaf:
@@ -346,6 +361,41 @@ class Plan:
             for entry in self.register.entries
             if stage in entry.affects and entry.key is not None and entry.key.startswith("protocol.")
         }
+
+    def _parts_on(self, dataset: str) -> Iterator[tuple[TableConfig, PartConfig]]:
+        """Yield the parts of tables that have a dataset among their columns."""
+        for name in self.tables:
+            config = load_table(self.root, name)
+            for part in config.parts:
+                if dataset in map(self.preset.datasets.get, config.datasets_of(part.name)):
+                    yield config, part
+
+    def _asks_for(self, dataset: str, *metrics: str) -> bool:
+        """Tell whether a table asks for one of these metrics on a dataset; where no table has it, all are computed."""
+        asked = [set(config.metrics_of(part.name)) for config, part in self._parts_on(dataset)]
+        return not asked or any(found & set(metrics) for found in asked)
+
+    def _evaluation_of(self, dataset: str) -> dict[str, Any]:
+        """Return the evaluation settings for a dataset: without diversity where no table asks for LPIPS."""
+        wanted = self._asks_for(dataset, "LPIPS")
+        return self.evaluation_settings if wanted else {**self.evaluation_settings, "diversity": None}
+
+    def _directions(self, dataset: str) -> dict[str, list[str]]:
+        """Return source and target class of each direction that a table asks for, by its paper's name."""
+        found = {}
+        for _, part in self._parts_on(dataset):
+            mode = Mode.parse(part.mode)
+            classes = self._direction(dataset, mode)
+            if mode.direction is not None and classes is not None:
+                found["2".join(mode.direction)] = classes
+        return dict(sorted(found.items()))
+
+    def _direction(self, dataset: str, mode: Mode) -> list[str] | None:
+        """Return the dataset's names of a mode's source and target class."""
+        if mode.direction is None:
+            return None
+        names = load_dataset(self.root, dataset).class_names
+        return [names.get(name, name) for name in mode.direction]
 
     def protocol_of(self, stage: str) -> dict[str, str]:
         """Return every choice that a stage's results depend on, for their provenance."""

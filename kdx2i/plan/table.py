@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdx2i.config import RowConfig, TableConfig
 from kdx2i.plan.leaf import Leaf
+from kdx2i.plan.mode import Mode
 from kdx2i.plan.registry import generator_updates, modes, resolved_settings, transfers
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _cell(plan: "Plan", config: TableConfig, row: RowConfig, dataset: str) -> Ce
         reason = f"preset {plan.preset.name} has no dataset for {dataset}"
     if reason is None and resolution is None:
         reason = f"preset {plan.preset.name} has no resolution for {paper_resolution} px"
-    if reason is None and part.mode not in modes(row.architecture):
+    if reason is None and Mode.parse(part.mode).guidance not in modes(row.architecture):
         reason = f"{row.architecture} has no mode {part.mode}"
     leaves: tuple[Leaf, ...] = ()
     if reason is None and actual_dataset is not None and resolution is not None:

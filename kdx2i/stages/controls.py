@@ -3,13 +3,12 @@
 from typing import Any
 
 from kdx2i.files import write_json
-from kdx2i.metrics.classifier import load_classifier
-from kdx2i.metrics.controls import evaluator_controls
+from kdx2i.metrics.controls import directed_controls, evaluator_controls
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.plan import Plan
 from kdx2i.plan.leaf import Leaf
 from kdx2i.provenance import write_provenance
-from kdx2i.stages.scoring import evaluator
+from kdx2i.stages.scoring import class_indices, evaluator, real_classifier
 from kdx2i.training.determinism import describe_device, make_deterministic, pick_device
 
 
@@ -19,8 +18,17 @@ def run(plan: Plan, leaf: Leaf) -> None:
     make_deterministic()
     device = pick_device()
     settings = EvaluationSettings.model_validate(spec["evaluation"])
-    classifier = load_classifier(leaf.inputs["classifier"].file("classifier.safetensors"))
+    classifier = real_classifier(leaf)
     scorer = evaluator(plan, leaf, settings, classifier, device)
-    values = evaluator_controls(scorer)
-    write_json(leaf.file("metrics.json"), {"values": values, **scorer.describe(), "identity": leaf.identity})
+    directions = {
+        name: directed_controls(scorer, *class_indices(scorer.classes, pair, spec["dataset"]))
+        for name, pair in spec["directions"].items()
+    }
+    document = {
+        "values": evaluator_controls(scorer, accuracies=classifier is not None),
+        "directions": directions,
+        **scorer.describe(),
+        "identity": leaf.identity,
+    }
+    write_json(leaf.file("metrics.json"), document)
     write_provenance(plan, leaf, device=describe_device(device), extractor_sha256=scorer.extractor.weights_sha256)

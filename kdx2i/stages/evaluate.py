@@ -1,22 +1,22 @@
 """Stage `evaluate`: a run asked in one mode -> its metrics and a sample grid."""
 
 import importlib
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from kdx2i.files import write_json
-from kdx2i.metrics.classifier import load_classifier
 from kdx2i.metrics.diversity import diversity
 from kdx2i.metrics.engine import RealImages
 from kdx2i.metrics.perceptual import build_perceptual
 from kdx2i.metrics.settings import EvaluationSettings
-from kdx2i.metrics.sources import Requests, draw_repeats, draw_requests
+from kdx2i.metrics.sources import Requests, draw_directed, draw_repeats, draw_requests
 from kdx2i.plan import Plan
 from kdx2i.plan.leaf import Leaf
 from kdx2i.provenance import write_provenance
-from kdx2i.stages.scoring import evaluator
+from kdx2i.stages.scoring import class_indices, evaluator, real_classifier
 from kdx2i.training.checkpoint import load_module, load_tensors, select
 from kdx2i.training.determinism import derive_seed, describe_device, make_deterministic, pick_device
 from kdx2i.training.loop import save_grid
@@ -31,21 +31,38 @@ def run(plan: Plan, leaf: Leaf) -> None:
     make_deterministic()
     device = pick_device()
     settings = EvaluationSettings.model_validate(spec["evaluation"])
-    classifier = load_classifier(leaf.inputs["classifier"].file("classifier.safetensors"))
+    classifier = real_classifier(leaf)
     scorer = evaluator(plan, leaf, settings, classifier, device)
-    requests = draw_requests(
-        scorer.roles.labels, scorer.roles.is_test, len(scorer.classes), settings.images_per_class, settings.seed
-    )
+    requests = requests_of(leaf, scorer.roles, scorer.classes, settings)
     method = load_method(leaf, len(scorer.classes), device)
     torch.manual_seed(derive_seed(spec["seed"], "evaluate", spec["mode"]))
-    generated = translate(method, scorer.roles, requests, spec["mode"], settings.batch, device)
-    values = scorer.values(scorer.embed(generated, requests.targets))
-    if settings.diversity is not None:
-        values["LPIPS"] = _diversity(method, scorer.roles, requests, spec["mode"], settings, device)
-    document = {"values": values, **scorer.describe(), "mode": spec["mode"], "identity": leaf.identity}
+    generated = translate(method, scorer.roles, requests, spec["guidance"], settings.batch, device)
+    embedded = scorer.embed(generated, requests.targets)
+    if spec["direction"] is not None:
+        values = scorer.directed_values(embedded, int(requests.targets[0]))
+    else:
+        values = scorer.values(embedded, accuracies=classifier is not None)
+        if settings.diversity is not None:
+            values["LPIPS"] = _diversity(method, scorer.roles, requests, spec["guidance"], settings, device)
+    document = {
+        "values": values,
+        **scorer.describe(),
+        "mode": spec["mode"],
+        "direction": spec["direction"],
+        "identity": leaf.identity,
+    }
     write_json(leaf.file("metrics.json"), document)
     _save_samples(leaf, scorer.roles, requests, generated, device)
     write_provenance(plan, leaf, device=describe_device(device), extractor_sha256=scorer.extractor.weights_sha256)
+
+
+def requests_of(leaf: Leaf, real: RealImages, classes: Sequence[str], settings: EvaluationSettings) -> Requests:
+    """Return what an evaluation asks of its run: images of every class, or of its one direction."""
+    spec: Any = leaf.spec
+    if spec["direction"] is None:
+        return draw_requests(real.labels, real.is_test, len(classes), settings.images_per_class, settings.seed)
+    source, target = class_indices(classes, spec["direction"], spec["dataset"])
+    return draw_directed(real.labels, real.is_test, source, target, settings.images_per_direction, settings.seed)
 
 
 def load_method(leaf: Leaf, num_classes: int, device: torch.device) -> Any:

@@ -4,6 +4,7 @@ from typing import Any, get_args
 
 import torch
 
+from kdx2i.errors import UserError
 from kdx2i.files import write_json
 from kdx2i.metrics.alternatives import Labelled, measure, registered_extractors
 from kdx2i.metrics.embedding import embed
@@ -27,6 +28,8 @@ def run(plan: Plan, leaf: Leaf) -> None:
     states the leaf's identity, and is of no use once that changes.
     """
     spec: Any = leaf.spec
+    if spec["direction"] is not None:
+        raise UserError(f"--all-protocols compares class-wise protocols: {spec['mode']} asks for one class only")
     make_deterministic()
     device = pick_device()
     settings = EvaluationSettings.model_validate(spec["evaluation"])
@@ -35,7 +38,7 @@ def run(plan: Plan, leaf: Leaf) -> None:
     requests = draw_requests(real.labels, real.is_test, classes, settings.images_per_class, settings.seed)
     method = evaluate.load_method(leaf, classes, device)
     torch.manual_seed(derive_seed(spec["seed"], "evaluate", spec["mode"]))
-    made = evaluate.translate(method, real, requests, spec["mode"], settings.batch, device)
+    made = evaluate.translate(method, real, requests, spec["guidance"], settings.batch, device)
     extractors, not_computed = registered_extractors(settings.extractor, input_size=settings.input_size, device=device)
     cache = plan.root / plan.results / ".work" / "features"
     generated = embed(TensorImages(made, requests.targets), extractors, logits=True, folder=cache)

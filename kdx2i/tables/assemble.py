@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from kdx2i.config import PartConfig, RowConfig, TableConfig
+from kdx2i.plan.mode import Mode
 from kdx2i.tables.intervals import mean, mean_interval
 from kdx2i.tables.model import Budget, Cell, Context, Part, Row, Table
 
@@ -54,7 +55,8 @@ class Absent:
 
 
 Evaluations = Mapping[EvaluationKey, Sequence[Scores | Absent]]
-Controls = Mapping[tuple[str, int], Mapping[str, Mapping[str, Mapping[str, Any]]] | Absent]
+# By the paper's dataset and resolution, and by the direction (`dog2cat`) or None.
+Controls = Mapping[tuple[str, int, str | None], Mapping[str, Mapping[str, Mapping[str, Any]]] | Absent]
 Budgets = Mapping[MethodKey, Budget]
 
 
@@ -68,13 +70,19 @@ def assemble(
     """Return the table of `config`: one row for each of its rows, in its order, then the control rows.
 
     `evaluations` holds for each cell's key one `Scores` or `Absent` a seed, in any order; a seed of the
-    context that is not there makes a sentence, never a number. `controls` is keyed by the paper's dataset
-    and resolution and holds {control name: {metric: entry}}. `budgets` is keyed by method. A seed that
+    context that is not there makes a sentence, never a number. `controls` is keyed by the paper's dataset,
+    resolution and direction and holds {control name: {metric: entry}}. `budgets` is keyed by method. A seed that
     stands twice or that the context does not have raises `ValueError`.
     """
     parts = tuple(_part(config, part, context, evaluations, controls, budgets) for part in config.parts)
     caption = " ".join(config.caption.split())
     return Table(name=config.name, title=config.title, caption=caption, context=context, parts=parts)
+
+
+def direction_of(mode: str) -> str | None:
+    """Return the direction of a mode, e.g. `dog2cat`, or None for all classes."""
+    direction = Mode.parse(mode).direction
+    return None if direction is None else "2".join(direction)
 
 
 def _part(
@@ -91,7 +99,7 @@ def _part(
     methods = [_method(part, row, context, evaluations, budgets, datasets=datasets, metrics=metrics) for row in rows]
     resolutions = sorted({method.resolution for method in methods})
     control_rows = [
-        _control(name, resolution, context, controls, datasets=datasets, metrics=metrics)
+        _control(name, resolution, context, controls, direction_of(part.mode), datasets=datasets, metrics=metrics)
         for resolution in resolutions
         for name in CONTROLS
     ]
@@ -139,6 +147,7 @@ def _control(
     resolution: int,
     context: Context,
     controls: Controls,
+    direction: str | None,
     *,
     datasets: Sequence[str],
     metrics: Sequence[str],
@@ -146,7 +155,7 @@ def _control(
     """Assemble a control row: it has one value and no seeds."""
     cells: list[Cell] = []
     for dataset in datasets:
-        found = controls.get((dataset, resolution), Absent(MISSING))
+        found = controls.get((dataset, resolution, direction), Absent(MISSING))
         for metric in metrics:
             if isinstance(found, Absent):
                 cells.append(Cell(dataset=dataset, metric=metric, absent=(found.reason,)))

@@ -14,6 +14,7 @@ from kdx2i.tables.assemble import (
     MethodKey,
     Scores,
     assemble,
+    direction_of,
 )
 from kdx2i.tables.context import context
 from kdx2i.tables.model import Budget, Table
@@ -57,11 +58,12 @@ def _scores(leaf: Leaf, data: Mapping[str, Any] | Absent) -> Scores | Absent:
 
 
 def gather_controls(table: TablePlan, read: Reader) -> Controls:
-    """Read the control values by the paper's dataset and resolution; those of no leaf say so."""
-    found: dict[tuple[str, int], Mapping[str, Mapping[str, Mapping[str, Any]]] | Absent] = {}
+    """Read the control values by the paper's dataset, resolution and direction; those of no leaf say so."""
+    found: dict[tuple[str, int, str | None], Mapping[str, Mapping[str, Mapping[str, Any]]] | Absent] = {}
     for cell in table.cells:
-        key = (cell.dataset, cell.resolution)
-        leaf = table.controls.get(key)
+        direction = direction_of(cell.mode)
+        key = (cell.dataset, cell.resolution, direction)
+        leaf = table.controls.get((cell.dataset, cell.resolution))
         if leaf is None:
             found.setdefault(key, Absent("not yet computed: no method of the table runs on this dataset"))
             continue
@@ -69,7 +71,7 @@ def gather_controls(table: TablePlan, read: Reader) -> Controls:
         if isinstance(data, Absent):
             found[key] = data
             continue
-        values = data.get("values", {})
+        values = data.get("values", {}) if direction is None else data.get("directions", {}).get(direction, {})
         found[key] = {name: _entries(values[name]) for name in CONTROLS if name in values}
     return found
 

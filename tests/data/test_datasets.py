@@ -15,12 +15,17 @@ OPEN = [
     *("animal-faces", "birds", "foods", "faces", "animals", "felid2canid", "cat2dog", "afhq"),
     *("animals-text", "birds-text", "plants-speech", "flowers-speech", "face-parts"),
 ]
-PUBLISHED = {"animal-faces": ("", ".tar.gz"), "birds": ("nabirds/images/", ".tar.gz"), "foods": ("UECFOOD256/", ".zip")}
+PUBLISHED = {
+    "animal-faces": ("", ".tar.gz"),
+    "birds": ("nabirds/images/", ".tar.gz"),
+    "foods": ("UECFOOD256/", ".zip"),
+}
+WITH_ROLES = {"cat2dog-200": ("", ("train", "test"), (100, 100)), "afhq-500": ("afhq/", ("train", "val"), (100, 500))}
 
 
 def test_every_stand_in_has_its_file(root):
     names = {path.stem for path in (root / "benchmarks" / "datasets").glob("*.yaml")}
-    assert names == {f"open-{name}" for name in OPEN} | set(PUBLISHED)
+    assert names == {f"open-{name}" for name in OPEN} | set(PUBLISHED) | set(WITH_ROLES)
 
 
 @pytest.mark.parametrize("name", OPEN)
@@ -72,3 +77,25 @@ def test_a_published_dataset_runs_on_a_tiny_archive_in_its_layout(root, name, tm
     test = 10 if name == "animal-faces" else 2
     assert check_split(tmp_path / name) == [] and split.classes == ["0", "1", "2"]
     assert (len(split.select("train")), len(split.select("test"))) == (3 * train, 3 * test)
+
+
+@pytest.mark.parametrize("name", WITH_ROLES)
+def test_a_published_dataset_with_roles_keeps_to_them(root, name, tmp_path, zip_of, encoded):
+    prefix, folders, sizes = WITH_ROLES[name]
+    members = {
+        f"{prefix}{folder}/{label}/{number}.png": encoded(100 * side + 20 * label + number, "PNG")
+        for side, folder in enumerate(folders)
+        for label in range(2)
+        for number in range(6)
+    }
+    config = load_dataset(root, name)
+    assert (config.split.train, config.split.test) == sizes
+    config = config.model_copy(update={"split": config.split.model_copy(update={"train": 4, "test": 5})})
+    path = tmp_path / str(config.source.files["archive"].path)
+    path.parent.mkdir(parents=True)
+    zip_of(tmp_path / "archive.zip", members).rename(path)
+    make_split(config, tmp_path, tmp_path / name, progress=False)
+    split = Split(tmp_path / name)
+    for role, folder, count in (("train", folders[0], 4), ("test", folders[1], 5)):
+        rows = split.select(role)
+        assert len(rows) == 2 * count and all(f"{prefix}{folder}/" in row.source for row in rows)

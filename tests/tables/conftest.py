@@ -17,6 +17,7 @@ from kdx2i.tables.assemble import (
     MethodKey,
     Scores,
     assemble,
+    direction_of,
 )
 from kdx2i.tables.model import Budget, Context, Table
 
@@ -73,7 +74,10 @@ class Kit:
         """One value for all control cells."""
         entry = {"value": value, "n_real": 20, "n_generated": 20, "classes": 2}
         metrics: Mapping[str, Mapping[str, Any]] = dict.fromkeys(cls.metrics(config), entry)
-        return {(key.dataset, key.resolution): dict.fromkeys(CONTROLS, metrics) for key in cls.keys(config)}
+        return {
+            (key.dataset, key.resolution, direction_of(key.mode)): dict.fromkeys(CONTROLS, metrics)
+            for key in cls.keys(config)
+        }
 
     @classmethod
     def evaluations(cls, config: TableConfig, value: Values, seeds: tuple[int, ...] = (0, 1, 2)) -> Evaluations:

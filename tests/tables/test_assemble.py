@@ -132,7 +132,7 @@ def test_seeds_that_cannot_be_are_refused(kit: Any, small: TableConfig, seeds: t
 
 
 def test_controls_are_values_without_seed_noise(kit: Any, small: TableConfig) -> None:
-    controls = kit.controls(small, 7.0) | {("birds", 256): Absent("stale")}
+    controls = kit.controls(small, 7.0) | {("birds", 256, None): Absent("stale")}
     part = assemble(small, kit.context(small), {}, controls, {}).parts[0]
     rows = {(row.label, row.resolution): row for row in part.controls()}
     assert list(rows) == [(label, size) for size in (128, 256) for label in CONTROLS.values()]

@@ -78,7 +78,7 @@ def test_the_floor_is_that_of_the_rows_resolution(kit: Any, small: TableConfig) 
     name = CellName("latent", "birds", "Old*", "mFID")
     value = published[CellName("latent", "birds", "SDIT", "mFID")]
     controls = kit.controls(small, 0.0)
-    controls["birds", 128] = kit.controls(small, 1e6)["birds", 128]
+    controls["birds", 128, None] = kit.controls(small, 1e6)["birds", 128, None]
     table = assemble(
         small,
         kit.context(small),

@@ -60,9 +60,9 @@ def test_an_evaluation_without_values_is_missing(planned: TablePlan) -> None:
 
 def test_controls_and_budgets(planned: TablePlan) -> None:
     controls = gather_controls(planned, read)
-    assert controls["birds", 256] == {"noise": {"mFID": {"value": 400.0}}}
-    assert isinstance(controls["birds", 128], Absent)
-    assert gather_controls(planned, lambda _: Absent("stale"))["birds", 256] == Absent("stale")
+    assert controls["birds", 256, None] == {"noise": {"mFID": {"value": 400.0}}}
+    assert isinstance(controls["birds", 128, None], Absent)
+    assert gather_controls(planned, lambda _: Absent("stale"))["birds", 256, None] == Absent("stale")
     budget = budgets(planned)[MethodKey("stargan_v2", "kd", 256)]
     assert (budget.distill_share, budget.train_share) == (0.5, 0.75)
 
