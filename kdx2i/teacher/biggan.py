@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from kdx2i.teacher.biggan_layers import (
     BN_EPS,
+    BN_MOMENTUM,
     SN_EPS,
     Attention,
     BatchNorm,
+    ConditionalBatchNorm,
     Conv,
     DiscriminatorBlock,
     Embedding,
@@ -131,6 +133,27 @@ def orthogonal_(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding):
             nn.init.orthogonal_(module.weight)
+
+
+@torch.no_grad()
+def standing_statistics(generator: "Generator", batches: int, batch: int) -> None:
+    """Replace the running statistics by means over `batches` drawn batches, and leave the generator in evaluation.
+
+    Averaged weights need this: the buffers that they were given belong to other weights. Draws from torch's
+    global generator.
+    """
+    config = generator.config
+    norms = [m for m in generator.modules() if isinstance(m, BatchNorm | ConditionalBatchNorm)]
+    device = generator.shared.weight.device
+    generator.train()
+    for index in range(batches):
+        for norm in norms:
+            norm.momentum = 1 / (index + 1)
+        z = torch.randn(batch, config.noise_dim).to(device)
+        generator(z, torch.randint(config.num_classes, (batch,)).to(device))
+    for norm in norms:
+        norm.momentum = BN_MOMENTUM
+    generator.eval()
 
 
 class Generator(nn.Module):

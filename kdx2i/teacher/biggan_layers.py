@@ -89,7 +89,7 @@ class BatchNorm(nn.Module):
 
     def __init__(self, channels: int, eps: float = BN_EPS) -> None:
         super().__init__()
-        self.eps = eps
+        self.eps, self.momentum = eps, BN_MOMENTUM
         self.gain = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("stored_mean", torch.zeros(channels))
@@ -98,7 +98,7 @@ class BatchNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> the same."""
         return F.batch_norm(
-            x, self.stored_mean, self.stored_var, self.gain, self.bias, self.training, BN_MOMENTUM, self.eps
+            x, self.stored_mean, self.stored_var, self.gain, self.bias, self.training, self.momentum, self.eps
         )
 
 
@@ -110,7 +110,7 @@ class ConditionalBatchNorm(nn.Module):
 
     def __init__(self, channels: int, condition: int, eps: float = BN_EPS, sn_eps: float = SN_EPS) -> None:
         super().__init__()
-        self.eps = eps
+        self.eps, self.momentum = eps, BN_MOMENTUM
         self.gain = Linear(condition, channels, bias=False, eps=sn_eps)
         self.bias = Linear(condition, channels, bias=False, eps=sn_eps)
         self.register_buffer("stored_mean", torch.zeros(channels))
@@ -118,7 +118,7 @@ class ConditionalBatchNorm(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """x [B, C, H, W], y [B, N] -> [B, C, H, W]."""
-        plain = F.batch_norm(x, self.stored_mean, self.stored_var, None, None, self.training, BN_MOMENTUM, self.eps)
+        plain = F.batch_norm(x, self.stored_mean, self.stored_var, None, None, self.training, self.momentum, self.eps)
         gain, bias = 1 + self.gain(y), self.bias(y)
         return torch.addcmul(bias[:, :, None, None], plain, gain[:, :, None, None])
 
