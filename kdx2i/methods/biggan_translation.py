@@ -6,12 +6,22 @@ yaxingwang/DeepI2I).
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from kdx2i.errors import UserError
+from kdx2i.methods.biggan_settings import BigGANNetworks
 from kdx2i.teacher import biggan
 from kdx2i.teacher.biggan_layers import SN_EPS, DiscriminatorBlock, Embedding, Linear
+from kdx2i.teacher.biggan_weights import load_biggan
+from kdx2i.training.precision import place
+
+TRANSLATING = ("encoder", "adaptor", "generator")
+"""The networks that a translation uses."""
 
 
 def shared_resolutions(
@@ -68,3 +78,80 @@ def feature_distances(first: Mapping[int, Tensor], second: Mapping[int, Tensor],
 def weighted_sum(terms: Mapping[int, Tensor], weights: Mapping[int, float]) -> Tensor:
     """Return the sum of the terms of the resolutions that have a weight."""
     return torch.stack([terms[r] * weight for r, weight in sorted(weights.items()) if r in terms]).sum()
+
+
+def build(sizes: BigGANNetworks, resolution: int, num_classes: int, device: torch.device) -> dict[str, nn.Module]:
+    """Return `encoder`, `adaptor`, `generator` and `discriminator`, drawn from torch's global generator.
+
+    Raises `UserError` when the teacher has fewer classes than the dataset, or no such network exists.
+    """
+    if num_classes > sizes.teacher_classes:
+        raise UserError(
+            f"the dataset has {num_classes} classes, the teacher {sizes.teacher_classes}: take a teacher with as many, "
+            "or a dataset with fewer"
+        )
+    try:
+        g = biggan.GeneratorConfig(
+            resolution,
+            sizes.width,
+            sizes.teacher_classes,
+            z_dim=sizes.z_dim,
+            shared_dim=sizes.shared_dim,
+            attention=sizes.attention,
+            table=sizes.table,
+        )
+        d = biggan.DiscriminatorConfig(resolution, sizes.width, sizes.teacher_classes, sizes.attention, sizes.table)
+        resolutions = shared_resolutions(g, d, sizes.largest_feature)
+    except ValueError as error:
+        raise UserError(f"{error}; see networks.table") from None
+    if missing := sorted(set(resolutions) - set(sizes.added)):
+        raise UserError(f"networks.added has no weight for the features at {missing[0]} px")
+    built: dict[str, nn.Module] = {
+        "encoder": biggan.Discriminator(d),
+        "adaptor": Adaptor(g, d, resolutions),
+        "generator": biggan.Generator(g),
+        "discriminator": biggan.Discriminator(d),
+    }
+    return {name: place(network, device) for name, network in built.items()}
+
+
+@torch.no_grad()
+def copy_teacher(networks: Mapping[str, nn.Module], path: Path, class_start: str) -> None:
+    """Copy a BigGAN teacher: its generator, its discriminator and, as encoder, its discriminator again.
+
+    Class i starts as the teacher's class i (`index`) or as the mean of all (`mean`). `UserError` names what
+    does not fit.
+    """
+    teacher = load_biggan(path)
+    sources: dict[str, biggan.Generator | biggan.Discriminator] = {
+        "generator": teacher.generator,
+        "discriminator": teacher.discriminator,
+        "encoder": teacher.discriminator,
+    }
+    for name, source in sources.items():
+        own = cast(biggan.Generator | biggan.Discriminator, networks[name])
+        for field in fields(source.config):
+            found, wanted = (getattr(config, field.name) for config in (source.config, own.config))
+            if found != wanted:
+                key = "teacher_classes" if field.name == "num_classes" else field.name
+                raise UserError(
+                    f"{path} is a teacher with {key} {found}, but this run's is {wanted}: set networks.{key}"
+                )
+    for name, source in sources.items():
+        networks[name].load_state_dict(source.state_dict())
+    if class_start == "mean":
+        for table in (
+            cast(biggan.Generator, networks["generator"]).shared.weight,
+            cast(biggan.Discriminator, networks["discriminator"]).embed.weight,
+        ):
+            table.copy_(table.mean(dim=0, keepdim=True).expand_as(table))
+
+
+@torch.no_grad()
+def translate(networks: Mapping[str, nn.Module], x: Tensor, y: Tensor, added: Mapping[int, float]) -> Tensor:
+    """Translate images [B, 3, R, R] to classes [B] with fresh noise from torch's global generator."""
+    generator = cast(biggan.Generator, networks["generator"])
+    adapted = networks["adaptor"](cast(biggan.Discriminator, networks["encoder"]).features(x))
+    z = torch.randn(len(x), generator.config.noise_dim).to(x.device)
+    image: Tensor = generator(z, y, weighted(adapted, added))
+    return image

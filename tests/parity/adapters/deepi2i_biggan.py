@@ -3,7 +3,7 @@
 import torch
 
 from kdx2i.methods.biggan_translation import Adaptor, feature_distances, weighted, weighted_sum
-from kdx2i.methods.deepi2i.losses import discriminator_hinge, generator_hinge
+from kdx2i.methods.deepi2i.losses import discriminator_hinge, feature_pairs, generator_hinge
 from kdx2i.teacher.biggan import BOTTOM, Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 
 from ..subject import ModuleSubject
@@ -117,9 +117,7 @@ class Pipeline(ModuleSubject):
         image = self.parts["G"](inputs["z"], inputs["y"], weighted(adapted, added))
         fake, features = self.parts["D"](image, inputs["y"])
         real, _ = self.parts["D"](inputs["real"], inputs["ry"])
-        # The official code compares the first two images of the batch, which are both translations.
-        first, second = ({r: f[i : i + 1] for r, f in features.items()} for i in (0, 1))
-        term = weighted_sum(feature_distances(first, second), compared)
+        term = weighted_sum(feature_distances(*feature_pairs(features, features, "official")), compared)
         d_real, d_fake = discriminator_hinge(real, fake)
         adversarial = generator_hinge(fake)
         found = {"loss_g_adv": adversarial, "loss_g_total": adversarial + term, "loss_g_feat_x1000": 1000 * term}
