@@ -18,6 +18,7 @@ from kdx2i.methods.biggan_settings import BigGANNetworks
 from kdx2i.teacher import biggan
 from kdx2i.teacher.biggan_layers import SN_EPS, DiscriminatorBlock, Embedding, Linear
 from kdx2i.teacher.biggan_weights import load_biggan
+from kdx2i.training.checkpoint import load_module
 from kdx2i.training.precision import place
 
 TRANSLATING = ("encoder", "adaptor", "generator")
@@ -119,8 +120,8 @@ def build(sizes: BigGANNetworks, resolution: int, num_classes: int, device: torc
 def copy_teacher(networks: Mapping[str, nn.Module], path: Path, class_start: str) -> None:
     """Copy a BigGAN teacher: its generator, its discriminator and, as encoder, its discriminator again.
 
-    Class i starts as the teacher's class i (`index`) or as the mean of all (`mean`). `UserError` names what
-    does not fit.
+    A file made from a whole model of DeepI2I also gives its own encoder and adaptor. Class i starts as the
+    teacher's class i (`index`) or as the mean of all (`mean`). `UserError` names what does not fit.
     """
     teacher = load_biggan(path)
     sources: dict[str, biggan.Generator | biggan.Discriminator] = {
@@ -139,6 +140,8 @@ def copy_teacher(networks: Mapping[str, nn.Module], path: Path, class_start: str
                 )
     for name, source in sources.items():
         networks[name].load_state_dict(source.state_dict())
+    for name, state in teacher.more.items():
+        load_module(networks[name], state, path)
     if class_start == "mean":
         for table in (
             cast(biggan.Generator, networks["generator"]).shared.weight,

@@ -1,5 +1,6 @@
 """Stage `teacher`: train a teacher on a dataset, or convert an official weight file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from kdx2i.files import sha256_file, sha256_json, write_bytes, write_json
 from kdx2i.provenance import git_commit, packages
 from kdx2i.stages.teacher_forms import FORMS, BigGANTeacherConfig, TeacherConfig
 from kdx2i.stages.training import discard
+from kdx2i.teacher.biggan_import import import_biggan
+from kdx2i.teacher.biggan_weights import save_biggan
 from kdx2i.teacher.growing import grow_from
 from kdx2i.teacher.importer import import_official
 from kdx2i.teacher.training import TeacherTraining
@@ -81,12 +84,19 @@ def train_teacher(root: Path, name: str, iterations: int | None = None) -> Path:
     return target
 
 
-def import_teacher(official: Path, target: Path) -> Path:
-    """Convert an official weight file (rosinality `.pt`, NVIDIA `.pkl`) to a teacher file, executing none of it."""
+def import_teacher(official: Sequence[Path], target: Path) -> Path:
+    """Convert official weights to a teacher file, executing none of their code.
+
+    One file is a StyleGAN2 (rosinality `.pt`, NVIDIA `.pkl`); several are the networks of a BigGAN, one a file.
+    """
     if target.suffix != ".safetensors":
         raise UserError(f"{target} must end in .safetensors: that is the format of teacher files")
-    teacher = import_official(official)
-    save_teacher(target, teacher.generator, teacher.discriminator, teacher.provenance)
+    if len(official) > 1:
+        big = import_biggan(official)
+        save_biggan(target, big.generator, big.discriminator, big.provenance, more=big.more)
+    else:
+        teacher = import_official(official[0])
+        save_teacher(target, teacher.generator, teacher.discriminator, teacher.provenance)
     return target
 
 

@@ -1,26 +1,32 @@
 """Files of BigGAN teachers: both networks in one safetensors file with configuration and provenance."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from kdx2i.errors import UserError
 from kdx2i.teacher.biggan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from kdx2i.training.checkpoint import load_module, load_tensors, prefixed, save_tensors, select
 
 FORM = "biggan"
+MORE = ("encoder", "adaptor")
 
 
 @dataclass
 class BigGANTeacher:
-    """A frozen BigGAN in evaluation mode, with the provenance of its file."""
+    """A frozen BigGAN in evaluation mode, with the provenance of its file.
+
+    `more`: the states of `encoder` and `adaptor`, which a model of DeepI2I has too.
+    """
 
     generator: Generator
     discriminator: Discriminator
     provenance: dict[str, Any]
+    more: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
 
 def save_biggan(
@@ -29,10 +35,11 @@ def save_biggan(
     discriminator: Discriminator,
     provenance: Mapping[str, Any],
     dtype: torch.dtype = torch.float32,
+    more: Mapping[str, Mapping[str, Tensor]] | None = None,
 ) -> None:
     """Write a teacher; `dtype` float16 halves the file (the rounded weights are then the teacher)."""
-    networks = {"generator": generator, "discriminator": discriminator}
-    tensors = {k: t for name, module in networks.items() for k, t in prefixed(name, module.state_dict()).items()}
+    states = {"generator": generator.state_dict(), "discriminator": discriminator.state_dict(), **(more or {})}
+    tensors = {k: t for name, state in states.items() for k, t in prefixed(name, state).items()}
     stored = {name: t.to(dtype) for name, t in tensors.items()}
     config = {"form": FORM, "generator": asdict(generator.config), "discriminator": asdict(discriminator.config)}
     save_tensors(path, stored, {"config": config, "provenance": dict(provenance)})
@@ -65,7 +72,9 @@ def load_biggan(path: Path) -> BigGANTeacher:
     generator, discriminator = networks["generator"], networks["discriminator"]
     assert isinstance(generator, Generator)
     assert isinstance(discriminator, Discriminator)
-    return BigGANTeacher(generator, discriminator, metadata.get("provenance", {}))
+    more = {name: {k: t.float() for k, t in select(tensors, name).items()} for name in MORE}
+    present = {name: state for name, state in more.items() if state}
+    return BigGANTeacher(generator, discriminator, metadata.get("provenance", {}), present)
 
 
 def _networks(config: Mapping[str, Any]) -> dict[str, Generator | Discriminator]:

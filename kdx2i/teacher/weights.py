@@ -53,6 +53,8 @@ def load_teacher(path: Path) -> Teacher:
     """Read a teacher file in float32; anything else raises `UserError`."""
     tensors, metadata = load_tensors(path)
     config = metadata.get("config")
+    if isinstance(config, dict) and "form" in config:
+        raise UserError(f"{path} is a {config['form']} teacher: a StyleGAN2 teacher is needed here")
     if not isinstance(config, dict) or set(config) != set(PARTS):
         hint = "convert official weights with 'kdx2i teacher OUT.safetensors --official FILE'"
         raise UserError(f"{path} is not a kdx2i teacher: {hint}")
