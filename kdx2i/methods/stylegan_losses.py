@@ -20,8 +20,9 @@ def wasserstein_discriminator_loss(
     share = torch.rand(len(real), 1, 1, 1).to(real.device)
     between = (share * real + (1 - share) * fake).detach().requires_grad_()
     (gradient,) = torch.autograd.grad(logits(between).sum(), between, create_graph=True)
-    penalty = (gradient.flatten(1).norm(2, dim=1) - 1).square().mean()
-    return logits(fake).mean() - found.mean() + drift * found.square().mean() + gradient_weight * penalty
+    penalty: Tensor = (gradient.flatten(1).norm(2, dim=1) - 1).square().mean()
+    critic: Tensor = logits(fake).mean() - found.mean()
+    return critic + drift * found.square().mean() + gradient_weight * penalty
 
 
 def logistic_discriminator_loss(logits: Logits, real: Tensor, fake: Tensor, *, gradient_weight: float) -> Tensor:

@@ -8,13 +8,14 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
 
 from kdx2i.errors import UserError
-from kdx2i.methods.stylegan_settings import StyleGANNetworks
+from kdx2i.methods.stylegan_settings import StyleGANNetworks, StyleGANTrain
 from kdx2i.methods.stylegan_translation import Adaptor, Direction, FeatureDiscriminator, StyleEncoder
 from kdx2i.teacher import stylegan1, stylegan2
 from kdx2i.teacher.stylegan1_checkpoint import read_stylegan1
@@ -22,6 +23,8 @@ from kdx2i.teacher.weights import load_teacher
 from kdx2i.training.precision import place
 
 State = Mapping[str, Tensor]
+MAPPING_PARTS = ("mapping", "style")
+"""The names of the mapping network in generators of both backbones."""
 
 
 class Backbone:
@@ -210,3 +213,19 @@ def start_style_encoder(encoder: StyleEncoder, discriminator: State, mean_style:
     trunk = encoder.trunk.state_dict()
     encoder.trunk.load_state_dict({name: discriminator[name] for name in trunk})
     encoder.set_mean_style(mean_style)
+
+
+def optimizers_of(model: TranslationModel, settings: StyleGANTrain) -> dict[str, Optimizer]:
+    """Return Adam for every network that learns; the mapping network of a generator has its own rate."""
+    optimizers: dict[str, Optimizer] = {}
+    t = settings
+    for name, network in model.networks.items():
+        if name in model.encoder_names():
+            continue
+        slow = [p for key, p in network.named_parameters() if key.split(".")[0] in MAPPING_PARTS]
+        fast = [p for key, p in network.named_parameters() if key.split(".")[0] not in MAPPING_PARTS]
+        groups: list[dict[str, Any]] = [{"params": fast}]
+        if name.startswith("generator"):
+            groups.append({"params": slow, "lr": t.mapping_learning_rate})
+        optimizers[name] = Adam(groups, lr=t.learning_rate, betas=(t.beta1, t.beta2))
+    return optimizers

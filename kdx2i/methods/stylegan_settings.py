@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from kdx2i.methods.settings import LoopBudget, StrictSettings
+from kdx2i.methods.settings import I2IDistillSettings, LoopBudget, StrictSettings
 
 
 class StyleGANNetworks(StrictSettings):
@@ -55,3 +55,11 @@ class StyleGANTrain(LoopBudget):
         if self.adaptor_iterations >= self.iterations:
             raise ValueError(f"`iterations` ({self.iterations}) must be more than `adaptor_iterations`")
         return self
+
+
+class StyleGANSettings(StrictSettings):
+    """Everything that a preset may say about a method on a StyleGAN backbone; it has no stage 1."""
+
+    networks: StyleGANNetworks = StyleGANNetworks()
+    distill: I2IDistillSettings = I2IDistillSettings()
+    train: StyleGANTrain = StyleGANTrain()

@@ -144,6 +144,10 @@ class Direction:
         logits, features = cast(FeatureDiscriminator, self.discriminator).examine(x)
         return logits.squeeze(1), features
 
+    def features(self, x: Tensor) -> Features:
+        """Image -> the discriminator's features by resolution."""
+        return cast(FeatureDiscriminator, self.discriminator).features(x)
+
 
 def mixed_styles(direction: Direction, z: Tensor, z2: Tensor, probability: float) -> Tensor:
     """Return styles [B, num_ws, w_dim] of z [B, z_dim], with `probability` those of z2 from a random layer on.

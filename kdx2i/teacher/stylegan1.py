@@ -39,7 +39,9 @@ class StyleGAN1Config:
     def __post_init__(self) -> None:
         if self.resolution < 8 or self.resolution != 4 * 2**self.step or self.step >= len(self.widths):
             largest = 4 * 2 ** (len(self.widths) - 1)
-            raise ValueError(f"StyleGAN-1 of these widths makes images of 8, 16, ... {largest} px, not of {self.resolution}")
+            raise ValueError(
+                f"StyleGAN-1 of these widths makes images of 8, 16, ... {largest} px, not of {self.resolution}"
+            )
 
 
 class _Blocks(nn.Module):

@@ -119,7 +119,8 @@ class AdaptiveInstanceNorm(nn.Module):
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """x [B, C, H, W], style [B, S] -> [B, C, H, W]."""
         gamma, beta = self.style(style)[:, :, None, None].chunk(2, dim=1)
-        return gamma * F.instance_norm(x) + beta
+        normalised: Tensor = F.instance_norm(x)
+        return gamma * normalised + beta
 
 
 class ConstantInput(nn.Module):
