@@ -198,7 +198,7 @@ class TranslationModel:
         z = torch.randn(len(x), self.sizes.z_dim) if mode == "latent" else None
         x, y = x.to(self.device), y.to(self.device)
         images = torch.empty_like(x)
-        for target in y.unique().tolist():
+        for target in sorted(set(y.tolist())):
             chosen, direction = torch.nonzero(y == target).flatten(), self.averaged[target]
             if z is not None:
                 w = direction.style(z.to(self.device)[chosen])

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kdx2i.errors import UserError
 from kdx2i.teacher.stylegan1_layers import SLOPE, ConvBlock, EqualConv2d, EqualLinear, StyledConvBlock
 
 FUSED_FROM = 128
@@ -39,9 +40,7 @@ class StyleGAN1Config:
     def __post_init__(self) -> None:
         if self.resolution < 8 or self.resolution != 4 * 2**self.step or self.step >= len(self.widths):
             largest = 4 * 2 ** (len(self.widths) - 1)
-            raise ValueError(
-                f"StyleGAN-1 of these widths makes images of 8, 16, ... {largest} px, not of {self.resolution}"
-            )
+            raise UserError(f"this StyleGAN-1 makes images of 8, 16, ... {largest} px, not of {self.resolution} px")
 
 
 class _Blocks(nn.Module):
@@ -184,4 +183,4 @@ def mean_style(config: StyleGAN1Config, generator: Mapping[str, Tensor], samples
     mapping = Generator(config)
     mapping.load_state_dict(dict(generator))
     z = torch.randn(samples, config.code_dim, generator=torch.Generator().manual_seed(0))
-    return torch.cat([mapping.mapping(part) for part in z.split(512)]).mean(dim=0)
+    return torch.cat([mapping.mapping(part) for part in torch.split(z, 512)]).mean(dim=0)

@@ -119,8 +119,8 @@ class AdaptiveInstanceNorm(nn.Module):
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """x [B, C, H, W], style [B, S] -> [B, C, H, W]."""
         gamma, beta = self.style(style)[:, :, None, None].chunk(2, dim=1)
-        normalised: Tensor = F.instance_norm(x)
-        return gamma * normalised + beta
+        out: Tensor = gamma * F.instance_norm(x) + beta
+        return out
 
 
 class ConstantInput(nn.Module):
