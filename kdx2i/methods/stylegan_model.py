@@ -19,7 +19,7 @@ from kdx2i.methods.stylegan_settings import StyleGANNetworks, StyleGANTrain
 from kdx2i.methods.stylegan_translation import Adaptor, Direction, FeatureDiscriminator, StyleEncoder
 from kdx2i.teacher import stylegan1, stylegan2
 from kdx2i.teacher.stylegan1_checkpoint import read_stylegan1
-from kdx2i.teacher.weights import load_teacher
+from kdx2i.teacher.weights import read_fitting_teacher
 from kdx2i.training.precision import place
 
 State = Mapping[str, Tensor]
@@ -93,15 +93,7 @@ class Backbone:
         if self.sizes.backbone == "stylegan1":
             states = read_stylegan1(path, self.style1)
             return states["generator"], states["discriminator"], stylegan1.mean_style(self.style1, states["generator"])
-        teacher = load_teacher(path)
-        for name, wanted, found in (
-            ("generator", self.generator_config, teacher.generator.config),
-            ("discriminator", self.discriminator_config, teacher.discriminator.config),
-        ):
-            if stylegan2.layout(wanted) != stylegan2.layout(found):
-                own, other = stylegan2.layout(wanted), stylegan2.layout(found)
-                different = ", ".join(f"{k} {other[k]} (networks: {own[k]})" for k in own if own[k] != other[k])
-                raise UserError(f"the {name} of {path} has other sizes than the settings: {different}")
+        teacher = read_fitting_teacher(path, self.generator_config, self.discriminator_config)
         return (
             teacher.generator.state_dict(),
             teacher.discriminator.state_dict(),
