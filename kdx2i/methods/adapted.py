@@ -136,26 +136,27 @@ class AdaptedMethod(TranslationMethod):
         t = self.schedule
         with autocast(self.device, t.precision):
             x, y, latent, reference = self.draw()
-            weights = Weights(
-                t.lambda_reg, t.lambda_sty, t.lambda_ds * max(0.0, 1.0 - step / t.ds_iterations), t.lambda_cyc
-            )
+            remaining = max(0.0, 1.0 - (step - t.first_iterations) / t.ds_iterations)
+            weights = Weights(t.lambda_reg, t.lambda_sty, t.lambda_ds * min(1.0, remaining), t.lambda_cyc)
             networks = self.callables(self.networks)
             with torch.no_grad():
                 content = networks.encode(x)
             scalars: dict[str, Tensor] = {}
             for name, guidance in (("latent", latent), ("reference", reference)):
                 terms = discriminator_loss(networks, x, y, guidance, weights, content)
-                step_optimizers(terms["total"] + self.auxiliary(guidance, real=False), self.optimizers["discriminator"])
+                total = terms["total"] + self.auxiliary_loss(guidance, for_generator=False)
+                step_optimizers(total, self.optimizers["discriminator"])
                 scalars[f"d_{name}"] = terms["total"]
             for name, guidance in (("latent", latent), ("reference", reference)):
                 terms = generator_loss(networks, x, y, guidance, weights, content)
                 learning = [n for n in trained if name == "latent" or n in GENERATOR]
-                step_optimizers(terms["total"], *(self.optimizers[n] for n in learning))
+                total = terms["total"] + self.auxiliary_loss(guidance, for_generator=True)
+                step_optimizers(total, *(self.optimizers[n] for n in learning))
                 scalars |= {f"{term}_{name}": value for term, value in terms.items() if term != "total"}
         return scalars
 
-    def auxiliary(self, guidance: Guidance, *, real: bool) -> Tensor | float:
-        """Return a further term of the adversarial objectives: nothing here."""
+    def auxiliary_loss(self, guidance: Guidance, *, for_generator: bool) -> Tensor | float:
+        """Return a further term of the adversarial objectives of a half-step: nothing here."""
         return 0.0
 
     def draw(self) -> tuple[Tensor, Tensor, Guidance, Guidance]:
