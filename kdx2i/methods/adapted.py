@@ -84,7 +84,11 @@ class AdaptedMethod(TranslationMethod):
         # The encoder is frozen: it is its own average.
         averages = averages_of(self.networks, TRANSLATING)
         self.averages: Mapping[str, nn.Module] = averages | {"encoder": self.networks["encoder"]}
-        rates = {"blocks": train.block_learning_rate, "mapping_network": train.mapping_learning_rate}
+        rates = {
+            "blocks": train.block_learning_rate,
+            "mapping_network": train.mapping_learning_rate,
+            "discriminator": train.discriminator_learning_rate,
+        }
         self.optimizers: Mapping[str, Optimizer] = {
             name: Adam(module.parameters(), lr=rates.get(name, train.learning_rate), betas=(train.beta1, train.beta2))
             for name, module in self.networks.items()

@@ -37,6 +37,7 @@ class AdaptedTrain(LoopBudget):
     batch: int = Field(default=8, ge=1)
     adaptor_iterations: int = Field(default=0, ge=0)
     learning_rate: float = Field(default=1e-3, gt=0, description="layers that come from the teacher")
+    discriminator_learning_rate: float = Field(default=1e-3, gt=0)
     block_learning_rate: float = Field(default=1e-4, gt=0, description="the new residual blocks")
     mapping_learning_rate: float = Field(default=1e-5, gt=0)
     beta1: float = 0.0
