@@ -20,7 +20,7 @@ from kdx2i.methods.adapted_networks import (
     part_of,
 )
 from kdx2i.methods.adapted_settings import AdaptedNetworks, AdaptedTrain
-from kdx2i.methods.stargan_v2.losses import Guidance, Networks, Weights, discriminator_loss, generator_loss
+from kdx2i.methods.stargan_losses import Guidance, Networks, Weights, discriminator_loss, generator_loss
 from kdx2i.methods.stargan_v2.networks import he_init
 from kdx2i.methods.translation import TranslationMethod, averages_of
 from kdx2i.teacher.stylegan2 import DiscriminatorConfig, GeneratorConfig, channel_widths, resolutions

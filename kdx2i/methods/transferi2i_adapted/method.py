@@ -8,7 +8,7 @@ from torch import Tensor
 
 from kdx2i.methods.adapted import GENERATOR, AdaptedMethod
 from kdx2i.methods.adapted_networks import BranchedDiscriminator, StyleEncoder, part_of
-from kdx2i.methods.stargan_v2.losses import Guidance, adversarial_loss, r1_penalty
+from kdx2i.methods.stargan_losses import Guidance, adversarial_loss, r1_penalty
 from kdx2i.methods.transferi2i_adapted.settings import Settings
 from kdx2i.training.distributed import shard
 from kdx2i.training.loop import step_optimizers
