@@ -21,7 +21,6 @@ from kdx2i.methods.adapted_networks import (
 )
 from kdx2i.methods.adapted_settings import AdaptedNetworks, AdaptedTrain
 from kdx2i.methods.stargan_losses import Guidance, Networks, Weights, discriminator_loss, generator_loss
-from kdx2i.methods.stargan_v2.networks import he_init
 from kdx2i.methods.translation import TranslationMethod, averages_of
 from kdx2i.teacher.stylegan2 import DiscriminatorConfig, GeneratorConfig, channel_widths, resolutions
 from kdx2i.teacher.weights import read_fitting_teacher
@@ -68,11 +67,9 @@ class AdaptedMethod(TranslationMethod):
         self.discriminator_config = DiscriminatorConfig(
             resolution, channel_base=n.channel_base, channel_max=n.channel_max
         )
-        blocks = Blocks(channel_widths(self.generator_config)[n.bottleneck], n.w_dim, n.blocks)
-        he_init(blocks)
         built: dict[str, nn.Module] = {
             "encoder": ImageEncoder(self.discriminator_config, n.bottleneck).requires_grad_(False),
-            "blocks": blocks,
+            "blocks": Blocks(channel_widths(self.generator_config)[n.bottleneck], n.w_dim, n.blocks),
             "decoder": Decoder(self.generator_config, n.bottleneck, n.noise),
             "mapping_network": MappingNetworks(self.generator_config, num_classes),
             "style_encoder": StyleEncoder(self.discriminator_config, n.w_dim, num_classes),

@@ -13,7 +13,8 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from kdx2i.methods.stargan_v2.blocks import AdainResBlk, ResBlk
+from kdx2i.methods.stargan_v2.blocks import AdaIN, AdainResBlk, ResBlk
+from kdx2i.methods.stargan_v2.networks import he_init
 from kdx2i.teacher.layers import EqualizedLinear
 from kdx2i.teacher.stylegan2 import (
     Discriminator,
@@ -72,6 +73,11 @@ class Blocks(nn.Module):
         plain = 2 if kind == "stargan_v2" else 0
         self.plain = nn.ModuleList([ResBlk(width, width, normalize=True) for _ in range(plain)])
         self.styled = nn.ModuleList([AdainResBlk(width, width, style_dim) for _ in range(4 - plain)])
+        he_init(self)
+        # The teacher's styles are as large as its activations: the new blocks learn from zero what to take of them.
+        for module in self.modules():
+            if isinstance(module, AdaIN):
+                nn.init.zeros_(module.fc.weight)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """x [B, C, h, h], w [B, w_dim] -> [B, C, h, h]."""
@@ -106,10 +112,15 @@ class Decoder(nn.Module):
             named[name] = state[f"{place.get(head, f'synthesis.{head}')}.{tail}"]
         return named
 
+    def first_image(self, x: Tensor, w: Tensor) -> Tensor:
+        """x [B, C, h, h], w [B, w_dim] -> the image [B, 3, h, h] that the layers above add to."""
+        image: Tensor = self.torgb(x, w)
+        return image
+
     def forward(self, x: Tensor, w: Tensor, image: Tensor | None = None) -> Tensor:
         """x [B, C, h, h], w [B, w_dim] -> [B, 3, R, R]; `image` [B, 3, h, h] replaces what ToRGB makes of x."""
         if image is None:
-            image = self.torgb(x, w)
+            image = self.first_image(x, w)
         ws = w[:, None].expand(-1, 3, -1)
         for name in self.names:
             x, image = getattr(self, name)(x, image, ws, self.noise)

@@ -116,11 +116,15 @@ def test_transferi2i_has_three_phases():
     subject = method("transferi2i")
     assert trained_in(subject, 0) == {"beginning", "decoder", "mapping_network", "discriminator"}
     # The second phase first takes the fine-tuned discriminator as encoders.
-    assert trained_in(subject, 2) == {"encoder", "blocks", "style_encoder"}
+    assert trained_in(subject, 2) == {"encoder", "blocks", "decoder", "style_encoder"}
     x = torch.randn(2, 3, SIZE, SIZE)
     discriminator = subject.networks["discriminator"].trunk
     torch.testing.assert_close(subject.networks["encoder"](x), discriminator.features(x)[8])
-    assert trained_in(subject, 3) == {"blocks", "style_encoder"}
+    before = tiny.state_of(subject.networks)
+    step(subject, 3)
+    changed = tiny.changed(before, tiny.state_of(subject.networks))
+    assert {name.split(".")[0] for name in changed} == {"blocks", "decoder", "style_encoder"}
+    assert {name.split(".")[1] for name in changed if name.startswith("decoder.")} == {"torgb"}
     translating = {"blocks", "style_encoder", "discriminator", "decoder", "mapping_network", "beginning"}
     assert trained_in(subject, 4) == translating
     without = method("transferi2i", lambda_aux=0.0, source_target_iterations=0, adaptor_iterations=0)
@@ -142,7 +146,7 @@ def test_self_initialisation_approaches_the_generator_s_features(started):
     subject = method("transferi2i", source_target_iterations=0, adaptor_iterations=60, **rates)
     subject.start_from_teacher(started[1])
     found = [step(subject, number) for number in range(60)]
-    for term in ("self_blocks", "self_style"):
+    for term in ("self_blocks", "self_image", "self_style"):
         assert sum(s[term].item() for s in found[-5:]) < 0.85 * sum(s[term].item() for s in found[:5])
 
 

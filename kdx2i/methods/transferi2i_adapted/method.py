@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdx2i.methods.adapted import GENERATOR, AdaptedMethod
-from kdx2i.methods.adapted_networks import BranchedDiscriminator, StyleEncoder, part_of
+from kdx2i.methods.adapted_networks import BranchedDiscriminator, Decoder, StyleEncoder, part_of
 from kdx2i.methods.stargan_losses import Guidance, adversarial_loss, r1_penalty
 from kdx2i.methods.transferi2i_adapted.settings import Settings
 from kdx2i.training.distributed import shard
@@ -102,16 +102,20 @@ class Method(AdaptedMethod):
     def _self_initialisation_step(self) -> dict[str, Tensor]:
         """Fit the blocks, without data, to the generator's features of its own images: an L1 distance.
 
-        The style encoder's branches learn the styles of the same images.
+        The decoder's first ToRGB learns to give the image that the generator has there, of which the teacher's
+        layers before it drew a part; the style encoder's branches learn the styles of the same images.
         """
-        t = self.settings.train
+        t, decoder = self.settings.train, cast(Decoder, self.networks["decoder"])
         with autocast(self.device, t.precision):
             with torch.no_grad():
                 y, w = self._draw_styles()
-                image, feature = self._generate(w)
+                feature, first_image = self.networks["beginning"](w)
+                image = decoder(feature, w, first_image)
                 encoded = self.networks["encoder"](image)
-            block_loss = F.l1_loss(self.networks["blocks"](encoded, w), feature)
-            step_optimizers(block_loss, self.optimizers["blocks"])
+            found = self.networks["blocks"](encoded, w)
+            block_loss = F.l1_loss(found, feature)
+            image_loss = F.l1_loss(decoder.first_image(found, w), first_image)
+            step_optimizers(block_loss + image_loss, self.optimizers["blocks"], self.optimizers["decoder"])
             style_loss = F.l1_loss(self.networks["style_encoder"](image, y), w)
             step_optimizers(style_loss, self.optimizers["style_encoder"])
-        return {"self_blocks": block_loss, "self_style": style_loss}
+        return {"self_blocks": block_loss, "self_image": image_loss, "self_style": style_loss}
