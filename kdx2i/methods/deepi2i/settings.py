@@ -1,14 +1,20 @@
-"""Settings of DeepI2I on BigGAN; the defaults are the official ones (`scripts/DeepI2I.sh` of yaxingwang/DeepI2I)."""
+"""Settings of DeepI2I on BigGAN and on StyleGAN; `networks.backbone` says which.
+
+The defaults are the official ones: BigGAN's of `scripts/DeepI2I.sh` of yaxingwang/DeepI2I, StyleGAN's in
+`kdx2i.methods.stylegan_settings`. A preset that has both backbones names each one's settings by resolution.
+"""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from kdx2i.methods.biggan_settings import BigGANNetworks
 from kdx2i.methods.settings import I2IDistillSettings, LoopBudget, StrictSettings
+from kdx2i.methods.stylegan_settings import StyleGANNetworks, StyleGANSettings, StyleGANTrain
 
-MODES = ("latent",)
+MODES = ("latent", "reference")
+"""BigGAN has the mode `latent` only."""
 STARTS_FROM_TEACHER = True
 
 
@@ -47,12 +53,59 @@ class Train(LoopBudget):
         return self
 
 
+class Networks(BigGANNetworks):
+    """BigGAN's sizes."""
+
+    backbone: Literal["biggan"] = "biggan"
+
+
+class BigGANSettings(StrictSettings):
+    """Settings of DeepI2I on BigGAN."""
+
+    networks: Networks = Networks()
+    distill: I2IDistillSettings = I2IDistillSettings()
+    train: Train = Train()
+
+
+def _kind(value: Any) -> str:
+    """Return the tag of `networks` or `train`: only StyleGAN's training has a choice of `adversarial`."""
+    found = value if isinstance(value, Mapping) else dict(value)
+    on_stylegan = "adversarial" in found or str(found.get("backbone")).startswith("stylegan")
+    return "[stylegan]" if on_stylegan else "[biggan]"
+
+
 class Settings(StrictSettings):
     """Everything that a preset may say about DeepI2I; it has no stage 1."""
 
-    networks: BigGANNetworks = BigGANNetworks()
+    networks: Annotated[
+        Annotated[Networks, Tag("[biggan]")] | Annotated[StyleGANNetworks, Tag("[stylegan]")], Discriminator(_kind)
+    ] = Networks()
     distill: I2IDistillSettings = I2IDistillSettings()
-    train: Train = Train()
+    train: Annotated[
+        Annotated[Train, Tag("[biggan]")] | Annotated[StyleGANTrain, Tag("[stylegan]")], Discriminator(_kind)
+    ] = Train()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _training_follows_the_backbone(cls, data: Any) -> Any:
+        """Let settings of training that leave `adversarial` out be those of the backbone."""
+        train = data.get("train", {})
+        if _kind(data.get("networks", {})) == "[stylegan]" and isinstance(train, Mapping):
+            return {**data, "train": {"adversarial": "wgan-gp", **train}}
+        return data
+
+    @model_validator(mode="after")
+    def _parts_belong_together(self) -> "Settings":
+        if isinstance(self.networks, StyleGANNetworks) != isinstance(self.train, StyleGANTrain):
+            raise ValueError("`train.adversarial` needs a StyleGAN backbone: BigGAN has the hinge loss")
+        return self
+
+    def on_backbone(self) -> BigGANSettings | StyleGANSettings:
+        """Return the settings as those of their backbone."""
+        if isinstance(self.networks, StyleGANNetworks) and isinstance(self.train, StyleGANTrain):
+            return StyleGANSettings(networks=self.networks, distill=self.distill, train=self.train)
+        assert isinstance(self.networks, Networks) and isinstance(self.train, Train)
+        return BigGANSettings(networks=self.networks, distill=self.distill, train=self.train)
 
 
 def generator_updates(train: Mapping[str, Any]) -> int:

@@ -3,8 +3,11 @@
 import pytest
 import torch
 
+from kdx2i.config import validate
 from kdx2i.errors import UserError
 from kdx2i.methods import stylegan_losses as losses
+from kdx2i.methods.deepi2i.method import Method
+from kdx2i.methods.deepi2i.settings import BigGANSettings, Settings
 from kdx2i.methods.deepi2i.stylegan import StyleGANMethod
 from kdx2i.methods.stylegan_settings import StyleGANNetworks, StyleGANSettings, StyleGANTrain
 from kdx2i.methods.stylegan_translation import mixed_styles
@@ -189,3 +192,22 @@ def test_killed_and_resumed_it_ends_in_the_same_bytes(tmp_path):
     for count in (1, 3, 4):
         train(method(iterations=4), LoopSettings(count, 3, 1, 10, 1), tmp_path / "parts", "x")
     assert tiny.outcome(tmp_path / "parts") == tiny.outcome(tmp_path / "whole")
+
+
+def test_the_settings_follow_the_backbone():
+    official = Settings.model_validate({"networks": {"backbone": "stylegan1"}, "train": {"batch": 4}})
+    assert isinstance(official.on_backbone(), StyleGANSettings)
+    assert (official.train.adversarial, official.train.batch) == ("wgan-gp", 4)
+    again = Settings.model_validate(official.model_dump(mode="json"))
+    assert again == official
+    assert Settings(networks={"backbone": "stylegan2"}).train.learning_rate == 1e-3
+    assert isinstance(Settings().on_backbone(), BigGANSettings)
+    with pytest.raises(ValueError, match="needs a StyleGAN backbone"):
+        Settings(train={"adversarial": "r1"})
+    with pytest.raises(UserError, match=r"x: the key `networks\.width` is unknown; the keys here are addition_w"):
+        validate(Settings, {"networks": {"backbone": "stylegan1", "width": 8}}, "x")
+
+
+def test_the_backbone_is_a_setting():
+    networks = {"backbone": "stylegan2", "addition_weights": {4: 0.1}, **SIZES}
+    assert isinstance(Method(Settings(networks=networks), SIZE, CLASSES, tiny.CPU), StyleGANMethod)
