@@ -176,7 +176,7 @@ def test_translation_depends_on_source_class_and_noise(teacher):
     # Running statistics: an image does not depend on its neighbours.
     torch.manual_seed(0)
     torch.testing.assert_close(subject.translate(x[:1], y[:1], "latent"), image[:1], rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match="no mode `reference`"):
+    with pytest.raises(UserError, match="no mode `reference`"):
         subject.translate(x, y, "reference", x)
 
 
