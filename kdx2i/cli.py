@@ -101,12 +101,15 @@ def split(
 @app.command()
 def teacher(
     name: Annotated[str, typer.Argument(help="Name in benchmarks/teachers, or with --official the file to write.")],
-    official: Annotated[Path | None, typer.Option(help="Official weights to convert (.pt or .pkl).")] = None,
+    official: Annotated[
+        list[Path] | None,
+        typer.Option(help="Official weights to convert: a StyleGAN2 (.pt, .pkl); twice for a BigGAN (G and D, .pth)."),
+    ] = None,
     iterations: Annotated[int | None, typer.Option(min=1, help="Instead of those configured.")] = None,
 ) -> None:
     """Train a teacher on its dataset, or convert an official weight file without running its code."""
     stage: Any = importlib.import_module("kdx2i.stages.teacher")
-    if official is not None:
+    if official:
         print(stage.import_teacher(official, Path(name)))
     else:
         print(stage.train_teacher(find_root(), name, iterations))

@@ -12,6 +12,7 @@ from kdx2i.config import names_in
 from kdx2i.errors import UserError
 from kdx2i.plan import Leaf, Plan, command, leaf_at
 from kdx2i.plan.mode import Mode
+from kdx2i.plan.registry import starts_from_teacher
 
 METHOD = ("open-birds", "stargan_v2", "kd", 64, 0)
 
@@ -170,7 +171,8 @@ def test_a_distillation_setting_leaves_the_baseline_alone(tmp_path: Path) -> Non
 def test_a_setting_of_one_resolution_leaves_the_other_alone(tmp_path: Path) -> None:
     key = "architectures__stargan_v2__by_resolution__64__train"
     touched = changed(settings_copy(tmp_path), **{key: {"learning_rate": 0.123}})
-    assert touched == {name for name in identities(Plan(tmp_path, "open")) if "/runs/" in name and "/r64/" in name}
+    runs = {name for name in identities(Plan(tmp_path, "open")) if "/runs/" in name and "/r64/" in name}
+    assert touched == {name for name in runs if "/stargan_v2/" in name}
 
 
 def test_an_evaluation_setting_trains_nothing(tmp_path: Path) -> None:
@@ -193,7 +195,9 @@ def test_a_teacher_file_changes_what_is_distilled_from_it(tmp_path: Path) -> Non
     touched = {name for name in before if before[name] != after[name]}
     assert "results/open/distilled/stargan_v2/kd/r64/s0" in touched
     assert "results/open/runs/open-birds/stargan_v2/kd/r64/s0/latent" in touched
-    assert not any("/r32/" in name or "/scratch/" in name for name in touched)
+    assert not any("/r32/" in name for name in touched)
+    scratch = {name.split("/")[4] for name in touched if "/scratch/" in name}
+    assert all(starts_from_teacher(architecture) for architecture in scratch)
 
 
 def test_a_method_made_from_a_teacher_depends_on_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

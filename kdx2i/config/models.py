@@ -258,9 +258,19 @@ class ProtocolRegister(Strict):
         for entry in self.entries:
             own = preset.protocol.get(entry.id, entry.chosen)
             switched_elsewhere = entry.key is not None and not entry.key.startswith("protocol.")
-            value = _at(data, entry.key) if switched_elsewhere and entry.key else None
-            chosen[entry.id] = own if value is None else _plain(value)
+            values = _all_at(data, entry.key) if switched_elsewhere and entry.key else []
+            chosen[entry.id] = ", ".join(dict.fromkeys(map(_plain, values))) if values else own
         return chosen
+
+
+def _all_at(data: Any, key: str) -> list[Any]:
+    """Return the values at a dotted key of a preset: its own, else those that an architecture has by resolution."""
+    room, _, rest = key.partition(".")
+    name, _, inner = rest.partition(".")
+    values = [_at(data, key)]
+    if room == "architectures" and values == [None] and name in data[room]:
+        values = [_at(settings, inner) for settings in data[room][name]["by_resolution"].values()]
+    return [value for value in values if value is not None]
 
 
 def _at(data: Any, key: str) -> Any:

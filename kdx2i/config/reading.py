@@ -92,6 +92,9 @@ def _keys_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     for step in loc:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             kind = kind.model_fields[str(step)].annotation
+        elif isinstance(step, str) and "[" in step:  # the tag of one of several models
+            tagged = {tag.tag: arm for arm in typing.get_args(kind) for arm, tag in [typing.get_args(arm)]}
+            kind = tagged[step]
         else:
             kind = (typing.get_args(kind) or (Any,))[-1]
         if isinstance(kind, types.UnionType):

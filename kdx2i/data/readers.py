@@ -71,14 +71,33 @@ class OpenEmojiOptions(Options):
 
     `tiers`: `core` are the classes with seven or more permissively licensed drawings, `wide` the others.
     `share_alike` adds the CC BY-SA sets to the training images; the test images stay the same.
+    `also` joins further stand-ins, classes of one name together. `without_tests_of` leaves out every test drawing
+    of these stand-ins, all that looks like one (their near-duplicate groups, equal pixels), and the test images of
+    the dataset itself: training images that no evaluation on these stand-ins has seen.
     `size` in pixels; `background` is #rrggbb.
     """
 
     standin: str
+    also: tuple[str, ...] = ()
+    without_tests_of: tuple[str, ...] = ()
     tiers: tuple[str, ...] = Field(default=("core",), min_length=1)
     share_alike: bool = False
     size: int = Field(default=64, ge=8, le=MAX_SIDE)
     background: Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")] = "#ffffff"
+
+
+class _TestDrawings:
+    """The test drawings of some stand-ins and all that looks like one of them."""
+
+    def __init__(self, rows: Collection[ManifestRow], standins: Collection[str]) -> None:
+        tests = {row.source for row in rows if row.role == "test" and row.standin in standins}
+        # A drawing may be a test image in one stand-in and have its look-alikes listed in another one.
+        groups = {row.group for row in rows if row.source in tests and row.standin in standins and row.group}
+        self._sources = tests | {row.source for row in rows if row.group in groups}
+        self._pixels = {row.raster64_md5 for row in rows if row.source in tests}
+
+    def __contains__(self, row: ManifestRow) -> bool:
+        return row.source in self._sources or row.raster64_md5 in self._pixels
 
 
 class OpenEmoji:
@@ -97,19 +116,29 @@ class OpenEmoji:
         rows = list(read_manifest(path, source.sha256))
         options = self._options
         for what, known, asked in (
-            ("stand-in", {row.standin for row in rows}, {options.standin}),
+            ("stand-in", {row.standin for row in rows}, {*self._standins, *options.without_tests_of}),
             ("tier", {row.tier for row in rows}, set(options.tiers)),
         ):
             if asked - known:
                 lacking, there = (", ".join(sorted(names)) for names in (asked - known, known))
                 raise UserError(f"{path} has no {what} {lacking}; it has {there}")
-        self._entries = [self._entry(row) for row in rows if self._is_chosen(row)]
+        chosen = [row for row in rows if self._is_chosen(row)]
+        if options.without_tests_of:
+            tests = _TestDrawings(rows, options.without_tests_of)
+            chosen = [row for row in chosen if row.role == "train" and row not in tests]
+        # A drawing may stand in several stand-ins: the first one named gives its class.
+        first = {row.source: row for row in sorted(chosen, key=lambda r: -self._standins.index(r.standin))}
+        self._entries = [self._entry(row) for row in chosen if first[row.source] is row]
         return self._entries
+
+    @property
+    def _standins(self) -> tuple[str, ...]:
+        return (self._options.standin, *self._options.also)
 
     def _is_chosen(self, row: ManifestRow) -> bool:
         """Tell whether a row belongs to the dataset: share-alike drawings never enter the test images."""
         allowed = not row.share_alike or (self._options.share_alike and row.role == "train")
-        return allowed and row.standin == self._options.standin and row.tier in self._options.tiers
+        return allowed and row.standin in self._standins and row.tier in self._options.tiers
 
     @staticmethod
     def _entry(row: ManifestRow) -> Entry:

@@ -1,22 +1,22 @@
 """Stage `teacher`: train a teacher on a dataset, or convert an official weight file."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
-
-import torch
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any
 
 from kdx2i.config import names_in, read_yaml, validate
+from kdx2i.config.models import listed
 from kdx2i.data.images import ImageSet, Split
 from kdx2i.errors import UserError
 from kdx2i.files import sha256_file, sha256_json, write_bytes, write_json
 from kdx2i.provenance import git_commit, packages
-from kdx2i.stages.training import discard, fetcher
-from kdx2i.teacher.augment import AugmentSettings
+from kdx2i.stages.teacher_forms import FORMS, BigGANTeacherConfig, TeacherConfig
+from kdx2i.stages.training import discard
+from kdx2i.teacher.biggan_import import import_biggan
+from kdx2i.teacher.biggan_weights import save_biggan
 from kdx2i.teacher.growing import grow_from
 from kdx2i.teacher.importer import import_official
-from kdx2i.teacher.stylegan2 import DiscriminatorConfig, Generator, GeneratorConfig
-from kdx2i.teacher.training import TeacherSettings, TeacherTraining
+from kdx2i.teacher.training import TeacherTraining
 from kdx2i.teacher.weights import load_teacher, save_teacher
 from kdx2i.training import distributed
 from kdx2i.training.checkpoint import load_tensors, select
@@ -24,94 +24,20 @@ from kdx2i.training.determinism import describe_device, make_deterministic, pick
 from kdx2i.training.loop import LoopSettings, train
 
 
-class Sizes(BaseModel):
-    """Widths of a teacher: min(channel_base / resolution, channel_max) channels at a resolution."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    z_dim: int = Field(default=512, ge=1)
-    w_dim: int = Field(default=512, ge=1)
-    num_layers: int = Field(default=8, ge=1)
-    channel_base: int = Field(default=16384, ge=1)
-    channel_max: int = Field(default=512, ge=1)
-
-
-class Augmentation(BaseModel):
-    """See `kdx2i.teacher.augment.AugmentSettings`."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    probability: float = Field(default=0.0, ge=0, le=1)
-    target: float | None = None
-    speed_kimg: float = Field(default=500.0, gt=0)
-    translation: float = Field(default=0.125, ge=0)
-    scale: float = Field(default=0.2, ge=0)
-    rotation: float = Field(default=0.0, ge=0)
-    brightness: float = Field(default=0.0, ge=0)
-    contrast: float = Field(default=0.0, ge=0)
-    saturation: float = Field(default=0.0, ge=0)
-
-
-class TeacherConfig(BaseModel):
-    """One teacher that the suite trains: `benchmarks/teachers/<name>.yaml`."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: str
-    title: str
-    dataset: str
-    resolution: int = Field(ge=4)
-    iterations: int = Field(ge=1)
-    batch: int = Field(default=16, ge=1)
-    seed: int = Field(default=0, ge=0)
-    sizes: Sizes = Sizes()
-    learning_rate: float = Field(default=2e-3, gt=0)
-    r1_gamma: float = Field(default=1.0, ge=0)
-    r1_every: int = Field(default=16, ge=1)
-    path_length_weight: float = Field(default=0.0, ge=0)
-    mixing_probability: float = Field(default=0.9, ge=0, le=1)
-    ema_kimg: float = Field(default=10.0, gt=0)
-    mirror: bool = True
-    noise: Literal["random", "none"] = "random"
-    augment: Augmentation = Augmentation()
-    grow_from: str | None = Field(default=None, description="a teacher file of lower resolution to start from")
-    stored: Literal["float32", "float16"] = "float32"
-
-    def settings(self) -> TeacherSettings:
-        """Return the settings of the training."""
-        s = self.sizes
-        generator = GeneratorConfig(
-            self.resolution,
-            z_dim=s.z_dim,
-            w_dim=s.w_dim,
-            num_layers=s.num_layers,
-            channel_base=s.channel_base,
-            channel_max=s.channel_max,
-        )
-        discriminator = DiscriminatorConfig(self.resolution, channel_base=s.channel_base, channel_max=s.channel_max)
-        return TeacherSettings(
-            generator,
-            discriminator,
-            batch=self.batch,
-            learning_rate=self.learning_rate,
-            r1_gamma=self.r1_gamma,
-            r1_every=self.r1_every,
-            path_length_weight=self.path_length_weight,
-            mixing_probability=self.mixing_probability,
-            ema_kimg=self.ema_kimg,
-            mirror=self.mirror,
-            noise=self.noise,
-            augment=AugmentSettings(**self.augment.model_dump()),
-        )
-
-
-def load_config(root: Path, name: str) -> TeacherConfig:
+def load_config(root: Path, name: str) -> TeacherConfig | BigGANTeacherConfig:
     """Return a teacher's configuration; an unknown name raises `UserError` with the known ones."""
     folder = root / "benchmarks" / "teachers"
     if name not in names_in(folder):
         raise UserError(f"there is no teacher `{name}`; the teachers are {', '.join(names_in(folder)) or '(none)'}")
     path = folder / f"{name}.yaml"
-    config: TeacherConfig = validate(TeacherConfig, read_yaml(path), str(path))
+    data = read_yaml(path)
+    model: Any = TeacherConfig
+    if "form" in data:
+        form = str(data["form"])
+        if form not in FORMS:
+            raise UserError(f"{path}: there is no form `{form}`; say {listed(FORMS)}, or nothing for a StyleGAN2")
+        model = FORMS[form]
+    config: TeacherConfig | BigGANTeacherConfig = validate(model, data, str(path))
     return config
 
 
@@ -127,8 +53,9 @@ def train_teacher(root: Path, name: str, iterations: int | None = None) -> Path:
     distributed.start()
     device = pick_device()
     dataset = root / "data" / config.dataset
-    images = ImageSet(Split(dataset), "train", config.resolution)
-    training = TeacherTraining(config.settings(), fetcher(images), len(images), config.seed, device)
+    split = Split(dataset)
+    images = ImageSet(split, "train", config.resolution)
+    training: Any = config.build(split, images, device)
     if config.grow_from is not None:
         _grow(training, root / config.grow_from)
     # Resume state belongs to one configuration: another one must not go on from it.
@@ -149,9 +76,7 @@ def train_teacher(root: Path, name: str, iterations: int | None = None) -> Path:
             "packages": packages(),
             "git_commit": git_commit(root),
         }
-        average = training.averages["generator"]
-        assert isinstance(average, Generator)
-        save_teacher(target, average, training.discriminator, provenance, getattr(torch, config.stored))
+        config.save(target, training, provenance)
         write_bytes(place / f"{name}.png", (work / "samples.png").read_bytes())
         write_json(place / f"{name}.provenance.json", {"sha256": sha256_file(target), **provenance})
         discard(work)
@@ -159,12 +84,19 @@ def train_teacher(root: Path, name: str, iterations: int | None = None) -> Path:
     return target
 
 
-def import_teacher(official: Path, target: Path) -> Path:
-    """Convert an official weight file (rosinality `.pt`, NVIDIA `.pkl`) to a teacher file, executing none of it."""
+def import_teacher(official: Sequence[Path], target: Path) -> Path:
+    """Convert official weights to a teacher file, executing none of their code.
+
+    One file is a StyleGAN2 (rosinality `.pt`, NVIDIA `.pkl`); several are the networks of a BigGAN, one a file.
+    """
     if target.suffix != ".safetensors":
         raise UserError(f"{target} must end in .safetensors: that is the format of teacher files")
-    teacher = import_official(official)
-    save_teacher(target, teacher.generator, teacher.discriminator, teacher.provenance)
+    if len(official) > 1:
+        big = import_biggan(official)
+        save_biggan(target, big.generator, big.discriminator, big.provenance, more=big.more)
+    else:
+        teacher = import_official(official[0])
+        save_teacher(target, teacher.generator, teacher.discriminator, teacher.provenance)
     return target
 
 

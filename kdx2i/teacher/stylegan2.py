@@ -6,7 +6,7 @@ rosinality/stylegan2-pytorch (`model.py`), whose checkpoints `kdx2i.teacher.impo
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast
 
@@ -227,9 +227,17 @@ class SynthesisBlock(nn.Module):
         self.num_conv = 1 if resolution == 4 else 2
 
     def forward(
-        self, x: Tensor | None, image: Tensor | None, ws: Tensor, noise: NoiseMode | Sequence[Tensor]
+        self,
+        x: Tensor | None,
+        image: Tensor | None,
+        ws: Tensor,
+        noise: NoiseMode | Sequence[Tensor],
+        addition: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """ws [B, num_conv + 1, w_dim]; returns the feature that ToRGB reads and the running image."""
+        """ws [B, num_conv + 1, w_dim]; returns the feature that ToRGB reads and the running image.
+
+        `addition` is added to the feature before ToRGB reads it.
+        """
         maps = [noise] * self.num_conv if isinstance(noise, str) else list(noise)
         if x is None:
             x = self.const[None].expand(ws.shape[0], -1, -1, -1)
@@ -240,6 +248,8 @@ class SynthesisBlock(nn.Module):
             x = short + self.conv1(x, ws[:, 1], maps[1], gain=math.sqrt(0.5))
         else:
             x = self.conv1(self.conv0(x, ws[:, 0], maps[0]), ws[:, 1], maps[1])
+        if addition is not None:
+            x = x + addition
         if image is not None:
             image = upsample2d(image, self.resample_filter)
         if self.is_last or self.architecture == "skip":
@@ -260,12 +270,16 @@ class SynthesisNetwork(nn.Module):
             before = width
         self.num_ws = 2 * len(self.resolutions)
 
-    def forward(self, ws: Tensor, noise: Noise = "const") -> tuple[Tensor, dict[int, Tensor]]:
+    def forward(
+        self, ws: Tensor, noise: Noise = "const", additions: Mapping[int, Tensor] | None = None
+    ) -> tuple[Tensor, dict[int, Tensor]]:
         """Return the image and the feature of each resolution, the input of that resolution's ToRGB.
 
         `noise` is a mode or one map a convolution (2 log2(R) - 3 of them). Block r takes the styles from
-        index 0 (r = 4) or 2 log2(r) - 5, so its last style is also the next block's first.
+        index 0 (r = 4) or 2 log2(r) - 5, so its last style is also the next block's first. `additions`, by
+        resolution, are added to the features of their blocks.
         """
+        added = additions or {}
         x: Tensor | None = None
         image: Tensor | None = None
         features: dict[int, Tensor] = {}
@@ -273,7 +287,7 @@ class SynthesisNetwork(nn.Module):
         for r in self.resolutions:
             block = cast(SynthesisBlock, getattr(self, f"b{r}"))
             maps = noise if isinstance(noise, str) else noise[index : index + block.num_conv]
-            x, image = block(x, image, ws[:, index : index + block.num_conv + 1], maps)
+            x, image = block(x, image, ws[:, index : index + block.num_conv + 1], maps, added.get(r))
             features[r] = x
             index += block.num_conv
         return cast(Tensor, image), features
@@ -286,7 +300,7 @@ class Generator(nn.Module):
         super().__init__()
         self.config = config
         self.synthesis = SynthesisNetwork(config)
-        self.num_ws = self.synthesis.num_ws
+        self.num_ws, self.z_dim, self.w_dim = self.synthesis.num_ws, config.z_dim, config.w_dim
         self.mapping = MappingNetwork(
             z_dim=config.z_dim,
             c_dim=config.c_dim,
@@ -398,6 +412,7 @@ class Discriminator(nn.Module):
             before = widths[r // 2]
         cmap_dim = 0 if config.c_dim == 0 else (config.cmap_dim if config.cmap_dim is not None else widths[4])
         self.b4 = DiscriminatorEpilogue(widths[4], cmap_dim, config)
+        self.semantic_dim = widths[4]
         if config.c_dim > 0:
             self.mapping = MappingNetwork(
                 z_dim=0,
@@ -426,6 +441,15 @@ class Discriminator(nn.Module):
             features[r // 2] = x
         return cast(Tensor, x), running, features
 
+    def features(self, image: Tensor) -> dict[int, Tensor]:
+        """Return the features by their own resolution, those of `trunk`."""
+        return self.trunk(image)[2]
+
+    def examine(self, image: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+        """Return the logits [B, 1] and the features by their own resolution."""
+        x, running, features = self.trunk(image)
+        return self.b4(x, running, None), features
+
     def semantic(self, image: Tensor) -> Tensor:
         """Return the pseudo-condition of section 3.3: the network without its last linear layer, [B, C]."""
         x, running, _ = self.trunk(image)
@@ -441,3 +465,9 @@ class Discriminator(nn.Module):
 def config_dict(config: GeneratorConfig | DiscriminatorConfig) -> dict[str, Any]:
     """Return a configuration as a JSON object."""
     return asdict(config)
+
+
+def layout(config: GeneratorConfig | DiscriminatorConfig) -> dict[str, Any]:
+    """Return what decides the function of a network: its configuration with the widths spelled out."""
+    named = {k: v for k, v in asdict(config).items() if k not in ("channel_base", "channel_max", "w_avg_beta")}
+    return named | {"widths": list(channel_widths(config).values())}

@@ -15,6 +15,7 @@ from kdx2i.teacher.stylegan2 import (
     Generator,
     GeneratorConfig,
     config_dict,
+    layout,
 )
 from kdx2i.training.checkpoint import load_module, load_tensors, prefixed, save_tensors, select
 
@@ -53,6 +54,8 @@ def load_teacher(path: Path) -> Teacher:
     """Read a teacher file in float32; anything else raises `UserError`."""
     tensors, metadata = load_tensors(path)
     config = metadata.get("config")
+    if isinstance(config, dict) and "form" in config:
+        raise UserError(f"{path} is a {config['form']} teacher: a StyleGAN2 teacher is needed here")
     if not isinstance(config, dict) or set(config) != set(PARTS):
         hint = "convert official weights with 'kdx2i teacher OUT.safetensors --official FILE'"
         raise UserError(f"{path} is not a kdx2i teacher: {hint}")
@@ -68,6 +71,20 @@ def load_teacher(path: Path) -> Teacher:
         load_module(module, state | constants, path)
         module.eval().requires_grad_(False)
     return Teacher(*networks, metadata.get("provenance", {}))
+
+
+def read_fitting_teacher(path: Path, generator: GeneratorConfig, discriminator: DiscriminatorConfig) -> Teacher:
+    """Read a teacher whose networks must be of these forms and sizes; others raise `UserError`."""
+    teacher = load_teacher(path)
+    pairs = (
+        ("generator", layout(generator), layout(teacher.generator.config)),
+        ("discriminator", layout(discriminator), layout(teacher.discriminator.config)),
+    )
+    for name, wanted, found in pairs:
+        different = ", ".join(f"{k} {found[k]}, not {wanted[k]}" for k in wanted if wanted[k] != found[k])
+        if different:
+            raise UserError(f"the {name} of {path} does not fit the settings of `networks`: it has {different}")
+    return teacher
 
 
 def _networks(config: Mapping[str, Any]) -> tuple[Generator, Discriminator]:

@@ -36,11 +36,13 @@ class BalancedImages:
         """Draw the labels [batch] of a joint batch."""
         return torch.randint(self.num_classes, (batch,))
 
-    def draw(self, labels: Tensor, crop_probability: float, *, share: bool = True) -> Tensor:
+    def draw(
+        self, labels: Tensor, crop_probability: float, *, share: bool = True, mirror_probability: float = 0.5
+    ) -> Tensor:
         """Draw one augmented image of each label, [B, 3, R, R] in [-1, 1]; return this rank's `share` or all."""
         chosen = (torch.rand(len(labels)) * self.counts[labels]).long().clamp(max=self.counts[labels] - 1)
         indices = self.order[self.offsets[labels] + chosen]
-        theta = augmentation(len(labels), crop_probability)
+        theta = augmentation(len(labels), crop_probability, mirror_probability)
         if share:
             indices, theta = shard(indices), shard(theta)
         images = to_images(self.fetch(indices), self.device)
@@ -49,11 +51,11 @@ class BalancedImages:
         return warped.contiguous(memory_format=torch.channels_last)
 
 
-def augmentation(batch: int, crop_probability: float) -> Tensor:
+def augmentation(batch: int, crop_probability: float, mirror_probability: float = 0.5) -> Tensor:
     """Draw StarGAN v2's augmentation as affine maps [B, 2, 3]: a random resized crop, then a mirror.
 
     With `crop_probability` a crop of 0.8 to 1.0 of the area and an aspect ratio of 0.9 to 1.1 is enlarged to
-    the full size (`core/data_loader.py`); half of the images are mirrored.
+    the full size (`core/data_loader.py`); half of the images, or another share, are mirrored.
     """
     area = torch.empty(batch).uniform_(0.8, 1.0)
     ratio = torch.exp(torch.empty(batch).uniform_(math.log(0.9), math.log(1.1)))
@@ -62,6 +64,6 @@ def augmentation(batch: int, crop_probability: float) -> Tensor:
     height = 1 + crops * ((area / ratio).sqrt().clamp(max=1.0) - 1)
     left = (torch.rand(batch) * 2 - 1) * (1 - width)
     top = (torch.rand(batch) * 2 - 1) * (1 - height)
-    mirror = torch.where(torch.rand(batch) < 0.5, -1.0, 1.0)
+    mirror = torch.where(torch.rand(batch) < mirror_probability, -1.0, 1.0)
     zero = torch.zeros(batch)
     return torch.stack([torch.stack([width * mirror, zero, left], 1), torch.stack([zero, height, top], 1)], dim=1)

@@ -1,10 +1,12 @@
 """The datasets that ship: each YAML is valid, its files are the stated ones, the published ones run."""
 
 import re
+from collections import Counter
 
 import pytest
 
 from kdx2i.config import load_dataset
+from kdx2i.data.manifest import read_manifest
 from kdx2i.data.readers import build_reader
 from kdx2i.data.rows import Split
 from kdx2i.data.sampling import assign_roles
@@ -13,8 +15,9 @@ from kdx2i.files import sha256_file
 
 OPEN = [
     *("animal-faces", "birds", "foods", "faces", "animals", "felid2canid", "cat2dog", "afhq"),
-    *("animals-text", "birds-text", "plants-speech", "flowers-speech", "face-parts"),
+    *("animals-text", "birds-text", "plants-speech", "flowers-speech", "face-parts", "objects"),
 ]
+MANY_CLASS = ("animal-faces", "animals", "birds", "foods", "felid2canid", "cat2dog", "afhq")
 PUBLISHED = {
     "animal-faces": ("", ".tar.gz"),
     "birds": ("nabirds/images/", ".tar.gz"),
@@ -53,6 +56,24 @@ def test_the_data_card_has_the_counts(root, name):
         str(train),
         str(len(entries) - train),
     ]
+
+
+def test_the_objects_of_a_teacher_share_no_drawing_with_a_test_image(root):
+    """Neither by name, nor by pixels, nor by near-duplicate group; every class has a few drawings, each once."""
+    config = load_dataset(root, "open-objects")
+    entries = build_reader(config, root).entries()
+    assert {entry.role for entry in entries} == {"train"}
+    assert len({entry.source for entry in entries}) == len(entries)
+    ours = {entry.source for entry in entries}
+    rows = list(read_manifest(root / str(config.source.files["manifest"].path), None))
+    pixels = {row.raster64_md5 for row in rows if row.source in ours}
+    for name in MANY_CLASS:
+        tests = [e for e in build_reader(load_dataset(root, f"open-{name}"), root).entries() if e.role == "test"]
+        sources, groups = {e.source for e in tests}, {e.group for e in tests if e.group}
+        assert tests and not ours & sources
+        assert not pixels & {row.raster64_md5 for row in rows if row.source in sources}
+        assert not ours & {row.source for row in rows if row.standin == name and row.group in groups}
+    assert min(Counter(entry.label for entry in entries).values()) >= 3
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -125,8 +125,13 @@ def filled_state(entry: Mapping[str, Any], gain: float, fixed: Mapping[str, np.n
     """Return the state dict of a fixture: the fill times the gain (two or more dimensions), or a constant.
 
     A tensor with two keys is filled by the name that `aliases` gives for the first of them; `fill.rules` name
-    the exceptions.
+    the exceptions. Where an entry has several networks (`submodules`), each is filled by its own keys.
     """
+    if "submodules" in entry:
+        rest = {key: value for key, value in entry.items() if key != "submodules"}
+        parts = {name: {**rest, "state": part["state"]} for name, part in entry["submodules"].items()}
+        states = {name: filled_state(part, gain, fixed) for name, part in parts.items()}
+        return {f"{name}.{key}": tensor for name, state in states.items() for key, tensor in state.items()}
     arrays: dict[str, np.ndarray] = {}
     names = {name for name, _, _ in entry.get("state", ())}
     # An older spectral norm keeps the divided weight beside `weight_orig`, in one storage: the last one loaded counts.
@@ -145,6 +150,13 @@ def filled_state(entry: Mapping[str, Any], gain: float, fixed: Mapping[str, np.n
         else:
             arrays[name] = np.zeros(shape, dtype)
     return {name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}
+
+
+def state_list(entry: Mapping[str, Any]) -> Iterator[tuple[str, list[int], str]]:
+    """Yield key, shape and type of every tensor; those of `submodules` with the network's name before the key."""
+    yield from entry.get("state", ())
+    for name, part in entry.get("submodules", {}).items():
+        yield from ((f"{name}.{key}", shape, dtype) for key, shape, dtype in part["state"])
 
 
 def abs_sum(state: Mapping[str, Tensor]) -> float:
@@ -176,7 +188,7 @@ def inputs(entry: Mapping[str, Any], stored: Mapping[str, np.ndarray] | None = N
 def compare_state(subject: Subject, entry: Mapping[str, Any]) -> None:
     """Check names, shapes and the number of parameters."""
     own = {name: tuple(shape) for name, shape in subject.state().items()}
-    published = {name: tuple(shape) for name, shape, _ in entry.get("state", ())}
+    published = {name: tuple(shape) for name, shape, _ in state_list(entry)}
     assert own == published, describe_difference(own, published)
     assert subject.param_count() == entry.get("param_count", 0)
 

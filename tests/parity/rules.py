@@ -17,7 +17,14 @@ def fill_by(rule: str, name: str, shape: tuple[int, ...], state: Mapping[str, np
     """Fill one tensor by its rule; `state` holds the tensors before it. A rule without a reader is an error."""
     if rule.startswith("constant "):
         return np.full(shape, float(rule.removeprefix("constant ")), np.float32)
+    if rule == "left as constructed":
+        if shape[1:] != (1, 3, 3):
+            raise NotImplementedError(f"the constructed value of {name} is not known")
+        # The depthwise blur of StyleGAN-1: binomial and normalised.
+        return np.tile(np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32) / 16, (shape[0], 1, 1, 1))
     plain = np.asarray(fill_tensor(name, shape))
+    if rule.startswith("fill_tensor(name, shape) * sqrt(prod(shape[1:]))"):
+        return plain * np.float32(np.sqrt(np.prod(shape[1:]))) if len(shape) > 1 else plain
     if rule.startswith("1 + abs"):
         return 1 + np.abs(plain)
     if rule.startswith("u = "):

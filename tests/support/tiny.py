@@ -14,6 +14,7 @@ from kdx2i.methods.settings import I2IDistillSettings
 from kdx2i.methods.stargan_v2.method import Method
 from kdx2i.methods.stargan_v2.settings import Networks, Settings, Train
 from kdx2i.methods.stargan_v2.student import Student
+from kdx2i.teacher import biggan as biggan_networks
 from kdx2i.teacher.augment import AugmentSettings
 from kdx2i.teacher.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from kdx2i.teacher.training import TeacherSettings, TeacherTraining
@@ -32,9 +33,9 @@ def pictures(count: int = 9, side: int = 8, seed: int = 5) -> Tensor:
     return nn.functional.interpolate(coarse.float(), size=side, mode="bilinear").round().to(torch.uint8)
 
 
-def sampler(device: torch.device = CPU) -> BalancedImages:
+def sampler(device: torch.device = CPU, side: int = 8) -> BalancedImages:
     """Return three pictures of each of three classes."""
-    images = pictures()
+    images = pictures(side=side)
     return BalancedImages(lambda indices: images[indices], torch.arange(9) // 3, CLASSES, device)
 
 
@@ -47,6 +48,20 @@ def generator_config(resolution: int = 8, **changes: Any) -> GeneratorConfig:
 def discriminator_config(resolution: int = 8, **changes: Any) -> DiscriminatorConfig:
     """Return a discriminator of at most 8 channels."""
     return DiscriminatorConfig(resolution, **({"channel_base": 64, "channel_max": 8} | changes))
+
+
+BIGGAN = {"width": 2, "z_dim": 16, "shared_dim": 4, "attention": 16, "table": "truncated"}
+
+
+def biggan(classes: int = CLASSES, seed: int = 0) -> tuple[biggan_networks.Generator, biggan_networks.Discriminator]:
+    """Return a random BigGAN of a few thousand parameters at 32 px."""
+    torch.manual_seed(seed)
+    sizes: Any = dict(BIGGAN)
+    generator = biggan_networks.Generator(biggan_networks.GeneratorConfig(32, num_classes=classes, **sizes))
+    del sizes["z_dim"], sizes["shared_dim"]
+    return generator, biggan_networks.Discriminator(
+        biggan_networks.DiscriminatorConfig(32, num_classes=classes, **sizes)
+    )
 
 
 def teacher(resolution: int = 8, seed: int = 0, **changes: Any) -> Teacher:

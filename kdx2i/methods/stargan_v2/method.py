@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from kdx2i.errors import UserError
-from kdx2i.methods.stargan_v2.build import NETWORKS, build
-from kdx2i.methods.stargan_v2.losses import (
+from kdx2i.methods.stargan_losses import (
     Guidance,
     Networks,
     Weights,
@@ -18,6 +17,7 @@ from kdx2i.methods.stargan_v2.losses import (
     frozen,
     generator_loss,
 )
+from kdx2i.methods.stargan_v2.build import NETWORKS, build
 from kdx2i.methods.stargan_v2.networks import Generator, replicate_domains
 from kdx2i.methods.stargan_v2.settings import Settings
 from kdx2i.training.checkpoint import select

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from kdx2i.methods.stargan_v2.losses import (
+from kdx2i.methods.stargan_losses import (
     Guidance,
     Networks,
     Weights,

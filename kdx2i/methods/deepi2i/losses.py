@@ -1,0 +1,27 @@
+"""The objectives of DeepI2I on BigGAN (`DeepI2I_BigGAN/losses.py` of yaxingwang/DeepI2I)."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from kdx2i.teacher.biggan import Features
+
+
+def discriminator_hinge(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the two terms E[max(0, 1 - D(real))] and E[max(0, 1 + D(fake))] of logits [B]."""
+    return F.relu(1 - real).mean(), F.relu(1 + fake).mean()
+
+
+def generator_hinge(fake: Tensor) -> Tensor:
+    """Return -E[D(fake)] of logits [B]."""
+    return -fake.mean()
+
+
+def feature_pairs(made: Features, source: Features, pairing: str) -> tuple[Features, Features]:
+    """Return the features that the feature loss compares.
+
+    `per-sample`: each translation with its own source, as the article says. `official`: entries 0 and 1 of the
+    discriminator's batch, which are two translations as soon as a batch has two images.
+    """
+    if pairing == "per-sample":
+        return made, source
+    return {r: f[:1] for r, f in made.items()}, {r: f[1:2] for r, f in made.items()}

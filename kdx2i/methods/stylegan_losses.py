@@ -1,0 +1,56 @@
+"""The objectives of translation between StyleGAN features (`DeepI2I_StyleGAN/train.py` of yaxingwang/DeepI2I)."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kdx2i.methods.stylegan_settings import StyleGANTrain
+
+Logits = Callable[[Tensor], Tensor]
+"""Images -> logits [B]."""
+
+
+def wasserstein_discriminator_loss(
+    logits: Logits, real: Tensor, fake: Tensor, *, gradient_weight: float, drift: float
+) -> Tensor:
+    """WGAN-GP (Gulrajani et al. 2017) with a drift term on the real images' logits; draws its mixing shares."""
+    found = logits(real)
+    share = torch.rand(len(real), 1, 1, 1).to(real.device)
+    between = (share * real + (1 - share) * fake).detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(logits(between).sum(), between, create_graph=True)
+    penalty: Tensor = (gradient.flatten(1).norm(2, dim=1) - 1).square().mean()
+    critic: Tensor = logits(fake).mean() - found.mean()
+    return critic + drift * found.square().mean() + gradient_weight * penalty
+
+
+def logistic_discriminator_loss(logits: Logits, real: Tensor, fake: Tensor, *, gradient_weight: float) -> Tensor:
+    """Non-saturating logistic loss with R1 on the real images, gradient_weight / 2 times the squared gradient."""
+    real = real.detach().requires_grad_()
+    found = logits(real)
+    (gradient,) = torch.autograd.grad(found.sum(), real, create_graph=True)
+    penalty = gradient.square().flatten(1).sum(dim=1).mean()
+    return F.softplus(-found).mean() + F.softplus(logits(fake)).mean() + 0.5 * gradient_weight * penalty
+
+
+def discriminator_loss(logits: Logits, real: Tensor, fake: Tensor, settings: StyleGANTrain) -> Tensor:
+    """Return the discriminator's loss of the settings; images [B, 3, R, R], the fakes without gradient."""
+    t = settings
+    if t.adversarial == "wgan-gp":
+        return wasserstein_discriminator_loss(logits, real, fake, gradient_weight=t.gradient_weight, drift=t.drift)
+    return logistic_discriminator_loss(logits, real, fake, gradient_weight=t.gradient_weight)
+
+
+def generator_loss(logits: Tensor, settings: StyleGANTrain) -> Tensor:
+    """Return the generator's adversarial loss of the logits [B] of its images."""
+    return -logits.mean() if settings.adversarial == "wgan-gp" else F.softplus(-logits).mean()
+
+
+def feature_loss(source: Mapping[int, Tensor], made: Mapping[int, Tensor], weights: Mapping[int, float]) -> Tensor:
+    """Weighted sum over resolutions of the mean squared distance between features of each source and its translation.
+
+    `weights` must name a resolution with a weight other than zero to have an effect; without one the loss is zero.
+    """
+    terms = [weight * F.mse_loss(made[r], source[r]) for r, weight in weights.items() if weight != 0]
+    return torch.stack(terms).sum() if terms else next(iter(made.values())).new_zeros(())
