@@ -100,7 +100,6 @@ def test_a_preset_may_be_a_file_elsewhere(root: Path) -> None:
         ({"protocol": {"nothing": "x"}}, "no entry `nothing`"),
         ({"resources": {"threads": 0}}, r"resources\.threads"),
         ({"teachers": {}}, "names the teacher `[a-z]+`; the teachers of this preset are"),
-        ({"teachers": {}}, "names the teacher `objects`"),
         ({"extends": "nowhere"}, r"nowhere\.yaml does not exist"),
     ],
 )
