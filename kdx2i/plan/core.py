@@ -85,14 +85,19 @@ class Plan:
         """The actual resolutions of the preset in pixels, ascending."""
         return tuple(sorted(set(self.preset.resolutions.values())))
 
-    def missing_part(self, architecture: str, transfer: str) -> str | None:
-        """Return why a method cannot run under this preset, or None when it can."""
+    def missing_part(self, architecture: str, transfer: str, resolution: int | None = None) -> str | None:
+        """Return why a method cannot run under this preset (at a resolution of it), or None when it can."""
         if not implemented(architecture):
             return f"architecture {architecture} is not implemented"
         if architecture not in self.preset.architectures:
             return f"preset {self.preset.name} has no settings for architecture {architecture}"
         if transfer not in transfers():
             return f"transfer {transfer} is not implemented"
+        if resolution is not None and starts_from_teacher(architecture):
+            try:
+                self._teacher(architecture, resolution)
+            except UserError as error:
+                return str(error)
         return None
 
     # -- leaves --------------------------------------------------------------------------------------

@@ -126,6 +126,7 @@ def _cell(plan: "Plan", config: TableConfig, row: RowConfig, dataset: str) -> Ce
         reason = f"preset {plan.preset.name} has no dataset for {dataset}"
     if reason is None and resolution is None:
         reason = f"preset {plan.preset.name} has no resolution for {paper_resolution} px"
+    reason = reason or plan.missing_part(row.architecture, row.transfer, resolution)
     if reason is None and Mode.parse(part.mode).guidance not in modes(row.architecture):
         reason = f"{row.architecture} has no mode {part.mode}"
     leaves: tuple[Leaf, ...] = ()

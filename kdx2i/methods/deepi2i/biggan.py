@@ -10,7 +10,7 @@ from torch.optim import Adam, Optimizer
 
 from kdx2i.errors import UserError
 from kdx2i.methods import biggan_translation as flow
-from kdx2i.methods.deepi2i.losses import discriminator_hinge, feature_pairs, generator_hinge
+from kdx2i.methods.biggan_losses import discriminator_hinge, feature_pairs, generator_hinge
 from kdx2i.methods.deepi2i.settings import BigGANSettings
 from kdx2i.methods.translation import TranslationMethod, averages_of
 from kdx2i.teacher.biggan import Discriminator, Features, Generator

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from kdx2i.errors import UserError
 from kdx2i.methods import biggan_translation as flow
+from kdx2i.methods.biggan_losses import feature_pairs
 from kdx2i.methods.biggan_settings import BigGANNetworks
-from kdx2i.methods.deepi2i.losses import feature_pairs
 from kdx2i.methods.deepi2i.method import Method
 from kdx2i.methods.deepi2i.settings import Settings, generator_updates
 from kdx2i.teacher.biggan_weights import save_biggan

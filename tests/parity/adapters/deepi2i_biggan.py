@@ -2,8 +2,8 @@
 
 import torch
 
+from kdx2i.methods.biggan_losses import discriminator_hinge, feature_pairs, generator_hinge
 from kdx2i.methods.biggan_translation import Adaptor, feature_distances, weighted, weighted_sum
-from kdx2i.methods.deepi2i.losses import discriminator_hinge, feature_pairs, generator_hinge
 from kdx2i.teacher.biggan import BOTTOM, Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 
 from ..subject import ModuleSubject
