@@ -18,6 +18,7 @@ include: "workflow/rules/distill.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/table.smk"
+include: "workflow/rules/figure.smk"
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/targets.smk"
 

@@ -289,6 +289,20 @@ def table(
 
 
 @app.command()
+def figure(
+    names: Annotated[list[str] | None, typer.Argument(help="Figures (default: all that the preset has).")] = None,
+    preset: Preset = "open",
+    seeds: Seeds = "",
+) -> None:
+    """Draw qualitative figures from runs, which must be there and current."""
+    plan = make_plan(preset, seeds)
+    for name in names or [name for name, figure in plan.figures.items() if figure.leaf is not None]:
+        leaf = plan.figure(name)
+        run_stage("figure", plan, leaf)
+        Console(stderr=True).print(f"{leaf.directory / name}.png", highlight=False)
+
+
+@app.command()
 def compare(
     names: Tables = None,
     preset: Preset = "open",

@@ -40,6 +40,7 @@ STAGES = {
     "classifier": "evaluate",
     "segmenter": "evaluate",
     "table": "table",
+    "figure": "table",
     "comparison": "compare",
 }
 

@@ -80,6 +80,10 @@ class Results:
         """Return the table of a job of the rule `table`."""
         return self.plan.rendered(wildcards.table)
 
+    def figure(self, wildcards: Wildcards) -> Leaf:
+        """Return the figure of a job of the rule `figure`."""
+        return self.plan.figure(wildcards.figure)
+
     # -- what the rules say about it -----------------------------------------------------------------
 
     def inputs(self, leaf_of: Callable[[Wildcards], Leaf]) -> Inputs:
@@ -136,6 +140,14 @@ class Results:
         leaves = {leaf.name: leaf for name in tables for leaf in self.plan.rendered(name).upstream()}
         return [path for leaf in leaves.values() for path in leaf_files(leaf)]
 
+    def figures(self) -> list[str]:
+        """Return the names of the figures that the preset can draw."""
+        return [name for name, figure in self.plan.figures.items() if figure.leaf is not None]
+
+    def files_behind_figure(self, name: str) -> list[str]:
+        """Return every file of a figure and of all that it is drawn from."""
+        return [path for leaf in self.plan.figure(name).upstream() for path in leaf_files(leaf)]
+
     def splits(self) -> list[str]:
         """Return the files of the preset's splits."""
         return [path for dataset in self.plan.datasets for path in leaf_files(self.plan.split(dataset))]
@@ -169,10 +181,10 @@ def _files(leaf: Leaf) -> list[Path]:
 
 def _by_role(leaf: Leaf) -> Mapping[str, list[Leaf]]:
     """Return a leaf's inputs by role; tables and comparisons have many in one role."""
-    if leaf.kind in ("table", "comparison"):
+    if leaf.kind in ("table", "comparison", "figure"):
         # Everything down to the splits: a table refuses what is stale at any depth.
         upstream = [other for other in leaf.upstream() if other is not leaf]
-        return {"results": upstream} if leaf.kind == "table" else {"tables": list(leaf.inputs.values())}
+        return {"results": upstream} if leaf.kind != "comparison" else {"tables": list(leaf.inputs.values())}
     return {role: [upstream] for role, upstream in leaf.inputs.items()}
 
 

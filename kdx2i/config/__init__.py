@@ -26,6 +26,7 @@ from kdx2i.config.models import (
 from kdx2i.config.reading import (
     find_root,
     load_dataset,
+    load_figure,
     load_preset,
     load_protocol,
     load_table,
@@ -56,6 +57,7 @@ __all__ = [
     "find_root",
     "listed",
     "load_dataset",
+    "load_figure",
     "load_preset",
     "load_protocol",
     "load_table",

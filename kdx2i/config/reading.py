@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from kdx2i.config.figures import FigureConfig
 from kdx2i.config.models import DatasetConfig, PresetConfig, ProtocolRegister, TableConfig, listed
 from kdx2i.errors import UserError
 
@@ -132,6 +133,11 @@ def load_dataset(root: Path, name: str) -> DatasetConfig:
 def load_table(root: Path, name: str) -> TableConfig:
     """Load the table `name` of the repository at `root`."""
     return _load(TableConfig, root, "tables", name)
+
+
+def load_figure(root: Path, name: str) -> FigureConfig:
+    """Load the figure `name` of the repository at `root`."""
+    return _load(FigureConfig, root, "figures", name)
 
 
 def load_protocol(root: Path) -> ProtocolRegister:

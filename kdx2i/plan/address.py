@@ -35,6 +35,8 @@ def leaf_at(plan: Plan, provenance: Path) -> Leaf:
             return plan.segmenter(dataset, _number(size, "r"))
         case ("tables", name) if name.endswith(SUFFIX):
             return plan.rendered(name.removesuffix(SUFFIX))
+        case ("figures", name) if name.endswith(SUFFIX):
+            return plan.figure(name.removesuffix(SUFFIX))
         case ("comparison.provenance.json",):
             return plan.comparison()
     raise UserError(f"{provenance} is not the address of a result of preset {plan.preset.name}")
@@ -56,6 +58,7 @@ COMMANDS = {
     "classifier": "classifier",
     "segmenter": "segmenter",
     "table": "table",
+    "figure": "figure",
     "comparison": "compare",
 }
 _OPTIONS = ("dataset", "architecture", "transfer", "resolution", "seed", "mode")
@@ -67,6 +70,8 @@ def command(plan: Plan, leaf: Leaf) -> list[str]:
     spec: dict[str, Any] = dict(leaf.spec)
     if leaf.kind == "split":
         return [*words, "--dataset", leaf.directory.name]
+    if leaf.kind == "figure":
+        return [*words, "--seeds", str(spec["seed"]), spec["figure"]["name"]]
     if leaf.kind in ("table", "comparison"):
         names = [spec["table"]["name"]] if leaf.kind == "table" else spec["tables"]
         seeds = ",".join(str(seed) for seed in plan.seeds)

@@ -14,6 +14,7 @@ from kdx2i.config import (
     ProtocolRegister,
     TableConfig,
     load_dataset,
+    load_figure,
     load_preset,
     load_protocol,
     load_table,
@@ -22,6 +23,7 @@ from kdx2i.config import (
 from kdx2i.config.models import listed
 from kdx2i.errors import UserError
 from kdx2i.identity import file_hash
+from kdx2i.plan.figure import FigurePlan, plan_figure, required
 from kdx2i.plan.leaf import Leaf
 from kdx2i.plan.mode import Mode
 from kdx2i.plan.registry import (
@@ -315,6 +317,18 @@ class Plan:
             files={path: file_hash(self.root / path) for path in described},
             provenance=f"{name}.provenance.json",
         )
+
+    @cached_property
+    def figures(self) -> dict[str, FigurePlan]:
+        """The qualitative figures by name."""
+        names = names_in(self.root / "benchmarks" / "figures")
+        return {name: plan_figure(self, load_figure(self.root, name)) for name in names}
+
+    def figure(self, name: str) -> Leaf:
+        """Return the leaf of a qualitative figure; `UserError` where the preset cannot draw it."""
+        if name not in self.figures:
+            raise UserError(f"there is no figure `{name}`; the figures are {listed(self.figures)}")
+        return required(self.figures[name])
 
     def comparison(self, tables: Iterable[str] | None = None) -> Leaf:
         """Return the comparison of tables (default: all) with the published numbers."""

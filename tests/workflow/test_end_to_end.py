@@ -181,3 +181,28 @@ def test_corrupt_weights_are_one_sentence(finished: Path) -> None:
     done = kdx2i(finished, *words)
     assert done.returncode == 2
     assert "faces-r32.safetensors" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_figures_and_directions_are_made_from_the_same_runs(finished: Path) -> None:
+    """A grid of each kind, twice the same bytes; a table of two directions."""
+    kinds = ("figure7", "figure8", "figure19", "figure20", "figure21")
+    folder = finished / "results/open-smoke/figures"
+    found = []
+    for _ in range(2):
+        done = snakemake(finished, *kinds, "--cores", "2", *CONFIG)
+        assert done.returncode == 0, done.stdout + done.stderr
+        found.append({name: sha256_file(folder / f"{name}.png") for name in kinds})
+        caption = json.loads((folder / "figure21.json").read_text())
+        assert "Ours" in caption["drawn_from"] and "SDIT" in caption["left_out"]
+        shutil.rmtree(folder)
+    assert found[0] == found[1]
+    done = snakemake(finished, "table4", "--cores", "2", *CONFIG)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run_of = finished / "results/open-smoke/runs/open-felid2canid/stargan_v2/kd/r32/s0"
+    scores = json.loads((run_of / "latent-dog2cat/metrics.json").read_text())
+    assert scores["direction"] == ["canid", "felid"] and set(scores["values"]) == {"FID", "KIDx100"}
+    assert scores["values"]["FID"]["n_generated"] == 4
+    controls = json.loads((finished / "results/open-smoke/controls/open-felid2canid/r32/metrics.json").read_text())
+    assert set(controls["directions"]["cat2dog"]) == {"real_vs_real", "input_copied", "noise"}
+    markdown = (finished / "results/open-smoke/tables/table4.md").read_text()
+    assert "Real against real" in markdown and "TransferI2I has no mode" not in markdown

@@ -1,0 +1,203 @@
+"""Stage `figure`: runs (or distilled students) -> one labelled grid of images, the same bytes every time."""
+
+import importlib
+import io
+from typing import Any
+
+import matplotlib
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from kdx2i.files import write_bytes, write_json
+from kdx2i.metrics.engine import RealImages
+from kdx2i.plan import Plan
+from kdx2i.plan.leaf import Leaf
+from kdx2i.provenance import require_current, write_provenance
+from kdx2i.stages.evaluate import load_method
+from kdx2i.stages.scoring import real_images
+from kdx2i.teacher.triplets import draw_triplets
+from kdx2i.teacher.weights import load_teacher
+from kdx2i.training.checkpoint import load_module, load_tensors, select
+from kdx2i.training.determinism import derive_seed, describe_device, make_deterministic, pick_device
+from kdx2i.training.precision import to_images, to_pixels
+
+CREDIT = "Drawings: see benchmarks/datasets/open_emoji/ATTRIBUTION.md"
+BATCH = 64
+
+Grid = list[list[Tensor | None]]
+
+
+def run(plan: Plan, leaf: Leaf) -> None:
+    """Draw the figure of `leaf`; every input must be there and current."""
+    require_current(upstream for upstream in leaf.upstream() if upstream is not leaf)
+    spec: Any = leaf.spec
+    make_deterministic()
+    device = pick_device()
+    torch.manual_seed(derive_seed(spec["figure"]["seed"], "figure", spec["figure"]["name"]))
+    if spec["figure"]["kind"] == "students":
+        columns, names, grid = _students(plan, leaf, device)
+    else:
+        columns, names, grid = _translations(leaf, device)
+    name = spec["figure"]["name"]
+    write_bytes(leaf.file(f"{name}.png"), draw(columns, names, grid))
+    caption = {
+        "title": spec["figure"]["title"],
+        "caption": " ".join(spec["figure"]["caption"].split()),
+        "preset": plan.preset.name,
+        "drawn_from": {method["label"]: leaf.inputs[method["input"]].name for method in spec["methods"]},
+        "left_out": spec["left_out"],
+        "columns": columns,
+        "rows": names,
+        "credit": CREDIT,
+    }
+    write_json(leaf.file(f"{name}.json"), caption)
+    write_provenance(plan, leaf, device=describe_device(device))
+
+
+def draw(columns: list[str], rows: list[str], grid: Grid) -> bytes:
+    """Return a PNG of a grid of uint8 images [3, R, R]; None leaves a place empty."""
+    width, height = max(len(columns), 1), max(len(rows), 1)
+    with matplotlib.rc_context({"font.size": 6.0, "font.family": "DejaVu Sans"}):
+        figure = Figure(figsize=(0.9 * width + 0.3, 0.95 * height + 0.2), dpi=128)
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(height, width, squeeze=False)
+        for i, row in enumerate(grid):
+            for j, image in enumerate(row):
+                axis = axes[i][j]
+                axis.set_xticks([])
+                axis.set_yticks([])
+                axis.spines[:].set_visible(False)
+                if image is not None:
+                    axis.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest")
+                if i == 0:
+                    axis.set_title(columns[j], fontsize=6)
+                if j == 0:
+                    axis.set_ylabel(rows[i], fontsize=5)
+        figure.subplots_adjust(0.06, 0.01, 0.995, 0.93, 0.04, 0.04)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+@torch.no_grad()
+def _students(plan: Plan, leaf: Leaf, device: torch.device) -> tuple[list[str], list[str], Grid]:
+    """Return the teacher's triplets beside what the distilled student makes of x1."""
+    spec: Any = leaf.spec
+    distilled = leaf.inputs[spec["methods"][0]["input"]]
+    made: Any = distilled.spec
+    package = f"kdx2i.methods.{made['architecture']}"
+    settings = importlib.import_module(f"{package}.settings").Settings(
+        networks=made["networks"], distill=made["distill"]
+    )
+    student = importlib.import_module(f"{package}.student").Student(settings.networks, made["resolution"], device)
+    path = distilled.file("student.safetensors")
+    tensors, _ = load_tensors(path)
+    for name, module in student.networks.items():
+        state = select(tensors, name)
+        if state:
+            load_module(module.eval(), state, path)
+    teacher = load_teacher(plan.root / made["teacher_file"])
+    budget = settings.distill
+    count = spec["figure"]["rows"]
+    drawn = draw_triplets(
+        teacher.generator.to(device), count, layers=budget.mixing_layers, truncation=budget.truncation, share=False
+    )
+    content = student.encode(drawn.x1)[0]
+    if spec["figure"]["guidance"] == "reference":
+        columns = ["x1 (input)", "x2 (reference)", "y (teacher)", "student"]
+        shown = [drawn.x1, drawn.x2, drawn.y, student.decode(content, student.style_from_image(drawn.x2)[0])[0]]
+    else:
+        columns = ["x1 (input)", "student, noise 1", "student, noise 2"]
+        shown = [drawn.x1]
+        for _ in range(2):
+            z = torch.randn(count, student.noise_dim).to(device)
+            shown.append(student.decode(content, student.style_from_noise(z))[0])
+    pixels = [to_pixels(images) for images in shown]
+    return columns, [str(i + 1) for i in range(count)], [[column[i] for column in pixels] for i in range(count)]
+
+
+@torch.no_grad()
+def _translations(leaf: Leaf, device: torch.device) -> tuple[list[str], list[str], Grid]:
+    """Return sources and their translations by class, by reference or by method."""
+    spec: Any = leaf.spec
+    figure = spec["figure"]
+    generator = torch.Generator().manual_seed(figure["seed"])
+    methods = {}
+    for method in spec["methods"]:
+        split, real = real_images(leaf, method["resolution"])
+        methods[method["label"]] = load_method(_as_evaluation(leaf, method["input"]), len(split.classes), device), real
+    classes = split.classes
+    sources = _sources(real, figure["rows"], generator)
+    order = torch.randperm(len(classes), generator=generator)
+    targets = order[: figure["columns"]].sort().values if figure["columns"] else torch.arange(len(classes))
+    references = torch.tensor([_training_image(real, int(target), generator) for target in targets])
+    rows = [classes[int(real.labels[i])] for i in sources]
+    if figure["kind"] == "methods":
+        targets, references = (
+            targets[torch.arange(len(sources)) % len(targets)],
+            references[torch.arange(len(sources)) % len(references)],
+        )
+        grid: Grid = [[real.images[s], real.images[r]] for s, r in zip(sources, references, strict=True)]
+        for method, own in methods.values():
+            made = _translate(method, own, sources, references, targets, figure["guidance"], device)
+            for row, image in zip(grid, made, strict=True):
+                row.append(image)
+        rows = [f"{row} to {classes[int(t)]}" for row, t in zip(rows, targets, strict=True)]
+        kind = "reference" if figure["guidance"] == "reference" else "target class"
+        return ["input", kind, *methods], rows, grid
+    ((method, own),) = methods.values()
+    count, wide = len(sources), len(targets)
+    pairs = (sources.repeat_interleave(wide), references.repeat(count), targets.repeat(count))
+    made = _translate(method, own, *pairs, figure["guidance"], device)
+    grid = [[own.images[s], *made[i * wide : (i + 1) * wide]] for i, s in enumerate(sources)]
+    columns = ["input", *(classes[int(t)] for t in targets)]
+    if figure["kind"] == "references":
+        if figure["reconstruction"]:
+            again = _translate(method, own, sources, sources, own.labels[sources], "reference", device)
+            grid = [[*row, image] for row, image in zip(grid, again, strict=True)]
+            columns.append("reconstruction")
+        empty: list[Tensor | None] = [None] * (len(columns) - 1 - wide)
+        grid.insert(0, [None, *(own.images[r] for r in references), *empty])
+        rows.insert(0, "reference")
+    return columns, rows, grid
+
+
+def _as_evaluation(leaf: Leaf, role: str) -> Any:
+    """Return what `load_method` reads of an evaluation: the run's spec, and the run itself."""
+    run = leaf.inputs[role]
+    return Leaf(leaf.root, leaf.results, "figure", leaf.directory, leaf.outputs, run.spec, leaf.code, {"run": run})
+
+
+def _sources(real: RealImages, count: int, generator: torch.Generator) -> Tensor:
+    """Return test images of different classes, as far as there are so many (training images without test ones)."""
+    pool = torch.nonzero(real.is_test).flatten() if bool(real.is_test.any()) else torch.arange(len(real.images))
+    pool = pool[torch.randperm(len(pool), generator=generator)]
+    first: dict[int, int] = {}
+    for index in pool.tolist():
+        first.setdefault(int(real.labels[index]), index)
+    chosen = [*first.values(), *(i for i in pool.tolist() if i not in set(first.values()))]
+    return torch.tensor(chosen[:count])
+
+
+def _training_image(real: RealImages, label: int, generator: torch.Generator) -> int:
+    own = torch.nonzero((real.labels == label) & ~real.is_test).flatten()
+    return int(own[torch.randint(len(own), (1,), generator=generator)])
+
+
+def _translate(
+    method: Any,
+    real: RealImages,
+    sources: Tensor,
+    references: Tensor,
+    targets: Tensor,
+    guidance: str,
+    device: torch.device,
+) -> Tensor:
+    """Return translations as uint8 [N, 3, R, R]."""
+    made = []
+    for part in torch.split(torch.arange(len(sources)), BATCH):
+        x, shown = (to_images(real.images[index[part]], device) for index in (sources, references))
+        made.append(to_pixels(method.translate(x, targets[part], guidance, shown)))
+    return torch.cat(made)
