@@ -32,7 +32,7 @@ def replace(words: list[str], name: str, value: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["train", *replace(RUN, "--dataset", "cats")], "has no dataset `cats`; it has open-animal-faces"),
+        (["train", *replace(RUN, "--dataset", "cats")], "has no dataset `cats`; it has open-afhq"),
         (["train", *replace(RUN, "--architecture", "pix2pix")], "architecture pix2pix is not implemented"),
         (["train", *replace(RUN, "--transfer", "magic")], "there is no transfer `magic`; the transfers are kd"),
         (["train", *replace(RUN, "--resolution", "31")], "has no resolution 31; it has 32, 64"),

@@ -243,7 +243,7 @@ def test_show_goes_from_a_number_to_its_origin(plan: Plan, leaves: list[Leaf]) -
         assert expected in text
     stream.truncate(0)
     show_stage.show(plan, "table1", "SDIT/birds", Console(file=stream, width=300))
-    assert "not yet computed: preset open-smoke has no settings for architecture sdit" in stream.getvalue()
+    assert "not yet computed: preset open-smoke has no resolution for 128 px" in stream.getvalue()
     with pytest.raises(UserError, match=r"no cell `nothing`; its cells are .*latent/Ours"):
         show_stage.show(plan, "table1", "nothing", Console(file=stream))
 
