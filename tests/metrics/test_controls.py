@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdx2i.metrics.controls import CONTROLS, control_values, halves
-from kdx2i.metrics.engine import RealImages
+from kdx2i.metrics.controls import CONTROLS, control_values, directed_controls, halves
+from kdx2i.metrics.engine import Evaluator, RealImages
 from kdx2i.metrics.features import Extractor
 from kdx2i.metrics.scores import METRICS
 from kdx2i.metrics.settings import DiversitySettings, EvaluationSettings
@@ -44,6 +44,24 @@ def test_three_controls(real: RealImages, extractor: Extractor) -> None:
     assert (floor["RC"]["n_train"], floor["RC"]["n_test"], floor["RC"]["n_generated"]) == (24, 12, 0)
     assert copied["RC"]["value"] < 10.0  # the real classifier sees the source class
     assert copied["mFID"]["n_generated"] == noise["mFID"]["n_generated"] == 12
+
+
+def test_controls_of_one_direction_see_its_classes_only(real: RealImages, extractor: Extractor) -> None:
+    settings = SETTINGS.model_copy(update={"images_per_direction": 7})
+    evaluator = Evaluator(real, CLASSES, settings, extractor=extractor)
+    found = directed_controls(evaluator, 0, 2)
+    assert tuple(found) == CONTROLS and all(set(values) == {"FID", "KIDx100"} for values in found.values())
+    floor, copied, noise = (found[name]["FID"] for name in CONTROLS)
+    assert floor["value"] < copied["value"] and floor["value"] < noise["value"]
+    # Four of the twelve test images are dogs, eight of the training images.
+    assert [(entry["n_real"], entry["n_generated"]) for entry in (floor, copied, noise)] == [(4, 8), (4, 7), (4, 7)]
+
+
+def test_without_accuracies_no_classifier_is_trained(real: RealImages, extractor: Extractor) -> None:
+    evaluator = Evaluator(real, CLASSES, SETTINGS, extractor=extractor)
+    embedded = evaluator.embed(real.images, real.labels)
+    assert set(METRICS) - set(evaluator.values(embedded, accuracies=False)) == {"RC", "FC"}
+    assert "real_classifier" not in vars(evaluator)
 
 
 def test_diversity_of_copies_is_zero(real: RealImages, extractor: Extractor) -> None:

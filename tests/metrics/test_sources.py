@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdx2i.errors import UserError
-from kdx2i.metrics.sources import draw_repeats, draw_requests
+from kdx2i.metrics.sources import draw_directed, draw_repeats, draw_requests
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True)
 
@@ -97,3 +97,16 @@ def test_repeats_keep_source_and_target_and_change_the_reference():
         assert (labels[references] == repeats.targets[rows]).all()
     with pytest.raises(UserError, match="diversity wants 30 sources"):
         draw_repeats(requests, labels, is_test, sources=30, outputs=2, seed=0)
+
+
+@PROPERTY
+@given(splits(), st.integers(1, 12), st.integers(0, 2**40))
+def test_one_direction_goes_from_its_source_class_to_its_target_class(split, count, seed):
+    labels, is_test, _ = split
+    requests = draw_directed(labels, is_test, 1, 0, count, seed)
+    assert requests.targets.tolist() == [0] * count
+    assert labels[requests.sources].tolist() == [1] * count
+    assert labels[requests.references].tolist() == [0] * count
+    assert not is_test[requests.references].any()
+    held_out = bool((is_test & (labels == 1)).any())
+    assert bool(is_test[requests.sources].all()) == held_out
