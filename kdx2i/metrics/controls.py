@@ -91,15 +91,20 @@ def _noise(evaluator: Evaluator, generator: torch.Generator) -> Embedded:
 
 
 def directed_controls(evaluator: Evaluator, source: int, target: int) -> dict[str, Any]:
-    """Return the values of the three controls for translations of one class to another."""
+    """Return the values of the three controls for translations of one class to another.
+
+    Real against real takes as many real images in place of translations as the evaluation asks for, where the class
+    has so many; its entries give the number.
+    """
     settings, real = evaluator.settings, evaluator.roles
     streams = [torch.Generator().manual_seed(1_000_003 * settings.seed + number) for number in (0, 2)]
     pair = [part.where(part.labels == target) for part in _pooled_pair(evaluator, streams[0])]
+    chosen = torch.randperm(len(pair[0]), generator=streams[0])[: settings.images_per_direction]
     requests = draw_directed(real.labels, real.is_test, source, target, settings.images_per_direction, settings.seed)
     shape = (settings.images_per_direction, *real.images.shape[1:])
     noise = torch.randint(0, 256, shape, dtype=torch.uint8, generator=streams[1])
     return {
-        "real_vs_real": evaluator.pooled(pair[0], pair[1], 1),
+        "real_vs_real": evaluator.pooled(pair[0].where(chosen.sort().values), pair[1], 1),
         "input_copied": evaluator.directed_values(evaluator.real.where(requests.sources), target),
         "noise": evaluator.directed_values(evaluator.embed(noise, requests.targets), target),
     }

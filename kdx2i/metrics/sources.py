@@ -19,6 +19,10 @@ class Requests:
     references: Tensor
     targets: Tensor
 
+    def part(self, chosen: slice) -> "Requests":
+        """Return some of the requests."""
+        return Requests(self.sources[chosen], self.references[chosen], self.targets[chosen])
+
 
 def draw_requests(labels: Tensor, is_test: Tensor, num_classes: int, per_class: int, seed: int) -> Requests:
     """Ask for `per_class` images of each class.
@@ -53,15 +57,13 @@ def draw_directed(labels: Tensor, is_test: Tensor, source: int, target: int, cou
     return Requests(*chosen, targets=torch.full((count,), target))
 
 
-def draw_repeats(
-    requests: Requests, labels: Tensor, is_test: Tensor, sources: int, outputs: int, seed: int
-) -> Requests:
-    """Ask `outputs` times for each of `sources` requests, spread evenly over all, with new references each time.
+def draw_repeats(labels: Tensor, is_test: Tensor, num_classes: int, sources: int, outputs: int, seed: int) -> Requests:
+    """Ask `outputs` times for each of `sources` pairs of an image and a target class, with new references each time.
 
-    The requests of one source follow each other. `UserError` when there are fewer requests than `sources`.
+    The pairs are spread evenly over the target classes and drawn as `draw_requests` does; the requests of one pair
+    follow each other. With as many sources as there are pairs, every test image is asked for every other class.
     """
-    if len(requests.targets) < sources:
-        raise UserError(f"diversity wants {sources} sources, the evaluation has {len(requests.targets)} requests")
+    requests = draw_requests(labels, is_test, num_classes, -(-sources // num_classes), seed)
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.linspace(0, len(requests.targets) - 1, sources).long()
     references = []

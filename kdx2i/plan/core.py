@@ -208,7 +208,9 @@ class Plan:
             "mode": mode,
             "guidance": asked.guidance,
             "direction": self._direction(dataset, asked),
-            "evaluation": self._evaluation_of(dataset),
+            "evaluation": self._evaluation_of(
+                dataset, every_class=asked.direction is None, directed=asked.direction is not None
+            ),
             "protocol": self._protocol("evaluate"),
         }
         inputs = {"run": run, "split": run.inputs["split"]}
@@ -231,6 +233,7 @@ class Plan:
         self._check_dataset(dataset)
         self._check_resolution(resolution)
         inputs = {"split": self.split(dataset)}
+        directions = self._directions(dataset)
         if self._asks_for(dataset, "RC", "FC"):
             inputs["classifier"] = self.classifier(dataset, resolution)
         return self._leaf(
@@ -240,8 +243,8 @@ class Plan:
             {
                 "dataset": dataset,
                 "resolution": resolution,
-                "directions": self._directions(dataset),
-                "evaluation": self._evaluation_of(dataset),
+                "directions": directions,
+                "evaluation": self._evaluation_of(dataset, every_class=True, directed=bool(directions)),
                 "protocol": self._protocol("evaluate"),
             },
             ("kdx2i.stages.controls",),
@@ -394,10 +397,16 @@ class Plan:
         asked = [set(config.metrics_of(part.name)) for config, part in self._parts_on(dataset)]
         return not asked or any(found & set(metrics) for found in asked)
 
-    def _evaluation_of(self, dataset: str) -> dict[str, Any]:
-        """Return the evaluation settings for a dataset: without diversity where no table asks for LPIPS."""
-        wanted = self._asks_for(dataset, "LPIPS")
-        return self.evaluation_settings if wanted else {**self.evaluation_settings, "diversity": None}
+    def _evaluation_of(self, dataset: str, *, every_class: bool, directed: bool) -> dict[str, Any]:
+        """Return the evaluation settings that count for a dataset: no change of another one makes a result stale.
+
+        Diversity counts where a table asks for LPIPS, each number of images where translations are asked that way.
+        """
+        unused = set() if every_class else {"images_per_class"}
+        if not directed:
+            unused.add("images_per_direction")
+        found = {key: value for key, value in self.evaluation_settings.items() if key not in unused}
+        return found if every_class and self._asks_for(dataset, "LPIPS") else {**found, "diversity": None}
 
     def _directions(self, dataset: str) -> dict[str, list[str]]:
         """Return source and target class of each direction that a table asks for, by its paper's name."""

@@ -43,7 +43,7 @@ def run(plan: Plan, leaf: Leaf) -> None:
     else:
         values = scorer.values(embedded, accuracies=classifier is not None)
         if settings.diversity is not None:
-            values["LPIPS"] = _diversity(method, scorer.roles, requests, spec["guidance"], settings, device)
+            values["LPIPS"] = _diversity(method, scorer.roles, len(scorer.classes), spec["guidance"], settings, device)
     document = {
         "values": values,
         **scorer.describe(),
@@ -90,15 +90,17 @@ def translate(method: Any, real: RealImages, requests: Requests, mode: str, batc
 
 
 def _diversity(
-    method: Any, real: RealImages, requests: Requests, mode: str, settings: EvaluationSettings, device: torch.device
+    method: Any, real: RealImages, num_classes: int, mode: str, settings: EvaluationSettings, device: torch.device
 ) -> dict[str, Any]:
     """Return the entry LPIPS: several outputs of each of some sources, compared among themselves."""
     assert settings.diversity is not None
     wanted = settings.diversity
-    repeats = draw_repeats(requests, real.labels, real.is_test, wanted.sources, wanted.outputs, settings.seed)
-    images = translate(method, real, repeats, mode, settings.batch, device)
+    repeats = draw_repeats(real.labels, real.is_test, num_classes, wanted.sources, wanted.outputs, settings.seed)
     network = build_perceptual(wanted.network, normalisation=wanted.normalisation, device=device)
-    return diversity(images.reshape(wanted.sources, wanted.outputs, *images.shape[1:]), network)
+    # One source at a time: the paper's preset asks for 30,000 images.
+    parts = (slice(start, start + wanted.outputs) for start in range(0, len(repeats.targets), wanted.outputs))
+    groups = (translate(method, real, repeats.part(part), mode, settings.batch, device) for part in parts)
+    return diversity(groups, network)
 
 
 def _save_samples(leaf: Leaf, real: RealImages, requests: Requests, generated: Tensor, device: torch.device) -> None:

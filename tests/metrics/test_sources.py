@@ -85,8 +85,7 @@ def test_split_that_cannot_serve_is_refused(labels, is_test, classes):
 
 def test_repeats_keep_source_and_target_and_change_the_reference():
     labels, is_test = torch.arange(40) % 4, torch.arange(40) >= 24
-    requests = draw_requests(labels, is_test, 4, 5, 0)
-    repeats = draw_repeats(requests, labels, is_test, sources=3, outputs=6, seed=1)
+    repeats = draw_repeats(labels, is_test, 4, sources=3, outputs=6, seed=1)
     assert len(repeats.targets) == 18
     for part in range(3):
         rows = slice(6 * part, 6 * part + 6)
@@ -95,8 +94,15 @@ def test_repeats_keep_source_and_target_and_change_the_reference():
         assert len(references.unique()) == 6
         assert not is_test[references].any()
         assert (labels[references] == repeats.targets[rows]).all()
-    with pytest.raises(UserError, match="diversity wants 30 sources"):
-        draw_repeats(requests, labels, is_test, sources=30, outputs=2, seed=0)
+
+
+def test_with_a_source_for_each_pair_every_test_image_is_asked_for_every_other_class():
+    labels, is_test = torch.arange(30) % 3, torch.arange(30) >= 15
+    repeats = draw_repeats(labels, is_test, 3, sources=30, outputs=2, seed=0)
+    pairs = set(zip(repeats.sources.tolist(), repeats.targets.tolist(), strict=True))
+    wanted = {(i, c) for i in range(15, 30) for c in range(3) if c != i % 3}
+    assert pairs == wanted
+    assert len(repeats.targets) == 60
 
 
 @PROPERTY
