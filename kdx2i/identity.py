@@ -124,14 +124,19 @@ def _parsed(path: Path) -> tuple[str, ast.Module]:
 
 def _imports(folder: Path, name: str, path: Path) -> list[str]:
     """Return the package's modules that one module imports, with the packages that hold them."""
-    _, tree = _parsed(path)
+    state = path.stat()
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     found: list[str] = []
-    for target in _import_targets(tree, package):
+    for target in _targets(path, state.st_size, state.st_mtime_ns, package):
         parts = target.split(".")
         prefixes = [".".join(parts[: end + 1]) for end in range(len(parts))]
         found.extend(prefix for prefix in prefixes if _module_file(folder, prefix) is not None)
     return found
+
+
+@lru_cache(maxsize=4096)
+def _targets(path: Path, size: int, mtime: int, package: str) -> tuple[str, ...]:
+    return tuple(_import_targets(_parse(path, size, mtime)[1], package))
 
 
 def _import_targets(tree: ast.Module, package: str) -> Iterator[str]:

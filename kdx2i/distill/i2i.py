@@ -24,7 +24,7 @@ from kdx2i.methods.base import Features, I2IStudent
 from kdx2i.methods.settings import I2IDistillSettings
 from kdx2i.teacher.triplets import Triplets, draw_triplets
 from kdx2i.teacher.weights import Teacher
-from kdx2i.training.loop import step_optimizers
+from kdx2i.training.optimizers import adam, step_optimizers
 from kdx2i.training.precision import autocast, place
 
 
@@ -67,7 +67,7 @@ class I2IDistillation:
 
     def _adam(self, parameters: list[nn.Parameter]) -> Adam:
         s = self.settings
-        return Adam(parameters, lr=s.learning_rate, betas=(s.beta1, s.beta2), weight_decay=s.weight_decay)
+        return adam(parameters, s.learning_rate, (s.beta1, s.beta2), weight_decay=s.weight_decay)
 
     @torch.no_grad()
     def _alignment(self) -> nn.Module:

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from kdx2i.errors import UserError
 from kdx2i.methods.adapted_networks import (
@@ -25,7 +25,7 @@ from kdx2i.methods.translation import TranslationMethod, averages_of
 from kdx2i.teacher.stylegan2 import DiscriminatorConfig, GeneratorConfig, channel_widths, resolutions
 from kdx2i.teacher.weights import read_fitting_teacher
 from kdx2i.training.distributed import shard
-from kdx2i.training.loop import step_optimizers
+from kdx2i.training.optimizers import adam, step_optimizers
 from kdx2i.training.precision import autocast, place
 from kdx2i.training.sampling import BalancedImages
 
@@ -87,7 +87,7 @@ class AdaptedMethod(TranslationMethod):
             "discriminator": train.discriminator_learning_rate,
         }
         self.optimizers: Mapping[str, Optimizer] = {
-            name: Adam(module.parameters(), lr=rates.get(name, train.learning_rate), betas=(train.beta1, train.beta2))
+            name: adam(module.parameters(), rates.get(name, train.learning_rate), (train.beta1, train.beta2))
             for name, module in self.networks.items()
             if name != "encoder"
         }

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from kdx2i.errors import UserError
 from kdx2i.methods.stylegan_settings import StyleGANNetworks, StyleGANTrain
@@ -20,6 +20,7 @@ from kdx2i.methods.stylegan_translation import Adaptor, Direction, FeatureDiscri
 from kdx2i.teacher import stylegan1, stylegan2
 from kdx2i.teacher.stylegan1_checkpoint import read_stylegan1
 from kdx2i.teacher.weights import read_fitting_teacher
+from kdx2i.training.optimizers import adam
 from kdx2i.training.precision import place
 
 State = Mapping[str, Tensor]
@@ -219,5 +220,5 @@ def optimizers_of(model: TranslationModel, settings: StyleGANTrain) -> dict[str,
         groups: list[dict[str, Any]] = [{"params": fast}]
         if name.startswith("generator"):
             groups.append({"params": slow, "lr": t.mapping_learning_rate})
-        optimizers[name] = Adam(groups, lr=t.learning_rate, betas=(t.beta1, t.beta2))
+        optimizers[name] = adam(groups, t.learning_rate, (t.beta1, t.beta2))
     return optimizers

@@ -64,6 +64,7 @@ class Plan:
         self.results = Path("results") / self.preset.name
         self._leaves: dict[str, Leaf] = {}
         self._tables: dict[str, TablePlan] = {}
+        self._parts: dict[str, list[tuple[TableConfig, PartConfig]]] = {}
 
     # -- names ---------------------------------------------------------------------------------------
 
@@ -292,7 +293,7 @@ class Plan:
         if name not in self.tables:
             raise UserError(f"there is no table `{name}`; the tables are {listed(self.tables)}")
         if name not in self._tables:
-            self._tables[name] = plan_table(self, load_table(self.root, name))
+            self._tables[name] = plan_table(self, self._table_configs[name])
         return self._tables[name]
 
     def rendered(self, name: str) -> Leaf:
@@ -384,13 +385,20 @@ class Plan:
             if stage in entry.affects and entry.key is not None and entry.key.startswith("protocol.")
         }
 
-    def _parts_on(self, dataset: str) -> Iterator[tuple[TableConfig, PartConfig]]:
-        """Yield the parts of tables that have a dataset among their columns."""
-        for name in self.tables:
-            config = load_table(self.root, name)
-            for part in config.parts:
-                if dataset in map(self.preset.datasets.get, config.datasets_of(part.name)):
-                    yield config, part
+    @cached_property
+    def _table_configs(self) -> dict[str, TableConfig]:
+        return {name: load_table(self.root, name) for name in self.tables}
+
+    def _parts_on(self, dataset: str) -> list[tuple[TableConfig, PartConfig]]:
+        """Return the parts of tables that have a dataset among their columns."""
+        if dataset not in self._parts:
+            self._parts[dataset] = [
+                (config, part)
+                for config in self._table_configs.values()
+                for part in config.parts
+                if dataset in map(self.preset.datasets.get, config.datasets_of(part.name))
+            ]
+        return self._parts[dataset]
 
     def _asks_for(self, dataset: str, *metrics: str) -> bool:
         """Tell whether a table asks for one of these metrics on a dataset; where no table has it, all are computed."""

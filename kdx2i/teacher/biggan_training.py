@@ -12,7 +12,7 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from kdx2i.teacher.augment import Augment, AugmentSettings
 from kdx2i.teacher.biggan import (
@@ -24,7 +24,7 @@ from kdx2i.teacher.biggan import (
 )
 from kdx2i.training.determinism import derive_seed
 from kdx2i.training.distributed import shard
-from kdx2i.training.loop import step_optimizers
+from kdx2i.training.optimizers import adam, step_optimizers
 from kdx2i.training.precision import place
 from kdx2i.training.sampling import BalancedImages
 
@@ -76,7 +76,7 @@ class BigGANTraining:
         rates = {"generator": settings.generator_rate, "discriminator": settings.discriminator_rate}
         betas = (settings.beta1, settings.beta2)
         self.optimizers: Mapping[str, Optimizer] = {
-            name: Adam(network.parameters(), lr=rates[name], betas=betas, eps=ADAM_EPS)
+            name: adam(network.parameters(), rates[name], betas, eps=ADAM_EPS)
             for name, network in self.networks.items()
         }
         self.augment = Augment(settings.augment)

@@ -19,7 +19,7 @@ from kdx2i.teacher.augment import Augment, AugmentSettings
 from kdx2i.teacher.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, NoiseMode
 from kdx2i.training.determinism import derive_seed
 from kdx2i.training.distributed import shard
-from kdx2i.training.loop import step_optimizers
+from kdx2i.training.optimizers import adam, step_optimizers
 from kdx2i.training.precision import place, to_images
 
 
@@ -50,7 +50,7 @@ class TeacherSettings:
 def lazy_adam(module: nn.Module, learning_rate: float, every: int) -> Adam:
     """Return Adam with rate and betas corrected for one regularisation step in `every` (0: none)."""
     ratio = every / (every + 1) if every else 1.0
-    return Adam(module.parameters(), lr=learning_rate * ratio, betas=(0.0, 0.99**ratio), eps=1e-8)
+    return adam(module.parameters(), learning_rate * ratio, (0.0, 0.99**ratio), eps=1e-8)
 
 
 def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:

@@ -66,18 +66,6 @@ class LoopSettings:
     log_every: int = 10
 
 
-def step_optimizers(loss: Tensor, *optimizers: Optimizer) -> None:
-    """Back-propagate a loss into the parameters of these optimisers only, average over ranks, update."""
-    parameters = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
-    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
-    distributed.average_gradients(parameters)
-    for optimizer in optimizers:
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
-
 @torch.no_grad()
 def update_averages(trainable: Trainable, decay: float) -> None:
     """Move every average towards its network: parameters by `decay`, buffers copied."""

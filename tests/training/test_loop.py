@@ -11,7 +11,8 @@ from PIL import Image
 from torch import nn
 
 from kdx2i.errors import UserError
-from kdx2i.training.loop import LoopSettings, save_grid, step_optimizers, train, update_averages
+from kdx2i.training.loop import LoopSettings, save_grid, train, update_averages
+from kdx2i.training.optimizers import step_optimizers
 
 ITERATIONS = 5
 PROPERTY = settings(max_examples=6, deadline=None, derandomize=True)

@@ -6,7 +6,7 @@ from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from kdx2i.errors import UserError
 from kdx2i.methods import biggan_translation as flow
@@ -16,6 +16,7 @@ from kdx2i.methods.translation import TranslationMethod, averages_of
 from kdx2i.teacher.biggan import Discriminator, Features, Generator
 from kdx2i.training import distributed
 from kdx2i.training.distributed import shard
+from kdx2i.training.optimizers import adam
 from kdx2i.training.precision import autocast
 from kdx2i.training.sampling import BalancedImages
 
@@ -61,7 +62,7 @@ class BigGANMethod(TranslationMethod):
         if t.encoder == "trained":
             rates["encoder"] = t.discriminator_rate
         self.optimizers = {
-            name: Adam(self.networks[name].parameters(), lr=rate, betas=(t.beta1, t.beta2), eps=ADAM_EPS)
+            name: adam(self.networks[name].parameters(), rate, (t.beta1, t.beta2), eps=ADAM_EPS)
             for name, rate in rates.items()
         }
 

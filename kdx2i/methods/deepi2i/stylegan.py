@@ -15,7 +15,7 @@ from kdx2i.methods.stylegan_settings import StyleGANSettings
 from kdx2i.methods.stylegan_translation import Direction, mixed_styles
 from kdx2i.methods.translation import TranslationMethod
 from kdx2i.training.distributed import shard
-from kdx2i.training.loop import step_optimizers
+from kdx2i.training.optimizers import step_optimizers
 from kdx2i.training.precision import autocast
 from kdx2i.training.sampling import BalancedImages
 

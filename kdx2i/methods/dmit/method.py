@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from kdx2i.methods.dmit import losses
 from kdx2i.methods.dmit.networks import (
@@ -19,7 +18,7 @@ from kdx2i.methods.dmit.settings import Settings
 from kdx2i.methods.translation import TranslationMethod, averages_of
 from kdx2i.training import distributed
 from kdx2i.training.distributed import shard
-from kdx2i.training.loop import step_optimizers
+from kdx2i.training.optimizers import adam, step_optimizers
 from kdx2i.training.precision import autocast, place
 from kdx2i.training.sampling import BalancedImages
 
@@ -62,7 +61,7 @@ class Method(TranslationMethod):
         self.networks = {name: place(net, device) for name, net in built.items()}
         self.averages = averages_of(self.networks, TRANSLATING)
         self.optimizers = {
-            name: Adam(network.parameters(), lr=t.learning_rate, betas=(t.beta1, t.beta2))
+            name: adam(network.parameters(), t.learning_rate, (t.beta1, t.beta2))
             for name, network in self.networks.items()
         }
 

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from kdx2i.methods.drit_pp import losses, networks
 from kdx2i.methods.drit_pp.blocks import initialise
@@ -10,7 +9,7 @@ from kdx2i.methods.drit_pp.settings import Settings
 from kdx2i.methods.translation import TranslationMethod, averages_of
 from kdx2i.training import distributed
 from kdx2i.training.distributed import shard
-from kdx2i.training.loop import step_optimizers
+from kdx2i.training.optimizers import adam, step_optimizers
 from kdx2i.training.precision import autocast, place
 from kdx2i.training.sampling import BalancedImages
 
@@ -65,10 +64,10 @@ class Method(TranslationMethod):
         self.networks = {name: place(net, device) for name, net in built.items()}
         self.averages = averages_of(self.networks, TRANSLATING)
         self.optimizers = {
-            name: Adam(
+            name: adam(
                 network.parameters(),
-                lr=t.content_learning_rate if name == "content_discriminator" else t.learning_rate,
-                betas=(t.beta1, t.beta2),
+                t.content_learning_rate if name == "content_discriminator" else t.learning_rate,
+                (t.beta1, t.beta2),
                 weight_decay=t.weight_decay,
             )
             for name, network in self.networks.items()

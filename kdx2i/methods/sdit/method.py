@@ -2,14 +2,13 @@
 
 import torch
 from torch import Tensor
-from torch.optim import Adam
 
 from kdx2i.methods.sdit.losses import Weights, discriminator_loss, generator_loss
 from kdx2i.methods.sdit.networks import STYLE_DIM, AttentionGenerator, Discriminator, PlainGenerator
 from kdx2i.methods.sdit.settings import MODES, Settings
 from kdx2i.methods.translation import TranslationMethod, averages_of
 from kdx2i.training.distributed import shard
-from kdx2i.training.loop import step_optimizers
+from kdx2i.training.optimizers import adam, step_optimizers
 from kdx2i.training.precision import autocast, place
 from kdx2i.training.sampling import BalancedImages
 
@@ -47,9 +46,7 @@ class Method(TranslationMethod):
         self.averages = averages_of(self.networks, ["generator"])
         self.averages["generator"].train()
         self.optimizers = {
-            name: Adam(
-                [p for p in network.parameters() if p.requires_grad], lr=t.learning_rate, betas=(t.beta1, t.beta2)
-            )
+            name: adam([p for p in network.parameters() if p.requires_grad], t.learning_rate, (t.beta1, t.beta2))
             for name, network in self.networks.items()
         }
 

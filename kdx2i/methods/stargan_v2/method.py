@@ -6,7 +6,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 
 from kdx2i.errors import UserError
 from kdx2i.methods.stargan_losses import (
@@ -22,7 +22,7 @@ from kdx2i.methods.stargan_v2.networks import Generator, replicate_domains
 from kdx2i.methods.stargan_v2.settings import Settings
 from kdx2i.training.checkpoint import select
 from kdx2i.training.distributed import shard
-from kdx2i.training.loop import step_optimizers
+from kdx2i.training.optimizers import adam, step_optimizers
 from kdx2i.training.precision import autocast
 from kdx2i.training.sampling import BalancedImages
 
@@ -58,10 +58,10 @@ class Method:
         }
         rates = dict.fromkeys(NETWORKS, t.learning_rate) | {"mapping_network": t.mapping_learning_rate}
         self.optimizers: Mapping[str, Optimizer] = {
-            name: Adam(
+            name: adam(
                 self.networks[name].parameters(),
-                lr=rates[name],
-                betas=(t.beta1, t.beta2),
+                rates[name],
+                (t.beta1, t.beta2),
                 weight_decay=t.weight_decay,
             )
             for name in NETWORKS

@@ -5,7 +5,6 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from torch.optim import Adam
 
 from kdx2i.errors import UserError
 from kdx2i.methods import biggan_translation as flow
@@ -14,7 +13,7 @@ from kdx2i.methods.transferi2i.settings import MODES, Settings
 from kdx2i.methods.translation import TranslationMethod, averages_of
 from kdx2i.teacher.biggan import Discriminator, Features, Generator
 from kdx2i.training.distributed import shard
-from kdx2i.training.loop import step_optimizers
+from kdx2i.training.optimizers import adam, step_optimizers
 from kdx2i.training.precision import autocast
 from kdx2i.training.sampling import BalancedImages
 
@@ -50,7 +49,7 @@ class Method(TranslationMethod):
         self.averages = averages_of(self.networks, flow.TRANSLATING)
         rates = {"generator": t.generator_rate, "adaptor": t.discriminator_rate, "discriminator": t.discriminator_rate}
         self.optimizers = {
-            name: Adam(self.networks[name].parameters(), lr=rate, betas=(t.beta1, t.beta2), eps=ADAM_EPS)
+            name: adam(self.networks[name].parameters(), rate, (t.beta1, t.beta2), eps=ADAM_EPS)
             for name, rate in rates.items()
         }
 

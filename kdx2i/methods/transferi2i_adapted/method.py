@@ -11,7 +11,7 @@ from kdx2i.methods.adapted_networks import BranchedDiscriminator, Decoder, Style
 from kdx2i.methods.stargan_losses import Guidance, adversarial_loss, r1_penalty
 from kdx2i.methods.transferi2i_adapted.settings import Settings
 from kdx2i.training.distributed import shard
-from kdx2i.training.loop import step_optimizers
+from kdx2i.training.optimizers import step_optimizers
 from kdx2i.training.precision import autocast
 from kdx2i.training.sampling import BalancedImages
 
