@@ -3,7 +3,7 @@
 Everything is derived from the YAML files of `benchmarks/`; nothing here imports torch or runs a job.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
