@@ -1,10 +1,10 @@
-"""Sizes of translation with a BigGAN, which DeepI2I and TransferI2I share. Torch-free."""
+"""Settings of translation with a BigGAN, which DeepI2I and TransferI2I share. Torch-free."""
 
 from typing import Literal
 
 from pydantic import Field
 
-from kdx2i.methods.settings import StrictSettings
+from kdx2i.methods.settings import LoopBudget, StrictSettings
 
 
 class BigGANNetworks(StrictSettings):
@@ -23,3 +23,20 @@ class BigGANNetworks(StrictSettings):
         default={4: 0.1, 8: 0.1, 16: 0.1, 32: 0.1}, description="protocol entry deepi2i-added-weights"
     )
     class_start: Literal["index", "mean"] = Field(default="index", description="protocol entry deepi2i-class-start")
+
+
+class BigGANTrain(LoopBudget):
+    """Rates, feature loss and augmentation. Defaults are those of `scripts/DeepI2I.sh` of yaxingwang/DeepI2I."""
+
+    generator_rate: float = Field(default=1e-4, gt=0)
+    discriminator_rate: float = Field(
+        default=4e-4, gt=0, description="of the discriminator, the adaptor and, where it learns, the encoder"
+    )
+    beta1: float = 0.0
+    beta2: float = 0.999
+    compared: dict[int, float] = Field(
+        default={4: 0.1, 8: 0.1, 16: 0.1, 32: 0.01}, description="weights of the feature loss by resolution"
+    )
+    crop_probability: float = Field(default=0.0, ge=0, le=1)
+    mirror_probability: float = Field(default=0.0, ge=0, le=1)
+    ema_decay: float = Field(default=0.0, ge=0, lt=1, description="0: no averages, as in DeepI2I's code")

@@ -1,26 +1,21 @@
-"""DeepI2I on BigGAN in training (`train_fns.py` of yaxingwang/DeepI2I) and translation."""
+"""DeepI2I on BigGAN in training (`train_fns.py` of yaxingwang/DeepI2I)."""
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from kdx2i.errors import UserError
 from kdx2i.methods import biggan_translation as flow
 from kdx2i.methods.biggan_losses import discriminator_hinge, feature_pairs, generator_hinge
+from kdx2i.methods.biggan_method import BigGANTranslation
 from kdx2i.methods.deepi2i.settings import BigGANSettings
-from kdx2i.methods.translation import TranslationMethod, averages_of
-from kdx2i.teacher.biggan import Discriminator, Features, Generator
+from kdx2i.teacher.biggan import Features
 from kdx2i.training import distributed
 from kdx2i.training.distributed import shard
-from kdx2i.training.optimizers import adam
 from kdx2i.training.precision import autocast
 from kdx2i.training.sampling import BalancedImages
-
-ADAM_EPS = 1e-6
 
 
 class Part(NamedTuple):
@@ -34,10 +29,10 @@ class Part(NamedTuple):
     z_generator: Tensor
 
 
-class BigGANMethod(TranslationMethod):
+class BigGANMethod(BigGANTranslation):
     """DeepI2I for the first `num_classes` of the teacher's classes; `images` is None when it only translates."""
 
-    modes = ("latent",)
+    title = "DeepI2I"
 
     def __init__(
         self,
@@ -47,30 +42,11 @@ class BigGANMethod(TranslationMethod):
         device: torch.device,
         images: BalancedImages | None = None,
     ) -> None:
-        super().__init__(settings.train, num_classes, device, images)
         t = settings.train
+        trains_encoder = t.encoder == "trained"
+        super().__init__(settings.networks, t, resolution, num_classes, device, images, trains_encoder=trains_encoder)
         self.settings = settings
-        self.networks = flow.build(settings.networks, resolution, num_classes, device)
-        self.generator = cast(Generator, self.networks["generator"])
-        self.discriminator = cast(Discriminator, self.networks["discriminator"])
-        self.encoder = cast(Discriminator, self.networks["encoder"])
-        if t.encoder != "trained":
-            self.encoder.requires_grad_(False)
         self.encoder.train(t.encoder != "frozen")
-        self.averages = averages_of(self.networks, flow.TRANSLATING)
-        rates = {"generator": t.generator_rate, "adaptor": t.discriminator_rate, "discriminator": t.discriminator_rate}
-        if t.encoder == "trained":
-            rates["encoder"] = t.discriminator_rate
-        self.optimizers = {
-            name: adam(self.networks[name].parameters(), rate, (t.beta1, t.beta2), eps=ADAM_EPS)
-            for name, rate in rates.items()
-        }
-
-    def start_from_teacher(self, path: Path) -> None:
-        """Copy a BigGAN teacher's generator and discriminator; the encoder starts as that discriminator too."""
-        flow.copy_teacher(self.networks, path, self.settings.networks.class_start)
-        for name, average in self.averages.items():
-            average.load_state_dict(self.networks[name].state_dict())
 
     def training_step(self, step: int) -> dict[str, Tensor]:
         """Update the discriminator, then the adaptor and, after its own steps, the generator (and the encoder)."""
@@ -145,10 +121,3 @@ class BigGANMethod(TranslationMethod):
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         return means
-
-    @torch.no_grad()
-    def translate(self, x: Tensor, y: Tensor, mode: str, references: Tensor | None = None) -> Tensor:
-        """Translate x [B, 3, R, R] to the classes y [B] with noise, in [-1, 1]; norms use running statistics."""
-        if mode not in self.modes:
-            raise UserError(f"DeepI2I on BigGAN has no mode `{mode}`: it takes its style from noise (mode `latent`)")
-        return flow.translate(self.averages, x.to(self.device), y.to(self.device), self.settings.networks.added)
