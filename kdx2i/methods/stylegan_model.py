@@ -203,9 +203,13 @@ class TranslationModel:
 
 def start_style_encoder(encoder: StyleEncoder, discriminator: State, mean_style: Tensor) -> None:
     """Copy a discriminator into a style encoder and let it answer with the mean style."""
-    trunk = encoder.trunk.state_dict()
-    encoder.trunk.load_state_dict({name: discriminator[name] for name in trunk})
+    copy_trunk(encoder, discriminator)
     encoder.set_mean_style(mean_style)
+
+
+def copy_trunk(encoder: StyleEncoder, discriminator: State) -> None:
+    """Copy a discriminator into a style encoder, whose last layer stays as it is."""
+    encoder.trunk.load_state_dict({name: discriminator[name] for name in encoder.trunk.state_dict()})
 
 
 def optimizers_of(model: TranslationModel, settings: StyleGANTrain) -> dict[str, Optimizer]:
