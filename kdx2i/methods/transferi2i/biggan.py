@@ -1,0 +1,135 @@
+"""TransferI2I on BigGAN in training, from its article (arXiv 2105.06219): it has no public code."""
+
+import torch
+from torch import Tensor
+
+from kdx2i.methods import biggan_translation as flow
+from kdx2i.methods.biggan_losses import discriminator_hinge, generator_hinge
+from kdx2i.methods.biggan_method import BigGANTranslation
+from kdx2i.methods.transferi2i.settings import BigGANSettings
+from kdx2i.teacher.biggan import Features
+from kdx2i.training.distributed import shard
+from kdx2i.training.optimizers import step_optimizers
+from kdx2i.training.precision import autocast
+from kdx2i.training.sampling import BalancedImages
+
+
+class BigGANMethod(BigGANTranslation):
+    """TransferI2I for the first `num_classes` of the teacher's classes; `images` is None when it only translates.
+
+    Phases follow from the step. (1) Source-target initialisation: the class-conditional GAN is fine-tuned on the
+    labelled images, one GAN for both roles. (2) Self-initialisation: without data, the adaptor learns to turn the
+    discriminator's features of a generated image back into the generator's own. (3) Translation: the encoder is the
+    fine-tuned discriminator, and the plain GAN, which shares the generator, makes further fakes (auxiliary GAN).
+    """
+
+    title = "TransferI2I"
+
+    def __init__(
+        self,
+        settings: BigGANSettings,
+        resolution: int,
+        num_classes: int,
+        device: torch.device,
+        images: BalancedImages | None = None,
+    ) -> None:
+        super().__init__(settings.networks, settings.train, resolution, num_classes, device, images)
+        self.settings = settings
+
+    def training_step(self, step: int) -> dict[str, Tensor]:
+        """One step of the phase that `step` belongs to; optimisers start afresh with each phase."""
+        t = self.settings.train
+        if step in (t.source_target_iterations, t.first_iterations):
+            for optimizer in self.optimizers.values():
+                optimizer.state.clear()
+        if step == t.source_target_iterations:
+            self.encoder.load_state_dict(self.discriminator.state_dict())
+        with autocast(self.device, t.precision):
+            if step < t.source_target_iterations:
+                return self._source_target_step()
+            if step < t.first_iterations:
+                return self._self_initialisation_step()
+            return self._translation_step()
+
+    def _noise(self) -> tuple[Tensor, Tensor]:
+        """Draw classes [B] and noise [B, Z]."""
+        t = self.settings.train
+        y, z = self.images.draw_labels(t.batch), torch.randn(t.batch, self.generator.config.noise_dim)
+        return shard(y).to(self.device), shard(z).to(self.device)
+
+    def _real(self) -> tuple[Tensor, Tensor]:
+        """Draw real images [B, 3, R, R] and their classes [B]."""
+        t = self.settings.train
+        labels = self.images.draw_labels(t.batch)
+        x = self.images.draw(labels, t.crop_probability, mirror_probability=t.mirror_probability)
+        return x, shard(labels).to(self.device)
+
+    def _source_target_step(self) -> dict[str, Tensor]:
+        """Fine-tune the plain GAN on the images and their classes, with the hinge loss."""
+        real, y_real = self._real()
+        y, z = self._noise()
+        with torch.no_grad():
+            fake = self.generator(z, y)
+        d_loss = self._discriminator_loss(real, y_real, [(fake, y, 1.0)])
+        step_optimizers(d_loss, self.optimizers["discriminator"])
+        y, z = self._noise()
+        g_loss = generator_hinge(self.discriminator(self.generator(z, y), y)[0])
+        step_optimizers(g_loss, self.optimizers["generator"])
+        return {"d_gan": d_loss.detach(), "g_gan": g_loss.detach()}
+
+    def _self_initialisation_step(self) -> dict[str, Tensor]:
+        """Fit the adaptor to the generator's features of its own images, resolution by resolution, by L1."""
+        y, z = self._noise()
+        with torch.no_grad():
+            image, wanted = self.generator.render(z, self.generator.shared(y))
+            encoded = self.encoder.features(image)
+        found = self.networks["adaptor"](encoded)
+        loss = torch.stack([(found[r] - wanted[r]).abs().mean() for r in sorted(found)]).sum()
+        step_optimizers(loss, self.optimizers["adaptor"])
+        return {"self_adaptor": loss.detach()}
+
+    def _translation_step(self) -> dict[str, Tensor]:
+        """Update the discriminator on both kinds of fakes, then adaptor and generator."""
+        t = self.settings.train
+        source = self._real()[0]
+        real, y_real = self._real()
+        with torch.no_grad():
+            encoded = self.encoder.features(source)
+            fakes = self._fakes(encoded)
+        d_loss = self._discriminator_loss(real, y_real, fakes)
+        step_optimizers(d_loss, self.optimizers["discriminator"])
+        fakes = self._fakes(encoded)
+        with torch.no_grad():
+            wanted = self.discriminator.features(source)
+        (translation, y, _), *auxiliary = fakes
+        logits, features = self.discriminator(translation, y)
+        adversarial = generator_hinge(logits)
+        distances = flow.feature_distances(features, wanted, t.feature_power)
+        feature = flow.weighted_sum(distances, t.compared)
+        total = adversarial + feature
+        for image, classes, weight in auxiliary:
+            total = total + weight * generator_hinge(self.discriminator(image, classes)[0])
+        step_optimizers(total, self.optimizers["adaptor"], self.optimizers["generator"])
+        return {"d": d_loss.detach(), "g_adv": adversarial.detach(), "feature": feature.detach()}
+
+    def _fakes(self, encoded: Features) -> list[tuple[Tensor, Tensor, float]]:
+        """Return translations of the encoded sources and images of the plain GAN, with classes and weights."""
+        t = self.settings.train
+        y, z = self._noise()
+        added = flow.weighted(self.networks["adaptor"](encoded), self.settings.networks.added)
+        found = [(self.generator(z, y, added), y, 1.0)]
+        if t.lambda_aux:
+            y, z = self._noise()
+            found.append((self.generator(z, y), y, t.lambda_aux))
+        return found
+
+    def _discriminator_loss(self, real: Tensor, y_real: Tensor, fakes: list[tuple[Tensor, Tensor, float]]) -> Tensor:
+        """Return the hinge loss on real images and on weighted batches of fakes, in one pass."""
+        images = torch.cat([real, *(image for image, _, _ in fakes)])
+        classes = torch.cat([y_real, *(y for _, y, _ in fakes)])
+        of_real, *of_fakes = self.discriminator(images, classes)[0].chunk(1 + len(fakes))
+        terms = [discriminator_hinge(of_real, logits) for logits in of_fakes]
+        loss = terms[0][0]
+        for (_, made), (_, _, weight) in zip(terms, fakes, strict=True):
+            loss = loss + weight * made
+        return loss
