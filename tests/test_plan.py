@@ -72,6 +72,17 @@ def test_table_1_has_every_row_and_says_why_a_cell_is_empty(plan: Plan) -> None:
             assert cell.row.architecture in cell.reason
 
 
+@pytest.mark.parametrize("name", ["table3", "table4"])
+def test_transferi2i_translates_between_two_classes(plan: Plan, name: str) -> None:
+    assert plan.missing_part("transferi2i", "scratch", 64) is None
+    cells = [cell for cell in plan.table(name).cells if cell.row.architecture == "transferi2i"]
+    assert {cell.part for cell in cells} == {"dog2cat", "cat2dog"}
+    for cell in cells:
+        assert cell.reason is None and cell.leaves
+        run = plan.run("open-felid2canid", "transferi2i", "scratch", 64, 0)
+        assert run.spec["networks"]["backbone"] == "stylegan2" and run in list(cell.leaves[0].upstream())
+
+
 def test_the_jobs_follow_from_the_tables(plan: Plan) -> None:
     kinds = [leaf.kind for leaf in plan.rendered("table1").upstream()]
     # Three datasets; one student a resolution for all datasets; one run for all modes of a method.
