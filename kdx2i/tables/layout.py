@@ -115,9 +115,9 @@ def counts(cells: Sequence[Cell]) -> str:
 
 
 def _spread(numbers: Sequence[int]) -> str:
-    """Write counts: one number, or the range of several."""
+    """Write counts: one number, the range of several, or a dash where there are none (LPIPS has no real images)."""
     if not numbers:
-        return "?"
+        return "–"
     return str(numbers[0]) if len(numbers) == 1 else f"{min(numbers)}–{max(numbers)}"
 
 
