@@ -14,6 +14,14 @@ from kdx2i.teacher.stylegan2 import Discriminator, DiscriminatorConfig, Generato
 from kdx2i.teacher.weights import save_teacher
 
 CONFIG = ["--config", "preset=open-smoke"]
+SIZES = {
+    "z_dim": (128, 8),
+    "w_dim": (128, 8),
+    "mapping_layers": (4, 2),
+    "channel_base": (1024, 256),
+    "channel_max": (128, 8),
+}
+"""Sizes of the shipped teacher, as the preset has them, and of the tiny one."""
 
 
 def tiny_teacher(path: Path) -> None:
@@ -28,6 +36,11 @@ def working_copy(target: Path) -> Path:
     """Clone the repository and put the tiny teacher in the place of the shipped one."""
     clone(target)
     tiny_teacher(target / "benchmarks/teachers/faces-r32.safetensors")
+    preset = target / "benchmarks/presets/open-smoke.yaml"
+    text = preset.read_text()
+    for name, (shipped, tiny) in SIZES.items():
+        text = text.replace(f"{name}: {shipped}", f"{name}: {tiny}")
+    preset.write_text(text)
     return target
 
 
