@@ -18,12 +18,12 @@ def adam(
     eps: float = 1e-8,
     weight_decay: float = 0.0,
 ) -> Adam:
-    """Return Adam over parameters or parameter groups.
+    """Return Adam over parameters or parameter groups, over lists of tensors.
 
     Not fused: PyTorch's fused kernel reads a gradient in the memory order of its weight, so where one is channels last
     and the other is not, weights get the gradients of others.
     """
-    return Adam(parameters, lr=learning_rate, betas=betas, eps=eps, weight_decay=weight_decay, fused=False)
+    return Adam(parameters, lr=learning_rate, betas=betas, eps=eps, weight_decay=weight_decay, foreach=True)
 
 
 def step_optimizers(loss: Tensor, *optimizers: Optimizer) -> None:
