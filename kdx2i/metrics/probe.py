@@ -6,6 +6,7 @@ random.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as functional
@@ -35,6 +36,13 @@ def _directions(features: Tensor, centre: Tensor) -> Tensor:
     return functional.normalize(features.to("cpu", torch.float64) - centre, dim=1, eps=1e-30)
 
 
+class _Solver(torch.optim.LBFGS):
+    """PyTorch's L-BFGS, whose own `add_param_group` imports PyTorch's compiler: a second or two of every evaluation."""
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        self.param_groups.append({**self.defaults, **param_group})
+
+
 def _minimise(design: Tensor, target: Tensor, classes: int, l2: float, iterations: int) -> Tensor:
     """Return the (k + 1, classes) coefficients that minimise mean cross-entropy + l2/2 |W|^2.
 
@@ -42,7 +50,7 @@ def _minimise(design: Tensor, target: Tensor, classes: int, l2: float, iteration
     """
     truth = functional.one_hot(target, classes).double()
     coefficients = torch.zeros(design.shape[1], classes, dtype=torch.float64)
-    solver = torch.optim.LBFGS(
+    solver = _Solver(
         [coefficients],
         max_iter=iterations,
         history_size=20,

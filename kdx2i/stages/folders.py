@@ -71,7 +71,8 @@ def run(request: Request) -> dict[str, Any]:
     """
     if request.json is not None:
         _check_output(request.json)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # As use_deterministic_algorithms(True, warn_only=True) but for that one's import of PyTorch's compiler.
+    torch.set_deterministic_debug_mode("warn")
     if request.label_order not in ("segmenter", *LABEL_ORDERS):
         raise UserError(f"--label-order {request.label_order} is unknown: use segmenter, {', '.join(LABEL_ORDERS)}")
     device = _device(request.device)

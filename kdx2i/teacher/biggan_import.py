@@ -23,6 +23,7 @@ from kdx2i.teacher.biggan import (
     GeneratorConfig,
 )
 from kdx2i.teacher.biggan_weights import BigGANTeacher
+from kdx2i.teacher.outlines import shapes_only
 from kdx2i.teacher.torch_files import LazyTensor, materialise, read_torch_file
 
 Sizes = Mapping[str, tuple[int, ...]]
@@ -48,7 +49,7 @@ def import_biggan(paths: Sequence[Path]) -> BigGANTeacher:
                 f"{roles['generator']} has {name} {getattr(g_config, name)}, "
                 f"but {roles['discriminator']} has {getattr(d_config, name)}: they do not belong together"
             )
-    with torch.device("meta"):
+    with shapes_only():
         outlines: dict[str, nn.Module] = {"generator": Generator(g_config), "discriminator": Discriminator(d_config)}
     outlines["encoder"] = outlines["discriminator"]
     found = {role: _fit(outlines.get(role), *states[role]) for role in states}

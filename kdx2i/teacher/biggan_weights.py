@@ -10,6 +10,7 @@ from torch import Tensor
 
 from kdx2i.errors import UserError
 from kdx2i.teacher.biggan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from kdx2i.teacher.outlines import shapes_only
 from kdx2i.training.checkpoint import load_module, load_tensors, prefixed, save_tensors, select
 
 FORM = "biggan"
@@ -55,7 +56,7 @@ def load_biggan(path: Path) -> BigGANTeacher:
             "'kdx2i teacher OUT.safetensors --official G_ema.pth --official D.pth'"
         )
     try:
-        with torch.device("meta"):  # Shapes only: a configuration of absurd sizes costs no memory.
+        with shapes_only():
             outlines = _networks(config)
         for name, outline in outlines.items():
             wanted = {k: t.shape for k, t in outline.state_dict().items()}

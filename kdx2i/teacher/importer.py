@@ -16,6 +16,7 @@ from kdx2i.errors import UserError
 from kdx2i.files import sha256_file
 from kdx2i.teacher import nvidia, rosinality
 from kdx2i.teacher.layers import fir_kernel
+from kdx2i.teacher.outlines import shapes_only
 from kdx2i.teacher.pickle_reader import MalformedPickleError
 from kdx2i.teacher.stylegan2 import (
     Discriminator,
@@ -81,7 +82,7 @@ def _outline(config: GeneratorConfig | DiscriminatorConfig, where: Path) -> Gene
     try:
         if not 4 <= config.img_resolution <= MAX_RESOLUTION or not 1 <= layers <= MAX_LAYERS:
             raise ValueError("impossible sizes")
-        with torch.device("meta"):
+        with shapes_only():
             return Generator(config) if isinstance(config, GeneratorConfig) else Discriminator(config)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise UserError(f"{where} describes no StyleGAN2 network: {error}") from None

@@ -15,8 +15,8 @@ SLOPE = 0.2
 
 def fir_kernel() -> Tensor:
     """Return the normalised 4x4 low-pass kernel, the outer product of (1, 3, 3, 1)/8 with itself."""
-    taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8.0
-    return torch.outer(taps, taps)
+    taps = (0.125, 0.375, 0.375, 0.125)
+    return torch.tensor([[row * column for column in taps] for row in taps])
 
 
 def filter2d(x: Tensor, kernel: Tensor, *, pad: tuple[int, int], stride: int = 1, gain: float = 1.0) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from kdx2i.errors import UserError
+from kdx2i.teacher.outlines import shapes_only
 from kdx2i.teacher.stylegan1 import Discriminator, Generator, StyleGAN1Config
 from kdx2i.teacher.torch_files import LazyTensor, materialise, read_torch_file
 
@@ -29,7 +30,7 @@ def read_stylegan1(path: Path, config: StyleGAN1Config) -> dict[str, dict[str, T
     for part in REQUIRED:
         if part not in parts:
             raise UserError(f"{path} is no StyleGAN-1 checkpoint: it holds no '{part}'")
-    with torch.device("meta"):
+    with shapes_only():
         outlines = {"generator": Generator(config), "discriminator": Discriminator(config)}
     shapes = {name: {k: tuple(t.shape) for k, t in net.state_dict().items()} for name, net in outlines.items()}
     shapes |= {"g_running": shapes["generator"], "encoder": shapes["discriminator"]}

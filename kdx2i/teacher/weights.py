@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from kdx2i.errors import UserError
+from kdx2i.teacher.outlines import shapes_only
 from kdx2i.teacher.stylegan2 import (
     Discriminator,
     DiscriminatorConfig,
@@ -60,7 +61,7 @@ def load_teacher(path: Path) -> Teacher:
         hint = "convert official weights with 'kdx2i teacher OUT.safetensors --official FILE'"
         raise UserError(f"{path} is not a kdx2i teacher: {hint}")
     try:
-        with torch.device("meta"):  # Shapes only: a configuration of absurd sizes costs no memory.
+        with shapes_only():
             _check_shapes(_networks(config), tensors, path)
         networks = _networks(config)
     except (TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:

@@ -30,7 +30,8 @@ def make_deterministic() -> None:
     bytes: OMP_NUM_THREADS, which the workflow sets for each rule, else one.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # As use_deterministic_algorithms(True, warn_only=True) but for that one's import of PyTorch's compiler.
+    torch.set_deterministic_debug_mode("warn")
     # With it torch fills every new tensor before its kernel writes it, to make bugs visible: a tenth of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
+from torchvision.utils import make_grid
 
 from kdx2i.errors import UserError
-from kdx2i.training.loop import LoopSettings, save_grid, train, update_averages
+from kdx2i.training.loop import LoopSettings, grid, save_grid, train, update_averages
 from kdx2i.training.optimizers import step_optimizers
 
 ITERATIONS = 5
@@ -225,14 +226,21 @@ def test_checkpoint_without_the_loop_s_state_is_refused(tmp_path):
         train(Simple(), LoopSettings(2, 0), tmp_path, "x")
 
 
+@pytest.mark.parametrize(("count", "per_row"), [(2, 8), (5, 3), (6, 3), (3, 1)])
+def test_grid_equals_torchvisions(count, per_row):
+    images = torch.randint(0, 256, (count, 3, 4, 6), dtype=torch.uint8)
+    expected = make_grid(images, nrow=per_row, padding=2, pad_value=255)
+    assert torch.equal(grid(images, per_row), expected.permute(1, 2, 0))
+
+
 def test_grid_shows_rows_of_pixels(tmp_path):
     images = torch.stack([torch.full((3, 2, 2), v) for v in (-1.0, 0.0, 1.0, 5.0)])
     save_grid(tmp_path / "a.png", images, 2)
     save_grid(tmp_path / "b.png", images, 2)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-    grid = Image.open(tmp_path / "a.png").convert("RGB")
-    assert grid.size == (2 * 2 + 3 * 2, 2 * 2 + 3 * 2)
-    assert [grid.getpixel(place)[0] for place in ((2, 2), (6, 2), (2, 6), (6, 6), (0, 0))] == [0, 128, 255, 255, 255]
+    picture = Image.open(tmp_path / "a.png").convert("RGB")
+    assert picture.size == (2 * 2 + 3 * 2, 2 * 2 + 3 * 2)
+    assert [picture.getpixel(place)[0] for place in ((2, 2), (6, 2), (2, 6), (6, 6), (0, 0))] == [0, 128, 255, 255, 255]
     assert [p.name for p in tmp_path.iterdir() if p.suffix == ".part"] == []
 
 
