@@ -10,12 +10,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
 from kdx2i.errors import UserError
 from kdx2i.files import sha256_file, sha256_json
 from kdx2i.metrics import inception, networks, preprocess
-from kdx2i.metrics.networks import LIBRARY_NAMES, NETWORKS, ImageFeatures
+from kdx2i.metrics.networks import NETWORKS, ImageFeatures
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.metrics.weights import download_inception
 
@@ -157,10 +156,12 @@ def build_extractor(
             name, kind.feature_layer, kind.dimensions[kind.feature_layer], kind.sha256,
             preprocessing, own.input_size, place, own, logits, kind.dimensions[logits], mixed,
         )  # fmt: skip
-    if name in LIBRARY_NAMES or name not in FEATURE_EXTRACTORS_REGISTRY:
-        known = sorted({*NETWORKS, *FEATURE_EXTRACTORS_REGISTRY} - (LIBRARY_NAMES - set(NETWORKS)))
+    from kdx2i.metrics.fidelity import LIBRARY_NAMES, REGISTRY
+
+    if name in LIBRARY_NAMES or name not in REGISTRY:
+        known = sorted({*NETWORKS, *REGISTRY} - (LIBRARY_NAMES - set(NETWORKS)))
         raise UserError(f"feature extractor {name!r} is not available, choose one of: {', '.join(known)}")
-    cls = FEATURE_EXTRACTORS_REGISTRY[name]
+    cls = REGISTRY[name]
     layers = [cls.get_default_feature_layer_for_metric("fid")]
     logits = cls.get_default_feature_layer_for_metric("isc")
     if logits in cls.get_provided_features_list() and logits not in layers:

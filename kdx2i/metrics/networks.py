@@ -1,4 +1,4 @@
-"""The feature networks, as torch-fidelity extractors with exact resizes and batch-independent output."""
+"""The feature networks, with exact resizes and batch-independent output."""
 
 import io
 import os
@@ -9,9 +9,6 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch_fidelity.feature_extractor_base import FeatureExtractorBase
-from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
 
 from kdx2i.errors import UserError
 from kdx2i.metrics.inception import Convolution, Mixed
@@ -34,13 +31,15 @@ def fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
     convolution.bias = nn.Parameter(bias.to(convolution.weight.dtype), requires_grad=False)
 
 
-class ImageFeatures(FeatureExtractorBase):  # type: ignore[misc]
-    """A torch-fidelity feature extractor that resizes by name and gives the same bits at any batch size.
+class ImageFeatures(nn.Module):
+    """A feature extractor that resizes by name and gives the same bits at any batch size.
 
     Called with uint8 (B, 3, H, W), it returns float32 (B, d) per requested layer, in the requested order.
     Convolution libraries choose their kernels, and so their last digits, by batch size; the network therefore
-    always runs on batches of exactly `chunk` images, the last one filled up. The keyword arguments that
-    torch-fidelity passes on and that are not named here are ignored, as its interface wants.
+    always runs on batches of exactly `chunk` images, the last one filled up.
+
+    With torch-fidelity's `FeatureExtractorBase` as second base class it has that library's interface; the keyword
+    arguments that it passes on and that are not named here are ignored.
     """
 
     default_input_size = 224
@@ -62,7 +61,11 @@ class ImageFeatures(FeatureExtractorBase):  # type: ignore[misc]
         **_: Any,
     ) -> None:
         """Build the network and load its weights; `fold_norms` folds each batch-norm into its convolution."""
-        super().__init__(name, list(features_list))
+        nn.Module.__init__(self)  # and not that of a second base class
+        strange = [layer for layer in features_list if layer not in self.dimensions]
+        if strange or not features_list:
+            raise ValueError(f"{name} has the layers {', '.join(self.dimensions)}, not {', '.join(strange) or 'none'}")
+        self.name, self.features_list = name, list(features_list)
         if preprocessing not in RESIZES:
             raise UserError(f"preprocessing {preprocessing!r} is unknown, choose one of {', '.join(RESIZES)}")
         self.preprocessing = preprocessing
@@ -154,6 +157,8 @@ class InceptionV3Compat(ImageFeatures):
 
     def build(self, weights_path: str | os.PathLike[str] | None) -> nn.Module:
         """Return torch-fidelity's network with the published weights."""
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
         path, advice = find_inception(weights_path)
         state = load_verified(path, self.sha256, advice)
         # Their constructor unpickles whatever it is given: give it tensors that were read safely.
@@ -259,12 +264,7 @@ class EfficientNetLite0(ImageFeatures):
         return found
 
 
-LIBRARY_NAMES = frozenset(FEATURE_EXTRACTORS_REGISTRY)
 NETWORKS: dict[str, type[ImageFeatures]] = {
     "inception-v3-compat": InceptionV3Compat,
     "efficientnet-lite0": EfficientNetLite0,
 }
-for _name, _class in NETWORKS.items():
-    # torch-fidelity has its own class under the first name: ours is beside it under a prefix.
-    _registered = f"kdx2i-{_name}" if _name in FEATURE_EXTRACTORS_REGISTRY else _name
-    register_feature_extractor(_registered, _class)

@@ -26,7 +26,7 @@ def random_network() -> nn.Module:
     return nn.Sequential(layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval().requires_grad_(False)
 
 
-class RandomFeatures(ImageFeatures):
+class RandomFeatures(ImageFeatures, FeatureExtractorBase):
     """This package's kind of extractor over the random network."""
 
     default_input_size = 32

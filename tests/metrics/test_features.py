@@ -14,11 +14,11 @@ import pytest
 import torch
 from torch import nn
 from torch_fidelity import feature_extractor_inceptionv3 as library
-from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
 from kdx2i.errors import UserError
 from kdx2i.metrics import weights
 from kdx2i.metrics.features import Extractor, build_extractor, extract, extractor_from_settings
+from kdx2i.metrics.fidelity import REGISTRY
 from kdx2i.metrics.networks import EfficientNetLite0, InceptionV3Compat, fold
 from kdx2i.metrics.settings import EvaluationSettings
 
@@ -30,8 +30,8 @@ def lite0() -> Extractor:
 
 def test_lite0_has_1280_features_and_knows_its_images(lite0: Extractor) -> None:
     assert (lite0.dimension, lite0.layer, lite0.weights_sha256) == (1280, "1280", weights.LITE0_SHA256)
-    assert "efficientnet-lite0" in FEATURE_EXTRACTORS_REGISTRY
-    assert "kdx2i-inception-v3-compat" in FEATURE_EXTRACTORS_REGISTRY
+    assert "efficientnet-lite0" in REGISTRY
+    assert "kdx2i-inception-v3-compat" in REGISTRY
     # A red disc on white is, to this network, nearest to the same disc moved, not to noise.
     axis = torch.arange(64)
     pictures = []
