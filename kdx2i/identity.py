@@ -7,8 +7,7 @@ function of repository files, so every rule of the workflow can pass it as a par
 
 import ast
 import hashlib
-import io
-import tokenize
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +21,10 @@ PACKAGE = "kdx2i"
 # result through its spec, which is hashed by value. A change here must not train everything again.
 _ORCHESTRATION = ("kdx2i", "kdx2i.errors", "kdx2i.config", "kdx2i.identity", "kdx2i.plan", "kdx2i.provenance")
 ABSENT = "absent"
+# Strings are matched so that a # inside one is no comment; tokenize would take most of the time of a hash.
+_STRING_OR_COMMENT = re.compile(
+    r'''"""(?:\\.|[^\\])*?"""|\'{3}(?:\\.|[^\\])*?\'{3}|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|(\#[^\n]*)''', re.DOTALL
+)
 
 
 def identity(
@@ -126,22 +129,23 @@ def _imports(folder: Path, name: str, path: Path) -> list[str]:
     """Return the package's modules that one module imports, with the packages that hold them."""
     state = path.stat()
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    found: list[str] = []
-    for target in _targets(path, state.st_size, state.st_mtime_ns, package):
-        parts = target.split(".")
-        prefixes = [".".join(parts[: end + 1]) for end in range(len(parts))]
-        found.extend(prefix for prefix in prefixes if _module_file(folder, prefix) is not None)
-    return found
+    named = _targets(path, state.st_size, state.st_mtime_ns, package)
+    return [module for module in named if _module_file(folder, module) is not None]
 
 
 @lru_cache(maxsize=4096)
 def _targets(path: Path, size: int, mtime: int, package: str) -> tuple[str, ...]:
-    return tuple(_import_targets(_parse(path, size, mtime)[1], package))
+    """Return what a module's imports may refer to, with the packages that hold it, each name once."""
+    found: set[str] = set()
+    for target in _import_targets(_parse(path, size, mtime)[1], package):
+        parts = target.split(".")
+        found.update(".".join(parts[: end + 1]) for end in range(len(parts)))
+    return tuple(sorted(found))
 
 
 def _import_targets(tree: ast.Module, package: str) -> Iterator[str]:
     """Yield every dotted name that the module's import statements may refer to."""
-    for node in _runtime_nodes(tree):
+    for node in _runtime_statements(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -153,16 +157,29 @@ def _import_targets(tree: ast.Module, package: str) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-def _runtime_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """Walk a tree without the blocks that only type checkers see."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and ast.unparse(child.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
-            for other in child.orelse:
+def _runtime_statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the statements below a node, at any depth, without the blocks that only type checkers see."""
+    for child in _statements_of(node):
+        if _asks_type_checker(child):
+            for other in getattr(child, "orelse", ()):
                 yield other
-                yield from _runtime_nodes(other)
+                yield from _runtime_statements(other)
             continue
         yield child
-        yield from _runtime_nodes(child)
+        yield from _runtime_statements(child)
+
+
+def _statements_of(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the statements, handlers and cases that stand directly in a node."""
+    for block in ("body", "handlers", "orelse", "finalbody", "cases"):
+        yield from getattr(node, block, ())
+
+
+def _asks_type_checker(node: ast.AST) -> bool:
+    """Tell whether a statement is `if TYPE_CHECKING:`."""
+    if not isinstance(node, ast.If) or not isinstance(node.test, ast.Name | ast.Attribute):
+        return False
+    return ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
 
 def _source_hash(folder: Path, name: str) -> str:
@@ -185,16 +202,11 @@ def normalised_source(source: str, tree: ast.Module | None = None) -> str:
     Lines inside string literals are kept as they are.
     """
     tree = tree or ast.parse(source)
-    lines = source.split("\n")
+    lines = _STRING_OR_COMMENT.sub(lambda found: "" if found[1] else found[0], source).split("\n")
     kept_whole: set[int] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant | ast.JoinedStr) and (node.end_lineno or 0) > node.lineno:
-            # A string that goes on in the next line owns the end of this one.
-            kept_whole.update(range(node.lineno, node.end_lineno or node.lineno))
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            row, column = token.start
-            lines[row - 1] = lines[row - 1][:column]
+    for first, last in _long_strings(tree):
+        # A string that goes on in the next line owns the end of this one.
+        kept_whole.update(range(first, last))
     for first, last in _docstring_lines(tree):
         kept_whole.difference_update(range(first, last + 1))
         lines[first - 1 : last] = [""] * (last - first + 1)
@@ -206,9 +218,27 @@ def normalised_source(source: str, tree: ast.Module | None = None) -> str:
     return "\n".join(result) + "\n"
 
 
+def _long_strings(node: ast.AST) -> Iterator[tuple[int, int]]:
+    """Yield the first and last line of each string below a node that goes over several."""
+    for child in ast.iter_child_nodes(node):
+        first, last = getattr(child, "lineno", 0), getattr(child, "end_lineno", 0)
+        if first and first == last:
+            continue  # Neither has what it holds: most of a tree need not be visited.
+        if isinstance(child, ast.Constant | ast.JoinedStr):
+            yield first, last
+        yield from _long_strings(child)
+
+
+def _all_statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield a node and the statements below it, at any depth."""
+    yield node
+    for child in _statements_of(node):
+        yield from _all_statements(child)
+
+
 def _docstring_lines(tree: ast.Module) -> Iterator[tuple[int, int]]:
     """Yield the first and last line of each docstring that has its lines for itself."""
-    for node in ast.walk(tree):
+    for node in _all_statements(tree):
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         first = node.body[0] if node.body else None
