@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from kdx2i.errors import UserError
 from kdx2i.files import sha256_file, sha256_json
-from kdx2i.metrics import inception, networks, preprocess
+from kdx2i.metrics import inception, lite0, networks, preprocess
 from kdx2i.metrics.networks import NETWORKS, ImageFeatures
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.metrics.weights import download_inception
@@ -57,7 +57,8 @@ class Extractor:
     @property
     def key(self) -> str:
         """Return the SHA-256 of the description, the code behind it and what rounds its sums."""
-        code = [sha256_file(Path(source)) for source in (networks.__file__, inception.__file__, preprocess.__file__)]
+        sources = [networks.__file__, inception.__file__, lite0.__file__, preprocess.__file__]
+        code = [sha256_file(Path(source)) for source in sources]
         machine = {"torch": torch.__version__, "device": self.device.type, "batch": self.batch}
         return sha256_json({**self.describe(), **machine, "code": code})
 

@@ -5,10 +5,13 @@ their 1 x 1 convolutions, not before: each of their windows is a mean with weigh
 commute (bias included), and fewer channels are pooled.
 """
 
+from typing import Any, Literal
+
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+Activation = Literal["none", "relu", "relu6"]
 # The branches of each block, by the names of torch-fidelity's layers; `a|b` are two layers on the same input.
 _BRANCHES = {
     "InceptionA": ("branch1x1", "branch5x5_1 branch5x5_2", "branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3"),
@@ -29,11 +32,11 @@ _BRANCHES["InceptionE_2"] = _BRANCHES["InceptionE_1"]
 
 
 class Convolution(nn.Module):
-    """A convolution and, where asked for, its ReLU: through oneDNN's fused operator on a CPU that has it."""
+    """A convolution and its activation: through oneDNN's fused operator on a CPU that has it."""
 
-    def __init__(self, convolution: nn.Conv2d, relu: bool = True) -> None:
+    def __init__(self, convolution: nn.Conv2d, activation: Activation = "relu") -> None:
         super().__init__()
-        self.convolution, self.relu = convolution, relu
+        self.convolution, self.activation = convolution, activation
         self._packed: dict[tuple[int, ...], Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
@@ -41,14 +44,17 @@ class Convolution(nn.Module):
         layer = self.convolution
         if x.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
             y: Tensor = layer(x)
-            return y.relu_() if self.relu else y
+            return y if self.activation == "none" else y.clamp_(0.0, 6.0 if self.activation == "relu6" else None)
+        padding = getattr(layer, "static_padding", None)  # EfficientNet's layers have one, unlike on both sides
+        x = x if padding is None else padding(x)
         shape = tuple(x.shape)
         geometry = list(layer.padding), list(layer.stride), list(layer.dilation), layer.groups
         if shape not in self._packed:
             self._packed = {shape: torch.ops.mkldnn._reorder_convolution_weight(layer.weight, *geometry, shape)}
-        kind = "relu" if self.relu else "none"
+        kind = "hardtanh" if self.activation == "relu6" else self.activation
+        numbers = [0.0, 6.0] if self.activation == "relu6" else []
         fused: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x, self._packed[shape], layer.bias, *geometry, kind, [], ""
+            x, self._packed[shape], layer.bias, *geometry, kind, numbers, ""
         )
         return fused
 
@@ -59,8 +65,9 @@ class Mixed(nn.Module):
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
         kind = type(block).__name__
+        layers: dict[str, Any] = dict(block.named_children())
         self.layers = nn.ModuleDict(
-            {name: Convolution(layer.conv, relu=name != "branch_pool") for name, layer in block.named_children()}  # type: ignore[arg-type]
+            {k: Convolution(layer.conv, "none" if k == "branch_pool" else "relu") for k, layer in layers.items()}
         )
         self.branches = [[step.split("|") for step in branch.split()] for branch in _BRANCHES[kind]]
         self.average = kind != "InceptionE_2"

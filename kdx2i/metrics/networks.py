@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from kdx2i.errors import UserError
 from kdx2i.metrics.inception import Convolution, Mixed
+from kdx2i.metrics.lite0 import Lite0
 from kdx2i.metrics.preprocess import RESIZES
 from kdx2i.metrics.weights import INCEPTION_SHA256, LITE0_SHA256, find_inception, find_lite0, load_verified
 
@@ -244,7 +245,7 @@ class EfficientNetLite0(ImageFeatures):
             raise UserError(f"input_size {self.input_size} is wrong for {self.name}: it must be a multiple of 32")
 
     def fold_norms(self) -> None:
-        """Fold the batch-norms of stem, blocks and head."""
+        """Fold the batch-norms of stem, blocks and head, and take the shorter forward pass."""
         pairs = {"_conv_stem": "_bn0", "_conv_head": "_bn1", "_expand_conv": "_bn0"}
         pairs |= {"_depthwise_conv": "_bn1", "_project_conv": "_bn2"}
         for module in self.network.modules():
@@ -252,6 +253,7 @@ class EfficientNetLite0(ImageFeatures):
                 if isinstance(getattr(module, convolution, None), nn.Conv2d):
                     fold(getattr(module, convolution), getattr(module, norm))
                     setattr(module, norm, nn.Identity())
+        self.network = Lite0(self.network)
 
     def activations(self, x: Tensor) -> dict[str, Tensor]:
         """Return the pooled features and, when asked for, the logits."""
