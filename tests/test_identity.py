@@ -1,4 +1,6 @@
 import ast
+import io
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -154,3 +156,16 @@ def test_every_part_counts_and_order_does_not(
     old = parts[part]
     parts[part] = {**old, "new key": "1"} if isinstance(old, dict) else f"{old}!"
     assert identity(**parts) != made  # type: ignore[arg-type]
+
+
+def test_comments_are_those_that_the_tokenizer_sees() -> None:
+    """In the suite's own sources, whose strings hold every kind of quote and escape."""
+    for path in sorted((Path(__file__).parents[1] / "kdx2i").rglob("*.py")):
+        source = path.read_text()
+        lines = source.split("\n")
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type == tokenize.COMMENT:
+                row, column = token.start
+                lines[row - 1] = lines[row - 1][:column]
+        bare = normalised_source("\n".join(lines))
+        assert normalised_source(source) == bare, path

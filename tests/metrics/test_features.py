@@ -82,6 +82,14 @@ def test_lite0_equals_the_package(images: object, layers: list[str]) -> None:
         assert (found[layer] - expected[layer]).abs().max() < 2e-5 * scale
 
 
+def test_lite0_is_the_same_without_onednn(lite0: Extractor, images: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: each activation then follows its convolution."""
+    pictures = images(3, 64, 1)  # type: ignore[operator]
+    fused = lite0(pictures)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    torch.testing.assert_close(lite0(pictures), fused)
+
+
 def random_inception(monkeypatch: pytest.MonkeyPatch) -> nn.Module:
     """Return torch-fidelity's network with random weights and plausible batch-norm statistics."""
     cls = library.FeatureExtractorInceptionV3
