@@ -6,15 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.adam import adam as adam_update
 
 from kdx2i.training import distributed
 
 
 class Adam(torch.optim.Adam):
-    """PyTorch's Adam over lists of tensors, bit by bit, without its import of the compiler.
+    """PyTorch's Adam over lists of tensors, without its import of the compiler.
 
-    PyTorch's own construction, `zero_grad` and `step` import `torch._dynamo` at their first call: a second or two of
-    every job. All parameters lie on one device; settings beyond those of `adam` are not read.
+    The class's construction, `zero_grad` and `step` import `torch._dynamo` at their first call: a second or two of
+    every job. The arithmetic is PyTorch's function. Settings beyond those of `adam` are not read.
     """
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -35,9 +36,7 @@ class Adam(torch.optim.Adam):
                 self._update(parameters, group)
 
     def _update(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        """Update the parameters of a group; the operations and their order are those of PyTorch."""
-        (beta1, beta2), decay = group["betas"], group["weight_decay"]
-        gradients: Any = [p.grad for p in parameters]
+        """Update the parameters of a group with PyTorch's arithmetic."""
         for p in parameters:
             if p not in self.state:
                 self.state[p] = {
@@ -45,20 +44,23 @@ class Adam(torch.optim.Adam):
                     "exp_avg": torch.zeros_like(p, memory_format=torch.preserve_format),
                     "exp_avg_sq": torch.zeros_like(p, memory_format=torch.preserve_format),
                 }
-            self.state[p]["step"] += 1
-        means = [self.state[p]["exp_avg"] for p in parameters]
-        squares = [self.state[p]["exp_avg_sq"] for p in parameters]
-        steps = [float(self.state[p]["step"]) for p in parameters]
-        if decay:
-            gradients = torch._foreach_add(gradients, parameters, alpha=decay)
-        torch._foreach_lerp_(means, gradients, 1 - beta1)
-        torch._foreach_mul_(squares, beta2)
-        torch._foreach_addcmul_(squares, gradients, gradients, 1 - beta2)
-        divisors = torch._foreach_sqrt(squares)
-        torch._foreach_div_(divisors, [(1 - beta2**step) ** 0.5 for step in steps])
-        torch._foreach_add_(divisors, group["eps"])
-        sizes = [(group["lr"] / (1 - beta1**step)) * -1 for step in steps]
-        torch._foreach_addcdiv_(parameters, means, divisors, sizes)
+        states = [self.state[p] for p in parameters]
+        adam_update(
+            parameters,
+            [p.grad for p in parameters if p.grad is not None],
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [],
+            [state["step"] for state in states],
+            foreach=True,
+            amsgrad=False,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=False,
+        )
 
 
 def adam(
