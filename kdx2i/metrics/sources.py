@@ -61,7 +61,8 @@ def draw_repeats(labels: Tensor, is_test: Tensor, num_classes: int, sources: int
     """Ask `outputs` times for each of `sources` pairs of an image and a target class, with new references each time.
 
     The pairs are spread evenly over the target classes and drawn as `draw_requests` does; the requests of one pair
-    follow each other. With as many sources as there are pairs, every test image is asked for every other class.
+    follow each other. With as many sources as there are pairs, every test image is asked for every other class;
+    with more, pairs come again.
     """
     requests = draw_requests(labels, is_test, num_classes, -(-sources // num_classes), seed)
     generator = torch.Generator().manual_seed(seed)
