@@ -171,7 +171,7 @@ def packages() -> dict[str, str | None]:
 
 @cache
 def git_commit(root: Path) -> str | None:
-    """Return the commit of the working tree, with `-modified` when tracked files differ from it."""
+    """Return the commit of the working tree, with `-modified` when tracked files other than results differ from it."""
     git = shutil.which("git")
     if git is None:
         return None
@@ -183,7 +183,9 @@ def git_commit(root: Path) -> str | None:
     commit = ask("rev-parse", "HEAD")
     if not commit:
         return None
-    return f"{commit}-modified" if ask("status", "--porcelain", "--untracked-files=no") else commit
+    # What jobs write does not change what later jobs compute.
+    inputs = ("--", ".", ":(exclude)results", ":(exclude)dvc.lock")
+    return f"{commit}-modified" if ask("status", "--porcelain", "--untracked-files=no", *inputs) else commit
 
 
 def _split_hash(leaf: Leaf) -> str | None:

@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from rich.console import Console
 from kdx2i.errors import UserError
 from kdx2i.files import read_json, sha256_file, write_json
 from kdx2i.plan import Leaf, Plan
-from kdx2i.provenance import problem, require_current, write_provenance
+from kdx2i.provenance import git_commit, problem, require_current, write_provenance
 from kdx2i.stages import compare as compare_stage
 from kdx2i.stages import show as show_stage
 from kdx2i.stages import table as table_stage
@@ -64,6 +65,23 @@ def test_a_provenance_says_what_the_result_is_made_from(plan: Plan, leaves: list
             assert document["extractor"] == "efficientnet-lite0"
             assert document["protocol"]["resize-filter"] == "clean"
         assert problem(leaf) is None
+
+
+@pytest.mark.parametrize("changed, suffix", [("results/metrics.json", ""), ("code.py", "-modified")])
+def test_results_do_not_make_a_working_tree_modified(tmp_path: Path, changed: str, suffix: str) -> None:
+    def git(*words: str) -> str:
+        author = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        done = subprocess.run(["git", *author, *words], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    for name in ("code.py", "results/metrics.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("1")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "all")
+    (tmp_path / changed).write_text("2")
+    assert git_commit(tmp_path) == git("rev-parse", "HEAD") + suffix
 
 
 def test_an_unfinished_leaf_gets_no_provenance(plan: Plan, leaves: list[Leaf]) -> None:
