@@ -44,6 +44,12 @@ def run(root: Path, *command: str, check: bool = False) -> subprocess.CompletedP
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=check, timeout=900)
 
 
+def assert_not_imported(code: str, *modules: str) -> None:
+    """Run code in a new process and check that it imports none of the modules."""
+    done = run(ROOT, sys.executable, "-c", f"{code}\nimport sys\nassert not set({modules!r}) & set(sys.modules)")
+    assert done.returncode == 0, done.stderr
+
+
 def kdx2i(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in a copy."""
     return run(root, sys.executable, "-m", "kdx2i", *words)

@@ -1,9 +1,7 @@
 """Networks that are built for their shapes alone."""
 
-import subprocess
-import sys
-
 import pytest
+from repository import assert_not_imported
 
 from kdx2i.teacher import biggan, stylegan2
 from kdx2i.teacher.outlines import shapes_only
@@ -29,13 +27,10 @@ def test_shapes_are_those_of_the_network(kind, config):
 def test_reading_a_teacher_does_not_import_pytorchs_compiler():
     """It takes a second or two of every job that starts from one."""
     code = (
-        "import sys\n"
         "from pathlib import Path\n"
         "from kdx2i.teacher.biggan_weights import load_biggan\n"
         "from kdx2i.teacher.weights import load_teacher\n"
         "load_biggan(Path('benchmarks/teachers/objects-r32.safetensors'))\n"
         "load_teacher(Path('benchmarks/teachers/faces-r64.safetensors'))\n"
-        "assert 'torch._dynamo' not in sys.modules\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert_not_imported(code, "torch._dynamo")
