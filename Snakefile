@@ -23,5 +23,11 @@ include: "workflow/rules/compare.smk"
 include: "workflow/rules/targets.smk"
 
 
+# Jobs on this machine, of this interpreter, start warm (kdx2i/warm.py).
+onstart:
+    if workflow.nodes is None and not workflow.deployment_settings.deployment_method:
+        start_warm_server(THREADS)
+
+
 onsuccess:
     RESULTS.print_tables(requested_tables())

@@ -1,6 +1,13 @@
-"""`python -m kdx2i` is the command `kdx2i`."""
+"""`python -m kdx2i` is the command `kdx2i`, run by the workflow's warm server where there is one."""
 
-from kdx2i.cli import main
+import sys
+
+from kdx2i.warm import delegate
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    status = delegate(sys.argv[1:])
+    if status is None:
+        from kdx2i.cli import main
+
+        status = main()
+    raise SystemExit(status)

@@ -28,7 +28,14 @@ def ranks(tmp_path_factory):
         text=True,
         check=False,
         timeout=120,
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+        # Without a GPU, wherever this runs: two ranks need two.
+        env={
+            **os.environ,
+            "PYTHONPATH": path,
+            "OMP_NUM_THREADS": "1",
+            "GLOO_SOCKET_IFNAME": "lo",
+            "CUDA_VISIBLE_DEVICES": "",
+        },
     )
     assert done.returncode == 0, done.stderr
     return folder, [torch.load(folder / f"rank{i}.pt", weights_only=True) for i in range(rank_worker.SIZE)]

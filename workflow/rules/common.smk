@@ -9,6 +9,7 @@ sys.path.insert(0, str(ROOT))
 from kdx2i.config import find_root
 from kdx2i.errors import UserError
 from kdx2i.plan import Plan
+from kdx2i.warm import start as start_warm_server
 from kdx2i.workflow import Results, requested_seeds
 
 try:

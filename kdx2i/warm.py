@@ -1,0 +1,148 @@
+"""A warm start for a workflow's jobs: one process imports the libraries once and forks into every job.
+
+`import torch` alone is two to three seconds of a job, as long as many jobs of a small preset need for their work.
+The Snakefile starts the server of this module beside itself; `python -m kdx2i` hands its command over to it, waits,
+and ends with the command's exit status. Without a server a command runs in its own process, and computes the same:
+none of the suite's own modules is imported before the fork, and the job has the caller's environment, folder and
+streams. It ends when its caller does.
+"""
+
+import importlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+ADDRESS = "KDX2I_WARM"
+"""Environment variable that names the server's socket; with `off` the Snakefile starts no server."""
+
+LIBRARIES = (
+    "numpy",
+    "pandas",
+    "PIL.Image",
+    "pydantic",
+    "rich.progress",
+    "safetensors.torch",
+    "scipy.linalg",
+    "torch",
+    "typer",
+    "yaml",
+)
+STARTED = b"+"
+
+
+def start(threads: int) -> None:
+    """Start the server for the jobs of this process, and name it in the environment that they inherit.
+
+    It ends with this process, however that ends. Nothing is started for jobs of several threads, since a fork has
+    one, where processes cannot be forked safely, or where the environment names a server already.
+    """
+    if threads != 1 or sys.platform != "linux" or ADDRESS in os.environ:
+        return
+    address = str(Path(tempfile.mkdtemp(prefix="kdx2i-")) / "socket")
+    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen(64)
+        # The pipe to its standard input closes when this process ends: that is how the server knows.
+        subprocess.Popen(
+            [sys.executable, "-m", "kdx2i.warm", str(listener.fileno())],
+            cwd=Path(__file__).parents[1],
+            stdin=subprocess.PIPE,
+            pass_fds=[listener.fileno()],
+            env={**os.environ, **one_thread},
+        )
+    os.environ[ADDRESS] = address
+
+
+def delegate(words: Sequence[str]) -> int | None:
+    """Let the server run the command `kdx2i WORDS...`; return its exit status, or None where no server started it."""
+    if os.environ.get(ADDRESS, "off") == "off":
+        return None
+    request = {"words": list(words), "folder": str(Path.cwd()), "environment": dict(os.environ)}
+    message = json.dumps(request).encode()
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(os.environ[ADDRESS])
+            socket.send_fds(connection, [len(message).to_bytes(8, "big")], [0, 1, 2])
+            connection.sendall(message)
+            started = connection.recv(1) == STARTED
+        except OSError:
+            started = False
+        if not started:
+            return None
+        try:
+            status = connection.recv(16)
+        except OSError:
+            status = b""
+    if not status:
+        print("error: the job was killed before it ended (for want of memory?)", file=sys.stderr)
+        return 1
+    return int(status)
+
+
+def serve(listener: socket.socket) -> None:
+    """Run every command that arrives in a fork of this process, until standard input is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # An interruption is the jobs' and their caller's affair.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Nobody waits for a job here: the system clears it away.
+    folder = Path(listener.getsockname()).parent
+    try:
+        for name in LIBRARIES:
+            importlib.import_module(name)
+        while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
+            connection = listener.accept()[0]
+            if os.fork() == 0:
+                listener.close()
+                _be_the_job(connection)
+            connection.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _be_the_job(connection: socket.socket) -> None:
+    """Take over the caller's command, folder, environment and streams; run the command and end this process."""
+    status = 1
+    try:
+        header, streams, _, _ = socket.recv_fds(connection, 8, 3)
+        with connection.makefile("rb") as incoming:
+            request = json.loads(incoming.read(int.from_bytes(header, "big")))
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+            os.close(stream)
+        os.chdir(request["folder"])
+        os.environ.clear()
+        os.environ.update(request["environment"])
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        connection.sendall(STARTED)
+        threading.Thread(target=_end_with_the_caller, args=(connection,), daemon=True).start()
+        from kdx2i.cli import main
+
+        status = main(request["words"])
+    finally:  # Whatever happens, this process must not go on as a second server.
+        if sys.exc_info()[0] is not None:
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        connection.sendall(str(status).encode())
+        os._exit(status)
+
+
+def _end_with_the_caller(connection: socket.socket) -> None:
+    """End this process when the caller's end of the connection closes: it was killed."""
+    if not connection.recv(1):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    with socket.socket(fileno=int(sys.argv[1])) as inherited:
+        serve(inherited)

@@ -1,0 +1,169 @@
+"""The warm server runs a job as a process of its own would: same words, folder, environment, streams and status."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from repository import ROOT
+
+from kdx2i import warm
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only on Linux do jobs start warm")
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 60) -> bool:
+    """Wait until a condition holds."""
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+
+class Owner:
+    """A process that has started a server, as Snakemake does, and waits."""
+
+    def __init__(self, **environment: str) -> None:
+        code = "import os, sys\nfrom kdx2i.warm import start\nstart(1)\nprint(os.environ['KDX2I_WARM'], flush=True)\n"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", f"{code}sys.stdin.read()"],
+            cwd=ROOT,
+            env=plain_environment() | environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.address = self.process.stdout.readline().strip()
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def plain_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != warm.ADDRESS}
+
+
+@pytest.fixture(scope="module")
+def address():
+    owner = Owner()
+    yield owner.address
+    owner.end()
+
+
+def kdx2i(*words: str, address: str | None, folder: Path = ROOT, **environment: str) -> subprocess.Popen[str]:
+    served = {} if address is None else {warm.ADDRESS: address}
+    return subprocess.Popen(
+        [sys.executable, "-m", "kdx2i", *words],
+        cwd=folder,
+        env=plain_environment() | {"PYTHONPATH": str(ROOT)} | served | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def answer(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("check", "--preset", "open-smoke"), 0),
+        (("check", "--preset", "nothing"), 2),
+        (("train", "--colour", "green"), 2),
+        (("verify", "table6", "--preset", "paper-smoke"), 1),
+    ],
+)
+def test_status_and_streams_are_those_of_a_process_of_its_own(address, words, status):
+    served = answer(kdx2i(*words, address=address))
+    assert served == answer(kdx2i(*words, address=None))
+    assert served[0] == status
+    assert served[1] or served[2]
+
+
+def test_job_has_the_callers_folder_and_environment(address, tmp_path):
+    status, _, err = answer(kdx2i("check", address=address, folder=tmp_path, KDX2I_ROOT=str(tmp_path / "elsewhere")))
+    assert (status, err) == answer(
+        kdx2i("check", address=None, folder=tmp_path, KDX2I_ROOT=str(tmp_path / "elsewhere"))
+    )[::2]
+    assert "elsewhere" in err
+
+
+def server_of(owner: Owner) -> psutil.Process:
+    (server,) = psutil.Process(owner.process.pid).children()
+    return server
+
+
+@pytest.fixture
+def owner():
+    owner = Owner()
+    yield owner
+    owner.end()
+
+
+def a_long_job(owner: Owner) -> tuple[subprocess.Popen[str], psutil.Process]:
+    """Return a command that takes seconds, begun, and the process in which the server runs it."""
+    caller = kdx2i("check", address=owner.address)
+    assert eventually(lambda: bool(server_of(owner).children()))
+    return caller, server_of(owner).children()[0]
+
+
+def test_job_ends_with_its_killed_caller(owner):
+    caller, job = a_long_job(owner)
+    caller.kill()
+    caller.communicate()
+    assert eventually(lambda: not job.is_running())
+
+
+def test_killed_job_is_said_by_its_caller(owner):
+    caller, job = a_long_job(owner)
+    assert caller.stdout is not None
+    caller.stdout.readline()
+    job.kill()
+    status, _, err = answer(caller)
+    assert status == 1
+    assert err == "error: the job was killed before it ended (for want of memory?)\n"
+
+
+def test_server_ends_with_its_killed_owner_and_commands_run_without_it(owner):
+    assert answer(kdx2i("check", "--preset", "open-smoke", address=owner.address))[0] == 0
+    server = server_of(owner)
+    owner.process.kill()
+    assert eventually(lambda: not server.is_running())
+    assert not Path(owner.address).parent.exists()
+    assert answer(kdx2i("check", "--preset", "open-smoke", address=owner.address))[0] == 0
+
+
+def test_command_runs_without_a_server_that_cannot_import(tmp_path):
+    (tmp_path / "numpy.py").write_text("raise ImportError('broken')\n")
+    owner = Owner(PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
+    try:
+        assert answer(kdx2i("check", "--preset", "open-smoke", address=owner.address))[0] == 0
+    finally:
+        owner.end()
+
+
+@pytest.mark.parametrize(("threads", "named"), [(2, None), (1, "off"), (1, "/there/already")])
+def test_no_server_is_started_where_none_is_wanted(monkeypatch, threads, named):
+    monkeypatch.delenv(warm.ADDRESS, raising=False)
+    if named is not None:
+        monkeypatch.setenv(warm.ADDRESS, named)
+    monkeypatch.setattr(warm.subprocess, "Popen", lambda *_, **__: pytest.fail("a server was started"))
+    warm.start(threads)
+    assert os.environ.get(warm.ADDRESS) == named
+
+
+def test_server_imports_no_module_of_the_suite_before_a_job():
+    """Else a job would run code of before the fork, whatever its identity says."""
+    code = "import importlib, sys\nfrom kdx2i.warm import LIBRARIES\n[importlib.import_module(n) for n in LIBRARIES]\n"
+    found = "print(sorted(n for n in sys.modules if n.startswith('kdx2i')), {'torch', 'numpy'} <= set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code + found], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['kdx2i', 'kdx2i.warm'] True"
