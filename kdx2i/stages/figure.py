@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import textwrap
 from typing import Any
 
 import matplotlib
@@ -25,6 +26,10 @@ from kdx2i.training.precision import to_images, to_pixels
 
 CREDIT = "Drawings: see benchmarks/datasets/open_emoji/ATTRIBUTION.md"
 BATCH = 64
+LEFT, TOP = 0.4, 0.3
+"""Inches for the names of rows and columns."""
+LETTERS = 19
+"""Letters of a name that stand in a line beside or above an image; what is longer is broken into lines."""
 
 Grid = list[list[Tensor | None]]
 
@@ -60,7 +65,8 @@ def draw(columns: list[str], rows: list[str], grid: Grid) -> bytes:
     """Return a PNG of a grid of uint8 images [3, R, R]; None leaves a place empty."""
     width, height = max(len(columns), 1), max(len(rows), 1)
     with matplotlib.rc_context({"font.size": 6.0, "font.family": "DejaVu Sans"}):
-        figure = Figure(figsize=(0.9 * width + 0.3, 0.95 * height + 0.2), dpi=128)
+        across, down = 0.9 * width + LEFT, 0.95 * height + TOP
+        figure = Figure(figsize=(across, down), dpi=128)
         FigureCanvasAgg(figure)
         axes = figure.subplots(height, width, squeeze=False)
         for i, row in enumerate(grid):
@@ -72,10 +78,10 @@ def draw(columns: list[str], rows: list[str], grid: Grid) -> bytes:
                 if image is not None:
                     axis.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest")
                 if i == 0:
-                    axis.set_title(columns[j], fontsize=6)
+                    axis.set_title(textwrap.fill(columns[j], LETTERS), fontsize=6)
                 if j == 0:
-                    axis.set_ylabel(rows[i], fontsize=5)
-        figure.subplots_adjust(0.06, 0.01, 0.995, 0.93, 0.04, 0.04)
+                    axis.set_ylabel(textwrap.fill(rows[i], LETTERS), fontsize=5)
+        figure.subplots_adjust(LEFT / across, 0.01, 0.995, 1 - TOP / down, 0.04, 0.04)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
