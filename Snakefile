@@ -26,7 +26,8 @@ include: "workflow/rules/targets.smk"
 # Jobs on this machine, of this interpreter, start warm (kdx2i/warm.py).
 onstart:
     if (
-        workflow.nodes is None
+        workflow.is_main_process
+        and workflow.nodes is None
         and not workflow.deployment_settings.deployment_method
     ):
         start_warm_server(THREADS)

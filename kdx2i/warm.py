@@ -70,20 +70,21 @@ def delegate(words: Sequence[str]) -> int | None:
         return None
     request = {"words": list(words), "folder": str(Path.cwd()), "environment": dict(os.environ)}
     message = json.dumps(request).encode()
+    started, status = False, b""
     with socket.socket(socket.AF_UNIX) as connection:
         try:
             connection.connect(os.environ[ADDRESS])
             socket.send_fds(connection, [len(message).to_bytes(8, "big")], [0, 1, 2])
             connection.sendall(message)
             started = connection.recv(1) == STARTED
-        except OSError:
-            started = False
-        if not started:
-            return None
-        try:
             status = connection.recv(16)
         except OSError:
-            status = b""
+            pass  # There is no server, or it or the job was killed; which of them, `started` tells.
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return 130
+    if not started:
+        return None
     if not status:
         print("error: the job was killed before it ended (for want of memory?)", file=sys.stderr)
         return 1

@@ -1,6 +1,7 @@
 """The warm server runs a job as a process of its own would: same words, folder, environment, streams and status."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -123,6 +124,14 @@ def test_job_ends_with_its_killed_caller(owner):
     assert eventually(lambda: not job.is_running())
 
 
+def test_interrupted_caller_says_so_and_its_job_ends(owner):
+    caller, job = a_long_job(owner)
+    caller.send_signal(signal.SIGINT)
+    status, _, err = answer(caller)
+    assert (status, err) == (130, "interrupted\n")
+    assert eventually(lambda: not job.is_running())
+
+
 def test_killed_job_is_said_by_its_caller(owner):
     caller, job = a_long_job(owner)
     assert caller.stdout is not None
@@ -161,9 +170,15 @@ def test_no_server_is_started_where_none_is_wanted(monkeypatch, threads, named):
     assert os.environ.get(warm.ADDRESS) == named
 
 
-def test_server_imports_no_module_of_the_suite_before_a_job():
-    """Else a job would run code of before the fork, whatever its identity says."""
-    code = "import importlib, sys\nfrom kdx2i.warm import LIBRARIES\n[importlib.import_module(n) for n in LIBRARIES]\n"
-    found = "print(sorted(n for n in sys.modules if n.startswith('kdx2i')), {'torch', 'numpy'} <= set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code + found], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['kdx2i', 'kdx2i.warm'] True"
+def test_what_the_server_imports_can_be_forked():
+    """No module of the suite, else a job would run code of before the fork; no thread and no CUDA, which would break."""
+    code = """
+import importlib, sys, threading
+from kdx2i.warm import LIBRARIES
+for name in LIBRARIES:
+    importlib.import_module(name)
+import torch
+print(sorted(n for n in sys.modules if n.startswith("kdx2i")), threading.active_count(), torch.cuda.is_initialized())
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['kdx2i', 'kdx2i.warm'] 1 False"
