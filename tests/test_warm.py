@@ -171,7 +171,7 @@ def test_no_server_is_started_where_none_is_wanted(monkeypatch, threads, named):
 
 
 def test_what_the_server_imports_can_be_forked():
-    """No module of the suite, else a job would run code of before the fork; no thread and no CUDA, which would break."""
+    """No module of the suite, else a job would run code of before the fork; no thread, no CUDA: a fork breaks them."""
     code = """
 import importlib, sys, threading
 from kdx2i.warm import LIBRARIES
