@@ -13,10 +13,10 @@ PACKAGE = Path(__file__).parents[1] / "kdx2i"
 # from `data` on; `workflow` is what the Snakefile asks.
 ORDER = [
     "errors", "files", "config", "identity", "plan", "provenance", "data", "metrics", "training", "teacher",
-    "methods", "distill", "tables", "stages", "workflow", "cli", "__main__",
+    "methods", "distill", "tables", "stages", "workflow", "cli", "warm", "__main__",
 ]  # fmt: skip
-TORCH_FREE = ["config", "identity", "plan", "provenance", "tables", "workflow", "cli", "metrics.settings",
-              "distill.transfers", "methods.settings", "stages.table", "stages.compare", "stages.verify",
+TORCH_FREE = ["config", "identity", "plan", "provenance", "tables", "workflow", "cli", "warm",
+              "metrics.settings", "distill.transfers", "methods.settings", "stages.table", "stages.compare", "stages.verify",
               "stages.restore", "stages.show", "stages.infer", "metrics.protocols"]  # fmt: skip
 
 
