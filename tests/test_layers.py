@@ -16,8 +16,8 @@ ORDER = [
     "methods", "distill", "tables", "stages", "workflow", "cli", "warm", "__main__",
 ]  # fmt: skip
 TORCH_FREE = ["config", "identity", "plan", "provenance", "tables", "workflow", "cli", "warm",
-              "metrics.settings", "distill.transfers", "methods.settings", "stages.table", "stages.compare", "stages.verify",
-              "stages.restore", "stages.show", "stages.infer", "metrics.protocols"]  # fmt: skip
+              "metrics.settings", "metrics.protocols", "distill.transfers", "methods.settings",
+              "stages.table", "stages.compare", "stages.verify", "stages.restore", "stages.show", "stages.infer"]  # fmt: skip
 
 
 def modules() -> list[str]:
