@@ -17,7 +17,8 @@ ORDER = [
 ]  # fmt: skip
 TORCH_FREE = ["config", "identity", "plan", "provenance", "tables", "workflow", "cli", "warm",
               "metrics.settings", "metrics.protocols", "distill.transfers", "methods.settings",
-              "stages.table", "stages.compare", "stages.verify", "stages.restore", "stages.show", "stages.infer"]  # fmt: skip
+              "stages.table", "stages.compare", "stages.verify", "stages.restore", "stages.show",
+              "stages.infer"]  # fmt: skip
 
 
 def modules() -> list[str]:
