@@ -155,6 +155,7 @@ def test_command_runs_without_a_server_that_cannot_import(tmp_path):
     (tmp_path / "numpy.py").write_text("raise ImportError('broken')\n")
     owner = Owner(PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
     try:
+        assert eventually(lambda: not Path(owner.address).exists())
         assert answer(kdx2i("check", "--preset", "open-smoke", address=owner.address))[0] == 0
     finally:
         owner.end()
