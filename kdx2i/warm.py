@@ -27,7 +27,6 @@ ADDRESS = "KDX2I_WARM"
 
 LIBRARIES = (
     "numpy",
-    "pandas",
     "PIL.Image",
     "pydantic",
     "rich.progress",
