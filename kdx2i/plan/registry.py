@@ -8,13 +8,9 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from kdx2i.config import ArchitectureConfig, merged, validate
-
-METHODS = Path(__file__).parents[1] / "methods"
-DEFAULT_MODES = ("latent", "reference")
 
 
 def checked_evaluation(data: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -33,61 +29,49 @@ def segmenter_settings() -> dict[str, Any]:
 
 
 def implemented(architecture: str) -> bool:
-    """Tell whether the suite has the architecture: `kdx2i/methods/<architecture>/method.py` exists."""
-    return (METHODS / architecture / "method.py").is_file()
+    """Tell whether the suite has the architecture."""
+    return architecture in _architectures()
 
 
 def method_module(architecture: str) -> str:
     """Return the module of an architecture's method."""
-    return f"kdx2i.methods.{architecture}.method"
+    return str(_architectures()[architecture].method_module)
 
 
 def student_module(architecture: str) -> str:
-    """Return the module of the student that stage 1 distils: `student` of the method's folder, or the method."""
-    if (METHODS / architecture / "student.py").is_file():
-        return f"kdx2i.methods.{architecture}.student"
-    return method_module(architecture)
+    """Return the module of the student that stage 1 distils."""
+    return str(_architectures()[architecture].student_module)
 
 
 def modes(architecture: str) -> tuple[str, ...]:
-    """Return the modes that an architecture can be asked in: `MODES` of its settings module."""
-    module = _settings_module(architecture)
-    return tuple(getattr(module, "MODES", DEFAULT_MODES))
+    """Return the modes that an architecture can be asked in; none for an unknown one."""
+    known = _architectures().get(architecture)
+    return () if known is None else tuple(known.modes)
 
 
 def starts_from_teacher(architecture: str) -> bool:
-    """Tell whether runs start from the teacher itself: `STARTS_FROM_TEACHER` of the settings module.
-
-    The method then has `start_from_teacher(path)`, which the train stage calls with the teacher's file.
-    """
-    return bool(getattr(_settings_module(architecture), "STARTS_FROM_TEACHER", False))
+    """Tell whether runs start from the teacher itself."""
+    return bool(_architectures()[architecture].starts_from_teacher)
 
 
 def generator_updates(architecture: str, train: Mapping[str, Any]) -> int | None:
-    """Return how often stage 2 updates the generator that translates, given its settings; None where unknown.
-
-    It is `iterations`, or what `generator_updates(train)` of the settings module says.
-    """
-    count = getattr(_settings_module(architecture), "generator_updates", None)
-    updates = count(train) if count and train else train.get("iterations")
-    return updates if isinstance(updates, int) and not isinstance(updates, bool) else None
+    """Return how often stage 2 updates the generator that translates, given its settings; None where unknown."""
+    updates: int | None = _architectures()[architecture].generator_updates(train)
+    return updates
 
 
-def _settings_module(architecture: str) -> Any:
-    """Import the torch-free settings of an architecture, or return None where it has none."""
-    if not (METHODS / architecture / "settings.py").is_file():
-        return None
-    return importlib.import_module(f"kdx2i.methods.{architecture}.settings")
+def _architectures() -> Mapping[str, Any]:
+    known: Mapping[str, Any] = importlib.import_module("kdx2i.methods.catalogue").architectures()
+    return known
 
 
 def resolved_settings(architecture: str, config: ArchitectureConfig, resolution: int, where: str) -> dict[str, Any]:
     """Return `networks`, `distill` and `train` at one resolution, checked and completed with defaults."""
     base = {"networks": config.networks, "distill": config.distill, "train": config.train}
     data = merged(base, config.at(resolution).model_dump(include=set(base)))
-    module = _settings_module(architecture)
-    if module is None:
+    if not implemented(architecture):
         return data
-    settings: dict[str, Any] = validate(module.Settings, data, where).model_dump(mode="json")
+    settings: dict[str, Any] = validate(_architectures()[architecture].settings, data, where).model_dump(mode="json")
     return settings
 
 

@@ -1,13 +1,12 @@
 """Stage `distill`: a teacher's file -> a distilled student, without any data."""
 
-import importlib
 from typing import Any
 
 import torch
 
 from kdx2i.distill.i2i import I2IDistillation
 from kdx2i.distill.transfers import TRANSFERS
-from kdx2i.methods.base import I2IStudent
+from kdx2i.methods.build import build_student
 from kdx2i.plan import Plan
 from kdx2i.plan.leaf import Leaf
 from kdx2i.provenance import write_provenance
@@ -24,19 +23,14 @@ def run(plan: Plan, leaf: Leaf) -> None:
     make_deterministic()
     distributed.start()
     device = pick_device()
-    package = f"kdx2i.methods.{spec['architecture']}"
-    settings = importlib.import_module(f"{package}.settings").Settings(
-        networks=spec["networks"], distill=spec["distill"]
-    )
     torch.manual_seed(derive_seed(spec["seed"], "initialise"))
-    student: I2IStudent = importlib.import_module(f"{package}.student").Student(
-        settings.networks, spec["resolution"], device
-    )
+    settings = {"networks": spec["networks"], "distill": spec["distill"]}
+    student, budget = build_student(spec["architecture"], settings, spec["resolution"], device)
     teacher = load_teacher(plan.root / spec["teacher_file"])
     transfer = TRANSFERS[spec["transfer"]]
-    distillation = I2IDistillation(student, teacher, settings.distill, transfer, device)
+    distillation = I2IDistillation(student, teacher, budget, transfer, device)
     title = f"distill {spec['architecture']} {spec['transfer']} r{spec['resolution']} s{spec['seed']}"
-    train(distillation, loop_settings(settings.distill, spec["seed"]), leaf.work, title)
+    train(distillation, loop_settings(budget, spec["seed"]), leaf.work, title)
     if distributed.rank() == 0:
         networks = dict(distillation.averages)
         if transfer.adversarial:

@@ -1,6 +1,5 @@
 """Stage `evaluate`: a run asked in one mode -> its metrics and a sample grid."""
 
-import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor
 
 from kdx2i.files import write_json
+from kdx2i.methods.build import build_method
 from kdx2i.metrics.diversity import diversity
 from kdx2i.metrics.engine import RealImages
 from kdx2i.metrics.perceptual import build_perceptual
@@ -68,9 +68,8 @@ def requests_of(leaf: Leaf, real: RealImages, classes: Sequence[str], settings: 
 def load_method(leaf: Leaf, num_classes: int, device: torch.device) -> Any:
     """Return the run's method with its averaged networks."""
     spec: Any = leaf.spec
-    package = f"kdx2i.methods.{spec['architecture']}"
-    settings = importlib.import_module(f"{package}.settings").Settings(networks=spec["networks"])
-    method = importlib.import_module(f"{package}.method").Method(settings, spec["resolution"], num_classes, device)
+    settings = {"networks": spec["networks"]}
+    method = build_method(spec["architecture"], settings, spec["resolution"], num_classes, device)
     path = leaf.inputs["run"].file("networks.safetensors")
     tensors, _ = load_tensors(path)
     for name, module in method.averages.items():

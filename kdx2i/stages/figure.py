@@ -1,6 +1,5 @@
 """Stage `figure`: runs (or distilled students) -> one labelled grid of images, the same bytes every time."""
 
-import importlib
 import io
 import textwrap
 from typing import Any
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from kdx2i.files import write_bytes, write_json
+from kdx2i.methods.build import build_student
 from kdx2i.metrics.engine import RealImages
 from kdx2i.plan import Plan
 from kdx2i.plan.leaf import Leaf
@@ -93,11 +93,8 @@ def _students(plan: Plan, leaf: Leaf, device: torch.device) -> tuple[list[str], 
     spec: Any = leaf.spec
     distilled = leaf.inputs[spec["methods"][0]["input"]]
     made: Any = distilled.spec
-    package = f"kdx2i.methods.{made['architecture']}"
-    settings = importlib.import_module(f"{package}.settings").Settings(
-        networks=made["networks"], distill=made["distill"]
-    )
-    student = importlib.import_module(f"{package}.student").Student(settings.networks, made["resolution"], device)
+    settings = {"networks": made["networks"], "distill": made["distill"]}
+    student, budget = build_student(made["architecture"], settings, made["resolution"], device)
     path = distilled.file("student.safetensors")
     tensors, _ = load_tensors(path)
     for name, module in student.networks.items():
@@ -105,7 +102,6 @@ def _students(plan: Plan, leaf: Leaf, device: torch.device) -> tuple[list[str], 
         if state:
             load_module(module.eval(), state, path)
     teacher = load_teacher(plan.root / made["teacher_file"])
-    budget = settings.distill
     count = spec["figure"]["rows"]
     drawn = draw_triplets(
         teacher.generator.to(device), count, layers=budget.mixing_layers, truncation=budget.truncation, share=False

@@ -1,12 +1,12 @@
 """Stage `train`: a split, and a distilled student or a teacher where the method starts from one -> a trained run."""
 
-import importlib
 from typing import Any
 
 import torch
 
 from kdx2i.data.images import ImageSet, Split
 from kdx2i.distill.transfers import TRANSFERS
+from kdx2i.methods.build import build_method
 from kdx2i.plan import Plan
 from kdx2i.plan.leaf import Leaf
 from kdx2i.provenance import write_provenance
@@ -41,12 +41,9 @@ def run(plan: Plan, leaf: Leaf) -> None:
 def initial_method(plan: Plan, leaf: Leaf, images: BalancedImages) -> Any:
     """Return a run's method as its training starts: drawn from the seed, then the student or the teacher."""
     spec: Any = leaf.spec
-    package = f"kdx2i.methods.{spec['architecture']}"
-    settings = importlib.import_module(f"{package}.settings").Settings(networks=spec["networks"], train=spec["train"])
     torch.manual_seed(derive_seed(spec["seed"], "initialise"))
-    method = importlib.import_module(f"{package}.method").Method(
-        settings, spec["resolution"], images.num_classes, images.device, images
-    )
+    settings = {"networks": spec["networks"], "train": spec["train"]}
+    method = build_method(spec["architecture"], settings, spec["resolution"], images.num_classes, images.device, images)
     transfer = TRANSFERS[spec["transfer"]]
     if transfer.distils:
         student, _ = load_tensors(leaf.inputs["distilled"].file("student.safetensors"))

@@ -1,1 +1,12 @@
 """DeepI2I: deep hierarchical image-to-image translation by transferring from GANs (Wang et al. 2020)."""
+
+from kdx2i.methods.catalogue import Architecture
+from kdx2i.methods.deepi2i.settings import Settings, generator_updates
+
+ARCHITECTURE = Architecture(
+    name="deepi2i",
+    settings=Settings,
+    method="kdx2i.methods.deepi2i.method:Method",
+    starts_from_teacher=True,
+    count_updates=generator_updates,
+)

@@ -14,10 +14,6 @@ from kdx2i.methods.biggan_settings import BigGANTrain
 from kdx2i.methods.settings import I2IDistillSettings, StrictSettings
 from kdx2i.methods.stylegan_settings import StyleGANNetworks, StyleGANSettings, StyleGANTrain
 
-MODES = ("latent", "reference")
-"""BigGAN has the mode `latent` only."""
-STARTS_FROM_TEACHER = True
-
 
 class Train(BigGANTrain):
     """Training of `train.py` and `train_fns.py`: the adaptor alone, then adaptor and generator."""

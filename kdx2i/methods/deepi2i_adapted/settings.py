@@ -8,9 +8,6 @@ from pydantic import Field
 from kdx2i.methods.adapted_settings import AdaptedNetworks, AdaptedTrain
 from kdx2i.methods.settings import I2IDistillSettings, StrictSettings
 
-MODES = ("latent", "reference")
-STARTS_FROM_TEACHER = True
-
 
 def generator_updates(train: Mapping[str, Any]) -> int:
     """Return how often the whole generator that translates is updated."""

@@ -6,8 +6,6 @@ from pydantic import Field
 
 from kdx2i.methods.settings import I2IDistillSettings, LoopBudget, StrictSettings
 
-MODES = ("latent", "reference")
-
 
 class Networks(StrictSettings):
     """Sizes: `width` of the first convolutions, `style_dim`, blocks, and blocks of the discriminators."""

@@ -6,8 +6,6 @@ from pydantic import Field
 
 from kdx2i.methods.settings import I2IDistillSettings, LoopBudget, StrictSettings
 
-MODES = ("latent", "reference")
-
 
 class Networks(StrictSettings):
     """Sizes and kinds: all official widths are multiples of `width`, so that one number narrows them all."""

@@ -6,8 +6,6 @@ from pydantic import Field
 
 from kdx2i.methods.settings import I2IDistillSettings, LoopBudget, StrictSettings
 
-MODES = ("latent", "reference")
-
 
 class Networks(StrictSettings):
     """Sizes; `dim_in`, `num_down` and `hidden_dim` left out have the official values."""

@@ -13,10 +13,6 @@ from kdx2i.methods.biggan_settings import BigGANTrain
 from kdx2i.methods.settings import I2IDistillSettings, StrictSettings
 from kdx2i.methods.stylegan_settings import StyleGANNetworks, StyleGANTrain
 
-MODES = ("latent", "reference")
-"""BigGAN has the mode `latent` only."""
-STARTS_FROM_TEACHER = True
-
 
 class Phases(StrictSettings):
     """Three phases: the GAN learns the data set, the adaptor the GAN's features, then the translation."""

@@ -8,9 +8,6 @@ from pydantic import Field
 from kdx2i.methods.adapted_settings import AdaptedNetworks, AdaptedTrain
 from kdx2i.methods.settings import I2IDistillSettings, StrictSettings
 
-MODES = ("latent", "reference")
-STARTS_FROM_TEACHER = True
-
 
 class Train(AdaptedTrain):
     """TransferI2I's phases: source-target GAN, self-initialised blocks, translation with an auxiliary GAN."""
