@@ -13,13 +13,7 @@ configfile: "params.yaml"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/split.smk"
-include: "workflow/rules/distill.smk"
-include: "workflow/rules/train.smk"
-include: "workflow/rules/evaluate.smk"
-include: "workflow/rules/table.smk"
-include: "workflow/rules/figure.smk"
-include: "workflow/rules/compare.smk"
+include: "workflow/rules/results.smk"
 include: "workflow/rules/targets.smk"
 
 
@@ -30,8 +24,8 @@ onstart:
         and workflow.nodes is None
         and not workflow.deployment_settings.deployment_method
     ):
-        start_warm_server(THREADS)
+        start_warm_server(PLAN.preset.resources.threads)
 
 
 onsuccess:
-    RESULTS.print_tables(requested_tables())
+    RESULTS.print_tables()

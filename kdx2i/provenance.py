@@ -17,6 +17,7 @@ from kdx2i.errors import UserError
 from kdx2i.files import read_json, sha256_file, sha256_json, write_json
 from kdx2i.identity import code_hash
 from kdx2i.plan import Leaf, Plan
+from kdx2i.plan.kinds import SPLIT
 
 PACKAGES = (
     "clean-fid",
@@ -31,18 +32,6 @@ PACKAGES = (
     "torch-fidelity",
     "torchvision",
 )
-STAGES = {
-    "split": "split",
-    "distilled": "distill",
-    "run": "train",
-    "evaluation": "evaluate",
-    "controls": "evaluate",
-    "classifier": "evaluate",
-    "segmenter": "evaluate",
-    "table": "table",
-    "figure": "table",
-    "comparison": "compare",
-}
 
 
 class Problem(NamedTuple):
@@ -54,7 +43,7 @@ class Problem(NamedTuple):
 
 def write_provenance(
     plan: Plan,
-    leaf: Leaf,
+    leaf: Leaf[Any],
     *,
     device: str = "cpu",
     extractor_sha256: str | None = None,
@@ -68,33 +57,34 @@ def write_provenance(
     missing = [name for name in leaf.outputs if not (leaf.folder / name).is_file()]
     if missing:
         raise UserError(f"{leaf.name} is not finished: {listed(missing)} is not there")
+    spec = leaf.spec.as_json()
     document = {
         "identity": leaf.identity,
-        "kind": leaf.kind,
-        "spec": dict(leaf.spec),
+        "kind": leaf.kind.name,
+        "spec": spec,
         "inputs": {upstream.name: upstream.identity for upstream in leaf.inputs.values()},
         "files": dict(leaf.files),
         "code_sha256": code_hash(leaf.code),
         "outputs": {name: sha256_file(leaf.folder / name) for name in leaf.outputs},
         "preset": plan.preset.name,
-        "config_sha256": sha256_json(dict(leaf.spec)),
+        "config_sha256": sha256_json(spec),
         "split_sha256": _split_hash(leaf),
         "weights_sha256": _weights_hash(leaf),
-        "extractor": _extractor(leaf),
+        "extractor": _extractor(spec),
         "extractor_sha256": extractor_sha256,
-        "seed": leaf.spec.get("seed"),
+        "seed": spec.get("seed"),
         "packages": packages(),
         "python": platform.python_version(),
         "device": device,
         "git_commit": git_commit(plan.root),
-        "protocol": plan.protocol_of(STAGES[leaf.kind]),
+        "protocol": plan.protocol_of(leaf.kind.flow),
         **(extra or {}),
     }
     write_json(leaf.provenance_path, document)
     return leaf.provenance_path
 
 
-def problem(leaf: Leaf, *, checksums: bool = True) -> Problem | None:
+def problem(leaf: Leaf[Any], *, checksums: bool = True) -> Problem | None:
     """Return why a leaf is not what the plan wants, or None when it is.
 
     Without `checksums` the outputs are only looked for, not read.
@@ -112,7 +102,7 @@ def problem(leaf: Leaf, *, checksums: bool = True) -> Problem | None:
     return _broken_output(leaf, document["outputs"], checksums)
 
 
-def _broken_output(leaf: Leaf, stated: Mapping[str, Any], checksums: bool) -> Problem | None:
+def _broken_output(leaf: Leaf[Any], stated: Mapping[str, Any], checksums: bool) -> Problem | None:
     """Compare the outputs with the checksums that the provenance states."""
     for name in leaf.outputs:
         path = leaf.folder / name
@@ -123,9 +113,9 @@ def _broken_output(leaf: Leaf, stated: Mapping[str, Any], checksums: bool) -> Pr
     return None
 
 
-def _difference(leaf: Leaf, document: Mapping[str, Any]) -> str:
+def _difference(leaf: Leaf[Any], document: Mapping[str, Any]) -> str:
     """Name what a stale leaf was made from otherwise."""
-    spec, now = document.get("spec"), leaf.spec
+    spec, now = document.get("spec"), leaf.spec.as_json()
     if isinstance(spec, dict) and spec != now:
         return f"it was made with other settings ({', '.join(_differing(spec, now))})"
     if document.get("files") != leaf.files:
@@ -149,7 +139,7 @@ def _differing(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = 
     return found
 
 
-def require_current(leaves: Iterable[Leaf]) -> None:
+def require_current(leaves: Iterable[Leaf[Any]]) -> None:
     """Refuse leaves that are missing, stale or corrupt: `UserError` names the first and counts the others."""
     problems = [found for leaf in leaves if (found := problem(leaf)) is not None]
     if problems:
@@ -188,16 +178,16 @@ def git_commit(root: Path) -> str | None:
     return f"{commit}-modified" if ask("status", "--porcelain", "--untracked-files=no", *inputs) else commit
 
 
-def _split_hash(leaf: Leaf) -> str | None:
+def _split_hash(leaf: Leaf[Any]) -> str | None:
     """Return the SHA-256 of the split table that a leaf depends on."""
     for upstream in leaf.upstream():
-        if upstream.kind == "split":
+        if upstream.kind is SPLIT:
             path = upstream.file("split.csv")
             return sha256_file(path) if path.is_file() else None
     return None
 
 
-def _weights_hash(leaf: Leaf) -> str | None:
+def _weights_hash(leaf: Leaf[Any]) -> str | None:
     """Return the SHA-256 of the weights that a leaf holds, or else reads from a run."""
     for holder in (leaf, leaf.inputs.get("run")):
         for name in holder.outputs if holder is not None else ():
@@ -207,8 +197,8 @@ def _weights_hash(leaf: Leaf) -> str | None:
     return None
 
 
-def _extractor(leaf: Leaf) -> str | None:
-    """Return the name of the feature extractor that a leaf's numbers come from."""
-    settings = leaf.spec.get("evaluation", leaf.spec)
+def _extractor(spec: Mapping[str, Any]) -> str | None:
+    """Return the name of the feature extractor that a result's numbers come from."""
+    settings = spec.get("evaluation", spec)
     name = settings.get("extractor") if isinstance(settings, Mapping) else None
     return str(name) if name is not None else None

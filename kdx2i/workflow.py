@@ -9,26 +9,30 @@ carries is the one that the plan computes. So
   the result, and runs;
 - a job whose result is missing runs because its outputs are missing.
 
+The rules themselves follow from the table of kinds (`kdx2i.plan.kinds`).
+
 The marker, and not the removal of the stale result, keeps a dry run without consequences.
 """
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from snakemake.io import ancient
 
 from kdx2i.config import parse_seeds
 from kdx2i.files import write_text
-from kdx2i.plan import Leaf, Plan
+from kdx2i.plan import KINDS, Kind, Leaf, Plan
+from kdx2i.plan.kinds import COMPARISON, FIELDS, FIGURE, NUMBER, TABLE
+from kdx2i.plan.leaf import upstream_of
 from kdx2i.provenance import problem
 from kdx2i.stages.table import show
 
 Wildcards = Any
-Inputs = Callable[[Wildcards], dict[str, Any]]
 
 
 def requested_seeds(value: Any) -> list[int] | None:
@@ -40,74 +44,40 @@ def requested_seeds(value: Any) -> list[int] | None:
 
 
 class Results:
-    """Input functions and parameters of the rules, by kind of result."""
+    """What the rules ask, by kind of result.
 
-    def __init__(self, plan: Plan) -> None:
+    `requested` returns the tables that were asked for; it is called when Snakemake builds its graph.
+    """
+
+    def __init__(self, plan: Plan, requested: Callable[[], Iterable[str]]) -> None:
         self.plan = plan
+        self.requested = requested
         self._states: dict[str, bool] = {}
 
-    # -- which leaf a job makes ----------------------------------------------------------------------
-
-    def split(self, wildcards: Wildcards) -> Leaf:
-        """Return the split of a job of the rule `split`."""
-        return self.plan.split(wildcards.dataset)
-
-    def distilled(self, wildcards: Wildcards) -> Leaf:
-        """Return the student of a job of the rule `distill`."""
-        return self.plan.distilled(*_method(wildcards))
-
-    def run(self, wildcards: Wildcards) -> Leaf:
-        """Return the run of a job of the rule `train`."""
-        return self.plan.run(wildcards.dataset, *_method(wildcards))
-
-    def evaluation(self, wildcards: Wildcards) -> Leaf:
-        """Return the evaluation of a job of the rule `evaluate`."""
-        return self.plan.evaluation(wildcards.dataset, *_method(wildcards), wildcards.mode)
-
-    def controls(self, wildcards: Wildcards) -> Leaf:
-        """Return the control values of a job of the rule `controls`."""
-        return self.plan.controls(wildcards.dataset, int(wildcards.resolution))
-
-    def classifier(self, wildcards: Wildcards) -> Leaf:
-        """Return the classifier of a job of the rule `classifier`."""
-        return self.plan.classifier(wildcards.dataset, int(wildcards.resolution))
-
-    def segmenter(self, wildcards: Wildcards) -> Leaf:
-        """Return the segmenter of a job of the rule `segmenter`."""
-        return self.plan.segmenter(wildcards.dataset, int(wildcards.resolution))
-
-    def table(self, wildcards: Wildcards) -> Leaf:
-        """Return the table of a job of the rule `table`."""
-        return self.plan.rendered(wildcards.table)
-
-    def figure(self, wildcards: Wildcards) -> Leaf:
-        """Return the figure of a job of the rule `figure`."""
-        return self.plan.figure(wildcards.figure)
+    def leaf(self, kind: Kind, wildcards: Wildcards) -> Leaf[Any]:
+        """Return the leaf that a job of a kind makes."""
+        if kind is COMPARISON:
+            return self.plan.comparison(self.compared())
+        address = {name: getattr(wildcards, name) for name in kind.fields}
+        return self.plan.leaf(kind.name, **{k: int(v) if FIELDS[k] == NUMBER else v for k, v in address.items()})
 
     # -- what the rules say about it -----------------------------------------------------------------
 
-    def inputs(self, leaf_of: Callable[[Wildcards], Leaf]) -> Inputs:
-        """Return the input function of a rule: files by the role that they play, and the marker."""
+    def rules(self) -> list["RuleFacts"]:
+        """Return the rules of the workflow: one for each kind, and one more for each variant of it."""
+        rules = []
+        for kind in KINDS.values():
+            for variant in ("", *kind.variants):
+                rules.append(RuleFacts(self, kind, variant))
+        return rules
 
-        def named_inputs(wildcards: Wildcards) -> dict[str, Any]:
-            leaf = leaf_of(wildcards)
-            marker = self.marker(leaf)
-            roles = {role: _role_files(inputs) for role, inputs in _by_role(leaf).items()}
-            if marker is None:
-                return {role: [ancient(path) for path in paths] for role, paths in roles.items()}
-            return {**roles, "stale": marker}
+    def names(self, kind: Kind, variant: str) -> list[str] | None:
+        """Return which names the last field of a kind's address may have in a rule; None where any may."""
+        if kind is TABLE:
+            return [name for name in self.plan.tables if self.plan.rendered(name).variant == variant]
+        return self.figures() if kind is FIGURE else None
 
-        return named_inputs
-
-    def identity(self, leaf_of: Callable[[Wildcards], Leaf]) -> Callable[[Wildcards], str]:
-        """Return the function that gives a job's identity as a parameter."""
-
-        def identity_of(wildcards: Wildcards) -> str:
-            return leaf_of(wildcards).identity
-
-        return identity_of
-
-    def marker(self, leaf: Leaf) -> str | None:
+    def marker(self, leaf: Leaf[Any]) -> str | None:
         """Return a file newer than a result that is there but not current, or None.
 
         Its content differs each time: Snakemake compares the checksums of small inputs too.
@@ -118,27 +88,22 @@ class Results:
         path = self.plan.results / ".work" / "stale" / name
         place = self.plan.root / path
         write_text(place, f"{leaf.name} is not what {leaf.identity} says ({time.time_ns()})\n")
-        newest = max((p.stat().st_mtime for p in _files(leaf) if p.is_file()), default=0.0)
+        newest = max((p.stat().st_mtime for path in leaf.paths if (p := self.plan.root / path).is_file()), default=0.0)
         if newest >= place.stat().st_mtime:
             os.utime(place, (newest + 1, newest + 1))
         return path.as_posix()
 
-    def is_current(self, leaf: Leaf) -> bool:
+    def is_current(self, leaf: Leaf[Any]) -> bool:
         """Tell whether a result is there with the identity that is planned (asked once in a process)."""
         if leaf.name not in self._states:
             self._states[leaf.name] = problem(leaf, checksums=False) is None
         return self._states[leaf.name]
 
-    def tables(self, *, drawn: bool) -> list[str]:
-        """Return the names of the tables that are drawn as bars too, or of the others."""
-        return [name for name in self.plan.tables if self.plan.table(name).config.plot == drawn]
-
     # -- targets -------------------------------------------------------------------------------------
 
     def files_behind(self, tables: Iterable[str]) -> list[str]:
         """Return every file of tables and of all that they are made from: a missing one is always noticed."""
-        leaves = {leaf.name: leaf for name in tables for leaf in self.plan.rendered(name).upstream()}
-        return [path for leaf in leaves.values() for path in leaf_files(leaf)]
+        return _paths(upstream_of([self.plan.rendered(name) for name in tables]))
 
     def figures(self) -> list[str]:
         """Return the names of the figures that the preset can draw."""
@@ -146,20 +111,25 @@ class Results:
 
     def files_behind_figure(self, name: str) -> list[str]:
         """Return every file of a figure and of all that it is drawn from."""
-        return [path for leaf in self.plan.figure(name).upstream() for path in leaf_files(leaf)]
+        return _paths(self.plan.figure(name).upstream())
 
     def splits(self) -> list[str]:
         """Return the files of the preset's splits."""
-        return [path for dataset in self.plan.datasets for path in leaf_files(self.plan.split(dataset))]
+        return _paths(self.plan.split(dataset) for dataset in self.plan.datasets)
 
-    def compared(self, requested: Iterable[str]) -> list[str]:
+    def teachers(self) -> list[str]:
+        """Return the files of the teachers that the suite trains, and of all that they are made from."""
+        return _paths(upstream_of([self.plan.teacher(name) for name in self.plan.teachers]))
+
+    def compared(self) -> list[str]:
         """Return the tables that a comparison covers: those requested and those that are current already."""
-        asked = set(requested)
+        asked = set(self.requested())
         return [name for name in self.plan.tables if name in asked or self.is_current(self.plan.rendered(name))]
 
-    def print_tables(self, requested: Iterable[str]) -> None:
+    def print_tables(self) -> None:
         """Print the requested tables that have been made."""
-        names = [name for name in self.plan.tables if name in set(requested)]
+        asked = set(self.requested())
+        names = [name for name in self.plan.tables if name in asked]
         for name in names:
             show(self.plan, name)
         if names:
@@ -170,27 +140,81 @@ class Results:
             )
 
 
-def leaf_files(leaf: Leaf) -> list[str]:
-    """Return the paths of a leaf's files relative to the root, the provenance last."""
-    return [(leaf.directory / name).as_posix() for name in (*leaf.outputs, leaf.provenance)]
+@dataclass(frozen=True)
+class RuleFacts:
+    """What the rule of one kind (and variant) says to Snakemake."""
+
+    results: Results
+    kind: Kind
+    variant: str
+
+    @property
+    def name(self) -> str:
+        """The rule's name: the command's, after the variant."""
+        return f"{self.variant}_{self.kind.command}" if self.variant else self.kind.command
+
+    @property
+    def wildcards(self) -> dict[str, str]:
+        """The values of each wildcard, as a regular expression."""
+        values = {name: FIELDS[name] for name in self.kind.fields}
+        names = self.results.names(self.kind, self.variant)
+        if names is not None:
+            values[self.kind.fields[-1]] = "|".join(names) or "(?!)"
+        return values
+
+    @property
+    def outputs(self) -> list[str]:
+        """The paths of the outputs and of the provenance, with wildcards."""
+        wildcards = {name: f"{{{name}}}" for name in self.kind.fields}
+        folder = self.kind.folder(self.results.plan.results, wildcards)
+        names = (*self.kind.files(wildcards, self.variant), self.kind.provenance)
+        return [(folder / name).as_posix() for name in names]
+
+    @property
+    def log(self) -> str:
+        """The path of the job's log, with wildcards."""
+        parts = [f"{{{name}}}" for name in self.kind.fields] or [self.kind.command]
+        return "/".join([self.results.plan.results.as_posix(), "logs", self.kind.command, *parts]) + ".log"
+
+    @property
+    def resources(self) -> dict[str, int]:
+        """What a job asks of the machine: the preset's threads and GPUs for a training, one core for the rest."""
+        asked = self.results.plan.preset.resources
+        return {"cpu": asked.threads, "gpu": asked.gpus} if self.kind.work == "training" else {"cpu": 1}
+
+    @property
+    def message(self) -> str:
+        """What a job says of itself."""
+        return re.sub(r"\{(\w+)\}", r"{wildcards.\1}", self.kind.message)
+
+    def inputs(self, wildcards: Wildcards) -> dict[str, Any]:
+        """Return the files that a job reads, by role, and the marker where its result is not current."""
+        leaf = self.results.leaf(self.kind, wildcards)
+        marker = self.results.marker(leaf)
+        roles = {role: _paths(leaves) for role, leaves in _by_role(leaf).items()}
+        if marker is None:
+            return {role: [ancient(path) for path in paths] for role, paths in roles.items()}
+        return {**roles, "stale": marker}
+
+    def identity(self, wildcards: Wildcards) -> str:
+        """Return the identity of a job's result."""
+        return self.results.leaf(self.kind, wildcards).identity
+
+    def words(self, wildcards: Wildcards) -> list[str]:
+        """Return the command line of a job after the program's name."""
+        return self.results.plan.command(self.results.leaf(self.kind, wildcards))[1:]
 
 
-def _files(leaf: Leaf) -> list[Path]:
-    return [leaf.folder / name for name in (*leaf.outputs, leaf.provenance)]
+def _paths(leaves: Iterable[Leaf[Any]]) -> list[str]:
+    """Return the paths of the files of leaves, relative to the root."""
+    return [path.as_posix() for leaf in leaves for path in leaf.paths]
 
 
-def _by_role(leaf: Leaf) -> Mapping[str, list[Leaf]]:
-    """Return a leaf's inputs by role; tables and comparisons have many in one role."""
-    if leaf.kind in ("table", "comparison", "figure"):
+def _by_role(leaf: Leaf[Any]) -> Mapping[str, list[Leaf[Any]]]:
+    """Return a leaf's inputs by role; what gathers results has them all in one."""
+    if leaf.kind is COMPARISON:
+        return {"tables": list(leaf.inputs.values())}
+    if leaf.kind.gathers:
         # Everything down to the splits: a table refuses what is stale at any depth.
-        upstream = [other for other in leaf.upstream() if other is not leaf]
-        return {"results": upstream} if leaf.kind != "comparison" else {"tables": list(leaf.inputs.values())}
+        return {"results": [upstream for upstream in leaf.upstream() if upstream is not leaf]}
     return {role: [upstream] for role, upstream in leaf.inputs.items()}
-
-
-def _role_files(leaves: Iterable[Leaf]) -> list[str]:
-    return [path for leaf in leaves for path in leaf_files(leaf)]
-
-
-def _method(wildcards: Wildcards) -> tuple[str, str, int, int]:
-    return wildcards.architecture, wildcards.transfer, int(wildcards.resolution), int(wildcards.seed)

@@ -6,6 +6,7 @@ from repository import ROOT, fabricate_all, kdx2i, settings_copy
 
 from kdx2i.cli import guarded, main
 from kdx2i.plan import Plan
+from kdx2i.suite import make_plan
 
 RUN = ["--dataset", "open-birds", "--architecture", "stargan_v2", "--transfer", "kd", "--resolution", "32"]
 SMOKE = ["--preset", "open-smoke"]
@@ -19,7 +20,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def finished(root: Path) -> Plan:
-    plan = Plan(root, "open-smoke")
+    plan = make_plan(root, "open-smoke")
     fabricate_all(plan, "table1")
     return plan
 

@@ -13,11 +13,11 @@ PACKAGE = Path(__file__).parents[1] / "kdx2i"
 # from `data` on; `workflow` is what the Snakefile asks.
 ORDER = [
     "errors", "files", "config", "identity", "plan", "provenance", "data", "metrics", "training", "teacher",
-    "methods", "distill", "tables", "stages", "workflow", "cli", "warm", "__main__",
+    "methods", "distill", "suite", "tables", "stages", "inspection", "workflow", "cli", "warm", "__main__",
 ]  # fmt: skip
 TORCH_FREE = ["config", "identity", "plan", "provenance", "tables", "workflow", "cli", "warm",
               "metrics.settings", "metrics.protocols", "distill.transfers", "methods.settings",
-              "stages.table", "stages.compare", "stages.verify", "stages.restore", "stages.show",
+              "stages.table", "stages.compare", "inspection", "methods.catalogue", "suite", "teacher.recipes",
               "stages.infer"]  # fmt: skip
 
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,17 @@ from repository import ROOT, settings_copy
 
 from kdx2i.config import names_in
 from kdx2i.errors import UserError
-from kdx2i.plan import Leaf, Plan, command, leaf_at
+from kdx2i.methods.catalogue import architectures
+from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.mode import Mode
-from kdx2i.plan.registry import starts_from_teacher
+from kdx2i.suite import catalogue, make_plan
 
 METHOD = ("open-birds", "stargan_v2", "kd", 64, 0)
 
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return Plan(ROOT, "open")
+    return make_plan(ROOT, "open")
 
 
 def everything(plan: Plan) -> dict[str, Leaf]:
@@ -32,7 +34,7 @@ def identities(plan: Plan) -> dict[str, str]:
 
 def changed(root: Path, preset: str = "open", **edits: Any) -> set[str]:
     """Return the addresses whose identity changes when dotted keys (`__`) of the preset are set."""
-    before = identities(Plan(root, preset))
+    before = identities(make_plan(root, preset))
     path = root / "benchmarks" / "presets" / f"{preset}.yaml"
     original = path.read_text()
     data = yaml.safe_load(original)
@@ -43,7 +45,7 @@ def changed(root: Path, preset: str = "open", **edits: Any) -> set[str]:
             node = node.setdefault(int(step) if step.isdecimal() else step, {})
         node[last] = value
     path.write_text(yaml.safe_dump(data))
-    after = identities(Plan(root, preset))
+    after = identities(make_plan(root, preset))
     path.write_text(original)
     assert set(before) == set(after)
     return {name for name in before if before[name] != after[name] and "/tables" not in name}
@@ -51,12 +53,12 @@ def changed(root: Path, preset: str = "open", **edits: Any) -> set[str]:
 
 @pytest.mark.parametrize("preset", names_in(ROOT / "benchmarks" / "presets"))
 def test_every_preset_can_be_planned_and_addresses_are_unique(preset: str) -> None:
-    plan = Plan(ROOT, preset)
+    plan = make_plan(ROOT, preset)
     for name in plan.tables:
         by_name: dict[str, str] = {}
         for leaf in plan.rendered(name).upstream():
             assert by_name.setdefault(leaf.name, leaf.identity) == leaf.identity
-            json.dumps(leaf.spec, allow_nan=False)
+            json.dumps(leaf.spec.as_json(), allow_nan=False)
             assert not leaf.directory.is_absolute()
 
 
@@ -80,11 +82,11 @@ def test_transferi2i_translates_between_two_classes(plan: Plan, name: str) -> No
     for cell in cells:
         assert cell.reason is None and cell.leaves
         run = plan.run("open-felid2canid", "transferi2i", "scratch", 64, 0)
-        assert run.spec["networks"]["backbone"] == "stylegan2" and run in list(cell.leaves[0].upstream())
+        assert run.spec.networks["backbone"] == "stylegan2" and run in list(cell.leaves[0].upstream())
 
 
 def test_the_jobs_follow_from_the_tables(plan: Plan) -> None:
-    kinds = [leaf.kind for leaf in plan.rendered("table1").upstream()]
+    kinds = [leaf.kind.name for leaf in plan.rendered("table1").upstream()]
     # Three datasets; one student a resolution for all datasets; one run for all modes of a method.
     computed = [cell for cell in plan.table("table1").cells if cell.leaves]
     resolutions = {cell.actual_resolution for cell in computed}
@@ -126,18 +128,18 @@ def test_directions_share_a_run_and_name_the_classes_of_the_stand_in(plan: Plan)
     cells = {cell.part: cell for cell in plan.table("table3").cells if cell.row.label == "Ours"}
     (there,), (back,) = cells["dog2cat"].leaves, cells["cat2dog"].leaves
     assert there.inputs["run"] is back.inputs["run"] and there.name.endswith("reference-dog2cat")
-    assert (there.spec["guidance"], there.spec["direction"]) == ("reference", ["canid", "felid"])
-    assert back.spec["direction"] == ["felid", "canid"]
+    assert (there.spec.guidance, there.spec.direction) == ("reference", ("canid", "felid"))
+    assert back.spec.direction == ("felid", "canid")
     assert "classifier" not in there.inputs
     controls = plan.controls("open-felid2canid", 64)
-    assert controls.spec["directions"] == {"cat2dog": ["felid", "canid"], "dog2cat": ["canid", "felid"]}
+    assert controls.spec.directions == {"cat2dog": ("felid", "canid"), "dog2cat": ("canid", "felid")}
 
 
 def test_costly_metrics_are_computed_where_a_table_asks_for_them(plan: Plan) -> None:
     afhq = plan.evaluation("open-afhq", "stargan_v2", "kd", 64, 0, "latent")
     birds = plan.evaluation("open-birds", "stargan_v2", "kd", 64, 0, "latent")
-    assert "classifier" not in afhq.inputs and afhq.spec["evaluation"]["diversity"] is not None
-    assert "classifier" in birds.inputs and birds.spec["evaluation"]["diversity"] is None
+    assert "classifier" not in afhq.inputs and afhq.spec.evaluation["diversity"] is not None
+    assert "classifier" in birds.inputs and birds.spec.evaluation["diversity"] is None
 
 
 @pytest.mark.parametrize(
@@ -154,26 +156,28 @@ def test_a_mode_is_a_guidance_and_perhaps_a_direction(text: str, mode: Mode) -> 
 
 
 def test_seeds_are_leaves_of_their_own() -> None:
-    plan = Plan(ROOT, "open", [0, 1])
+    plan = make_plan(ROOT, "open", [0, 1])
     cell = next(cell for cell in plan.table("table1").cells if cell.leaves)
-    assert [leaf.spec["seed"] for leaf in cell.leaves] == [0, 1]
+    assert [leaf.spec.seed for leaf in cell.leaves] == [0, 1]
     assert len({leaf.identity for leaf in cell.leaves}) == 2
     # Another list of seeds changes no run, only the table.
-    one = Plan(ROOT, "open", [0])
+    one = make_plan(ROOT, "open", [0])
     assert one.run(*METHOD).identity == plan.run(*METHOD).identity
     assert one.rendered("table1").identity != plan.rendered("table1").identity
 
 
 def test_a_training_setting_changes_runs_and_what_is_made_from_them_only(tmp_path: Path) -> None:
     touched = changed(settings_copy(tmp_path), architectures__stargan_v2__train__learning_rate=0.123)
-    assert touched == {name for name in identities(Plan(tmp_path, "open")) if "/runs/" in name and "stargan_v2" in name}
+    assert touched == {
+        name for name in identities(make_plan(tmp_path, "open")) if "/runs/" in name and "stargan_v2" in name
+    }
 
 
 def test_a_distillation_setting_leaves_the_baseline_alone(tmp_path: Path) -> None:
     touched = changed(settings_copy(tmp_path), architectures__stargan_v2__distill__learning_rate=0.123)
     expected = {
         name
-        for name in identities(Plan(tmp_path, "open"))
+        for name in identities(make_plan(tmp_path, "open"))
         if "/distilled/" in name or ("/runs/" in name and "/scratch/" not in name)
     }
     assert touched == expected
@@ -182,7 +186,7 @@ def test_a_distillation_setting_leaves_the_baseline_alone(tmp_path: Path) -> Non
 def test_a_setting_of_one_resolution_leaves_the_other_alone(tmp_path: Path) -> None:
     key = "architectures__stargan_v2__by_resolution__64__train"
     touched = changed(settings_copy(tmp_path), **{key: {"learning_rate": 0.123}})
-    runs = {name for name in identities(Plan(tmp_path, "open")) if "/runs/" in name and "/r64/" in name}
+    runs = {name for name in identities(make_plan(tmp_path, "open")) if "/runs/" in name and "/r64/" in name}
     assert touched == {name for name in runs if "/stargan_v2/" in name}
 
 
@@ -200,20 +204,21 @@ def test_a_teacher_file_changes_what_is_distilled_from_it(tmp_path: Path) -> Non
     settings_copy(tmp_path)
     teacher = tmp_path / "benchmarks/teachers/faces-r64.safetensors"
     teacher.write_bytes(b"one")
-    before = identities(Plan(tmp_path, "open"))
+    before = identities(make_plan(tmp_path, "open"))
     teacher.write_bytes(b"another")
-    after = identities(Plan(tmp_path, "open"))
+    after = identities(make_plan(tmp_path, "open"))
     touched = {name for name in before if before[name] != after[name]}
     assert "results/open/distilled/stargan_v2/kd/r64/s0" in touched
     assert "results/open/runs/open-birds/stargan_v2/kd/r64/s0/latent" in touched
     assert not any("/r32/" in name for name in touched)
     scratch = {name.split("/")[4] for name in touched if "/scratch/" in name}
-    assert all(starts_from_teacher(architecture) for architecture in scratch)
+    assert all(architectures()[architecture].starts_from_teacher for architecture in scratch)
 
 
-def test_a_method_made_from_a_teacher_depends_on_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_method_made_from_a_teacher_depends_on_its_file(tmp_path: Path) -> None:
     root = settings_copy(tmp_path)
-    monkeypatch.setattr("kdx2i.methods.dmit.settings.STARTS_FROM_TEACHER", True, raising=False)
+    known = {**architectures(), "dmit": replace(architectures()["dmit"], starts_from_teacher=True)}
+    changed_catalogue = replace(catalogue(), architectures=known)
     preset = root / "benchmarks/presets/open.yaml"
     data = yaml.safe_load(preset.read_text())
     data["architectures"]["dmit"] |= {"teacher": "faces", "by_resolution": {32: {"teacher": "other"}}}
@@ -222,22 +227,22 @@ def test_a_method_made_from_a_teacher_depends_on_its_file(tmp_path: Path, monkey
     found = []
     for content in (b"one", b"another"):
         (root / "other.safetensors").write_bytes(content)
-        plan = Plan(root, "open")
+        plan = Plan(root, "open", None, changed_catalogue)
         run = plan.run("open-birds", "dmit", "scratch", 32, 0)
-        assert run.spec["teacher_file"] == "other.safetensors"
+        assert run.spec.teacher_file == "other.safetensors"
         found.append(run.identity)
     assert found[0] != found[1]
-    assert "teacher_file" not in plan.run("open-birds", "sdit", "scratch", 32, 0).spec
+    assert plan.run("open-birds", "sdit", "scratch", 32, 0).spec.teacher_file is None
 
 
 def test_a_dataset_changes_all_that_uses_it_and_nothing_else(tmp_path: Path) -> None:
     settings_copy(tmp_path)
-    before = identities(Plan(tmp_path, "open"))
+    before = identities(make_plan(tmp_path, "open"))
     path = tmp_path / "benchmarks/datasets/open-birds.yaml"
     data = yaml.safe_load(path.read_text())
     data["split"]["seed"] = 7
     path.write_text(yaml.safe_dump(data))
-    after = identities(Plan(tmp_path, "open"))
+    after = identities(make_plan(tmp_path, "open"))
     touched = {name for name in before if before[name] != after[name] and "/tables" not in name}
     assert touched == {name for name in before if "open-birds" in name}
 
@@ -261,7 +266,7 @@ def test_an_unknown_setting_is_one_sentence(tmp_path: Path) -> None:
         (lambda p: p.distilled("stargan_v2", "kd-encoder-scratch", 64, 0), "starts from the student of `kd`"),
         (lambda p: p.split("cats"), "there is no dataset `cats`"),
         (lambda p: p.table("table99"), "there is no table `table99`"),
-        (lambda p: Plan(ROOT, "open", [1, 1]), "seeds must be different"),
+        (lambda p: make_plan(ROOT, "open", [1, 1]), "seeds must be different"),
     ],
 )
 def test_a_name_that_is_not_there_is_one_sentence(plan: Plan, call: Any, sentence: str) -> None:
@@ -273,40 +278,40 @@ def test_a_name_that_is_not_there_is_one_sentence(plan: Plan, call: Any, sentenc
 def test_every_address_leads_back_to_its_leaf(plan: Plan) -> None:
     leaves = [*everything(plan).values(), plan.comparison()]
     for leaf in leaves:
-        assert leaf_at(plan, leaf.provenance_path.relative_to(ROOT)).identity == leaf.identity
+        assert plan.leaf_at(leaf.provenance_path.relative_to(ROOT)).identity == leaf.identity
 
 
 @given(st.lists(st.sampled_from(["results", "open", "runs", "tables", "r64", "s0", "sx", "x"]), max_size=9))
 def test_no_other_path_is_an_address(parts: list[str]) -> None:
     with pytest.raises(UserError):
-        leaf_at(Plan(ROOT, "open"), Path(*parts, "provenance.json"))
+        make_plan(ROOT, "open").leaf_at(Path(*parts, "provenance.json"))
 
 
 def test_every_leaf_has_a_command_that_names_it(plan: Plan) -> None:
-    words = command(plan, plan.evaluation(*METHOD, "latent"))
+    words = plan.command(plan.evaluation(*METHOD, "latent"))
     assert " ".join(words) == (
         "kdx2i evaluate --preset open --dataset open-birds --architecture stargan_v2 --transfer kd"
         " --resolution 64 --seed 0 --mode latent"
     )
-    assert command(plan, plan.rendered("table1")) == [
+    assert plan.command(plan.rendered("table1")) == [
         "kdx2i", "table", "--preset", "open", "--seeds", "0", "table1",
     ]  # fmt: skip
-    assert command(plan, plan.split("open-birds"))[-2:] == ["--dataset", "open-birds"]
-    assert "--seed" not in command(plan, plan.controls("open-birds", 64))
+    assert plan.command(plan.split("open-birds"))[-2:] == ["--dataset", "open-birds"]
+    assert "--seed" not in plan.command(plan.controls("open-birds", 64))
 
 
 def test_the_budget_line_compares_with_the_paper() -> None:
-    lines = {(b.transfer, b.resolution): b for b in Plan(ROOT, "open").table("table1").budget}
+    lines = {(b.transfer, b.resolution): b for b in make_plan(ROOT, "open").table("table1").budget}
     kd, scratch = lines["kd", 256], lines["scratch", 256]
     assert (kd.distill_paper, kd.train_paper, kd.distill_batch_paper) == (20000, 100000, 2)
     assert kd.train == scratch.train and scratch.distill is None
-    paper = {(b.transfer, b.resolution): b for b in Plan(ROOT, "paper").table("table1").budget}
+    paper = {(b.transfer, b.resolution): b for b in make_plan(ROOT, "paper").table("table1").budget}
     assert all(b.train == b.train_paper and b.distill == b.distill_paper for b in paper.values())
 
 
 @pytest.mark.parametrize("preset", [name for name in names_in(ROOT / "benchmarks" / "presets") if "paper" not in name])
 def test_all_methods_of_a_table_have_one_budget_of_generator_updates(preset: str) -> None:
-    plan = Plan(ROOT, preset)
+    plan = make_plan(ROOT, preset)
     for name in plan.tables:
         budgets = {(line.train, line.train_batch) for line in plan.table(name).budget}
         assert len(budgets) <= 1, f"{name}: {budgets}"

@@ -13,18 +13,19 @@ from rich.console import Console
 
 from kdx2i.errors import UserError
 from kdx2i.files import read_json, sha256_file, write_json
+from kdx2i.inspection import show as show_stage
+from kdx2i.inspection.restore import restore
+from kdx2i.inspection.verify import verify
 from kdx2i.plan import Leaf, Plan
 from kdx2i.provenance import git_commit, problem, require_current, write_provenance
 from kdx2i.stages import compare as compare_stage
-from kdx2i.stages import show as show_stage
 from kdx2i.stages import table as table_stage
-from kdx2i.stages.restore import restore
-from kdx2i.stages.verify import verify
+from kdx2i.suite import make_plan
 
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
-    return Plan(settings_copy(tmp_path), "open-smoke")
+    return make_plan(settings_copy(tmp_path), "open-smoke")
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def leaves(plan: Plan) -> list[Leaf]:
 
 
 def again(plan: Plan) -> Plan:
-    return Plan(plan.root, "open-smoke")
+    return make_plan(plan.root, "open-smoke")
 
 
 def edit_preset(plan: Plan, stage: str, **values: object) -> Plan:
@@ -52,15 +53,15 @@ def test_a_provenance_says_what_the_result_is_made_from(plan: Plan, leaves: list
     for leaf in leaves:
         document = read_json(leaf.provenance_path)
         assert document["identity"] == leaf.identity
-        assert document["spec"] == leaf.spec
+        assert document["spec"] == leaf.spec.as_json()
         assert document["outputs"] == {name: sha256_file(leaf.file(name)) for name in leaf.outputs}
         assert document["preset"] == "open-smoke"
         assert document["inputs"] == {up.name: up.identity for up in leaf.inputs.values()}
         assert document["packages"]["torch"]
         split = plan.split("open-birds").file("split.csv")
-        if leaf.kind != "distilled":
+        if leaf.kind.name != "distilled":
             assert document["split_sha256"] == sha256_file(split)
-        if leaf.kind == "evaluation":
+        if leaf.kind.name == "evaluation":
             assert document["weights_sha256"] == sha256_file(leaf.inputs["run"].file("networks.safetensors"))
             assert document["extractor"] == "efficientnet-lite0"
             assert document["protocol"]["resize-filter"] == "clean"
@@ -112,7 +113,7 @@ def test_a_changed_setting_is_named_and_spreads(plan: Plan, leaves: list[Leaf]) 
 
 
 def test_a_changed_byte_is_corrupt_and_a_lost_file_is_missing(plan: Plan, leaves: list[Leaf]) -> None:
-    by_kind = {leaf.kind: leaf for leaf in leaves}
+    by_kind = {leaf.kind.name: leaf for leaf in leaves}
     weights = by_kind["run"].file("networks.safetensors")
     weights.write_bytes(b"!" + weights.read_bytes()[1:])
     by_kind["classifier"].file("classifier.safetensors").unlink()
@@ -133,7 +134,7 @@ def test_a_changed_byte_is_corrupt_and_a_lost_file_is_missing(plan: Plan, leaves
 @settings(max_examples=15)
 @given(st.data())
 def test_any_changed_byte_is_found(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    plan = Plan(settings_copy(tmp_path_factory.mktemp("root")), "open-smoke")
+    plan = make_plan(settings_copy(tmp_path_factory.mktemp("root")), "open-smoke")
     leaf = plan.split("open-birds")
     fabricate(plan, leaf)
     path = leaf.file("split.csv")
@@ -153,7 +154,7 @@ def test_a_table_is_made_from_current_leaves_only(plan: Plan, leaves: list[Leaf]
     assert problem(table) is None
     table_stage.run(plan, table)
     assert {name: table.file(name).read_bytes() for name in table.outputs} == first
-    run = next(leaf for leaf in leaves if leaf.kind == "run")
+    run = next(leaf for leaf in leaves if leaf.kind.name == "run")
     run.file("networks.safetensors").write_bytes(b"other")
     with pytest.raises(UserError, match="corrupt"):
         table_stage.run(plan, table)
@@ -195,7 +196,7 @@ def test_a_comparison_covers_the_tables_that_are_current(plan: Plan, leaves: lis
 
 
 def test_tables_keep_the_seeds_that_they_were_made_with(plan: Plan) -> None:
-    two = Plan(plan.root, "open-smoke", [0, 1])
+    two = make_plan(plan.root, "open-smoke", [0, 1])
     fabricate_all(two, "table1")
     table_stage.run(two, two.rendered("table1"))
     assert kinds(plan) == {}
@@ -203,7 +204,7 @@ def test_tables_keep_the_seeds_that_they_were_made_with(plan: Plan) -> None:
 
 def test_restore_removes_what_is_not_true_and_nothing_else(plan: Plan, leaves: list[Leaf]) -> None:
     table_stage.run(plan, plan.rendered("table1"))
-    by_kind = {leaf.kind: leaf for leaf in leaves}
+    by_kind = {leaf.kind.name: leaf for leaf in leaves}
     by_kind["controls"].file("metrics.json").write_text("{}")
     stranger = plan.root / "results/open-smoke/notes.txt"
     stranger.write_text("mine")
@@ -270,5 +271,5 @@ def test_identities_do_not_depend_on_the_place_or_time(plan: Plan, leaves: list[
     for leaf in leaves:
         os.utime(leaf.provenance_path, (1, 1))
     assert kinds(plan) == {}
-    elsewhere = Plan(settings_copy(tmp_path / "elsewhere"), "open-smoke")
+    elsewhere = make_plan(settings_copy(tmp_path / "elsewhere"), "open-smoke")
     assert elsewhere.rendered("table1").identity == plan.rendered("table1").identity

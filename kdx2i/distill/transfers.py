@@ -1,6 +1,7 @@
 """How an architecture's weights start: the full method and its ablations (Figure 3(b), Appendix B.4)."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,10 @@ class TransferSettings:
     mixing: bool = True
     reset_encoders: bool = False
     student: str | None = None
+
+    def changes(self) -> dict[str, Any]:
+        """Return what the transfer changes, as JSON: all but its label."""
+        return {name: value for name, value in asdict(self).items() if name != "label"}
 
 
 TRANSFERS: dict[str, TransferSettings] = {

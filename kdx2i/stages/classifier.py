@@ -1,22 +1,20 @@
 """Stage `classifier`: real training images -> the real classifier of RC, once per dataset and resolution."""
 
-from typing import Any
-
 from kdx2i.metrics.classifier import save_classifier
 from kdx2i.metrics.settings import EvaluationSettings
-from kdx2i.plan import Plan
-from kdx2i.plan.leaf import Leaf
+from kdx2i.plan import Leaf, Plan
+from kdx2i.plan.specs import ClassifierSpec
 from kdx2i.provenance import write_provenance
 from kdx2i.stages.scoring import evaluator
 from kdx2i.training.determinism import describe_device, make_deterministic, pick_device
 
 
-def run(plan: Plan, leaf: Leaf) -> None:
+def run(plan: Plan, leaf: Leaf[ClassifierSpec]) -> None:
     """Train the classifier of `leaf` on the real training images."""
-    spec: Any = leaf.spec
+    spec = leaf.spec
     make_deterministic()
     device = pick_device()
-    settings = EvaluationSettings.model_validate(spec["evaluation"])
+    settings = EvaluationSettings.model_validate(spec.evaluation)
     scorer = evaluator(plan, leaf, settings, None, device)
     save_classifier(leaf.file("classifier.safetensors"), scorer.real_classifier)
     write_provenance(plan, leaf, device=describe_device(device), extractor_sha256=scorer.extractor.weights_sha256)

@@ -6,6 +6,7 @@ from pathlib import Path
 from kdx2i.errors import UserError
 from kdx2i.files import write_json
 from kdx2i.plan import Leaf, Plan
+from kdx2i.plan.specs import ComparisonSpec
 from kdx2i.provenance import problem, require_current, write_provenance
 from kdx2i.stages.table import screen
 from kdx2i.tables.compare import compare, metric_tree, write_comparison
@@ -15,7 +16,7 @@ from kdx2i.tables.published import load_published
 from kdx2i.tables.screen import print_comparison
 
 
-def run(plan: Plan, leaf: Leaf, *, expectations: Path | None = None) -> Sequence[Failure]:
+def run(plan: Plan, leaf: Leaf[ComparisonSpec], *, expectations: Path | None = None) -> Sequence[Failure]:
     """Compare the tables of `leaf`, write and print the comparison, and return the failed expectations.
 
     Every table must be current. `expectations` is a YAML file of `kdx2i.tables.expectations`.

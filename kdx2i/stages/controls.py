@@ -1,28 +1,26 @@
 """Stage `controls`: real images -> the control rows of a dataset (floor and ceiling of every metric)."""
 
-from typing import Any
-
 from kdx2i.files import write_json
 from kdx2i.metrics.controls import directed_controls, evaluator_controls
 from kdx2i.metrics.settings import EvaluationSettings
-from kdx2i.plan import Plan
-from kdx2i.plan.leaf import Leaf
+from kdx2i.plan import Leaf, Plan
+from kdx2i.plan.specs import ControlsSpec
 from kdx2i.provenance import write_provenance
 from kdx2i.stages.scoring import class_indices, evaluator, real_classifier
 from kdx2i.training.determinism import describe_device, make_deterministic, pick_device
 
 
-def run(plan: Plan, leaf: Leaf) -> None:
+def run(plan: Plan, leaf: Leaf[ControlsSpec]) -> None:
     """Score real images, copied inputs and noise in the place of generated images."""
-    spec: Any = leaf.spec
+    spec = leaf.spec
     make_deterministic()
     device = pick_device()
-    settings = EvaluationSettings.model_validate(spec["evaluation"])
+    settings = EvaluationSettings.model_validate(spec.evaluation)
     classifier = real_classifier(leaf)
     scorer = evaluator(plan, leaf, settings, classifier, device)
     directions = {
-        name: directed_controls(scorer, *class_indices(scorer.classes, pair, spec["dataset"]))
-        for name, pair in spec["directions"].items()
+        name: directed_controls(scorer, *class_indices(scorer.classes, pair, spec.dataset))
+        for name, pair in spec.directions.items()
     }
     document = {
         "values": evaluator_controls(scorer, accuracies=classifier is not None),

@@ -13,8 +13,8 @@ from kdx2i.metrics.engine import RealImages
 from kdx2i.metrics.perceptual import build_perceptual
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.metrics.sources import Requests, draw_directed, draw_repeats, draw_requests
-from kdx2i.plan import Plan
-from kdx2i.plan.leaf import Leaf
+from kdx2i.plan import Leaf, Plan
+from kdx2i.plan.specs import EvaluationSpec, RunSpec
 from kdx2i.provenance import write_provenance
 from kdx2i.stages.scoring import class_indices, evaluator, real_classifier
 from kdx2i.training.checkpoint import load_module, load_tensors, select
@@ -25,30 +25,30 @@ from kdx2i.training.precision import to_images, to_pixels
 GRID_COLUMNS = 16
 
 
-def run(plan: Plan, leaf: Leaf) -> None:
+def run(plan: Plan, leaf: Leaf[EvaluationSpec]) -> None:
     """Generate the images that the protocol asks for and score them."""
-    spec: Any = leaf.spec
+    spec = leaf.spec
     make_deterministic()
     device = pick_device()
-    settings = EvaluationSettings.model_validate(spec["evaluation"])
+    settings = EvaluationSettings.model_validate(spec.evaluation)
     classifier = real_classifier(leaf)
     scorer = evaluator(plan, leaf, settings, classifier, device)
     requests = requests_of(leaf, scorer.roles, scorer.classes, settings)
-    method = load_method(leaf, len(scorer.classes), device)
-    torch.manual_seed(derive_seed(spec["seed"], "evaluate", spec["mode"]))
-    generated = translate(method, scorer.roles, requests, spec["guidance"], settings.batch, device)
+    method = load_method(leaf.inputs["run"], len(scorer.classes), device)
+    torch.manual_seed(derive_seed(spec.seed, "evaluate", spec.mode))
+    generated = translate(method, scorer.roles, requests, spec.guidance, settings.batch, device)
     embedded = scorer.embed(generated, requests.targets)
-    if spec["direction"] is not None:
+    if spec.direction is not None:
         values = scorer.directed_values(embedded, int(requests.targets[0]))
     else:
         values = scorer.values(embedded, accuracies=classifier is not None)
         if settings.diversity is not None:
-            values["LPIPS"] = _diversity(method, scorer.roles, len(scorer.classes), spec["guidance"], settings, device)
+            values["LPIPS"] = _diversity(method, scorer.roles, len(scorer.classes), spec.guidance, settings, device)
     document = {
         "values": values,
         **scorer.describe(),
-        "mode": spec["mode"],
-        "direction": spec["direction"],
+        "mode": spec.mode,
+        "direction": spec.direction,
         "identity": leaf.identity,
     }
     write_json(leaf.file("metrics.json"), document)
@@ -56,21 +56,23 @@ def run(plan: Plan, leaf: Leaf) -> None:
     write_provenance(plan, leaf, device=describe_device(device), extractor_sha256=scorer.extractor.weights_sha256)
 
 
-def requests_of(leaf: Leaf, real: RealImages, classes: Sequence[str], settings: EvaluationSettings) -> Requests:
+def requests_of(
+    leaf: Leaf[EvaluationSpec], real: RealImages, classes: Sequence[str], settings: EvaluationSettings
+) -> Requests:
     """Return what an evaluation asks of its run: images of every class, or of its one direction."""
-    spec: Any = leaf.spec
-    if spec["direction"] is None:
+    spec = leaf.spec
+    if spec.direction is None:
         return draw_requests(real.labels, real.is_test, len(classes), settings.images_per_class, settings.seed)
-    source, target = class_indices(classes, spec["direction"], spec["dataset"])
+    source, target = class_indices(classes, spec.direction, spec.dataset)
     return draw_directed(real.labels, real.is_test, source, target, settings.images_per_direction, settings.seed)
 
 
-def load_method(leaf: Leaf, num_classes: int, device: torch.device) -> Any:
-    """Return the run's method with its averaged networks."""
-    spec: Any = leaf.spec
-    settings = {"networks": spec["networks"]}
-    method = build_method(spec["architecture"], settings, spec["resolution"], num_classes, device)
-    path = leaf.inputs["run"].file("networks.safetensors")
+def load_method(run: Leaf[RunSpec], num_classes: int, device: torch.device) -> Any:
+    """Return a run's method with its averaged networks."""
+    spec = run.spec
+    settings = {"networks": spec.networks}
+    method = build_method(spec.architecture, settings, spec.resolution, num_classes, device)
+    path = run.file("networks.safetensors")
     tensors, _ = load_tensors(path)
     for name, module in method.averages.items():
         load_module(module, select(tensors, name), path)
@@ -102,7 +104,9 @@ def _diversity(
     return diversity(groups, network)
 
 
-def _save_samples(leaf: Leaf, real: RealImages, requests: Requests, generated: Tensor, device: torch.device) -> None:
+def _save_samples(
+    leaf: Leaf[EvaluationSpec], real: RealImages, requests: Requests, generated: Tensor, device: torch.device
+) -> None:
     """Write a grid of triples of rows: sources, references, outputs, spread over the classes."""
     chosen = torch.linspace(0, len(generated) - 1, 3 * GRID_COLUMNS).long()
     rows = []

@@ -13,8 +13,8 @@ from torch import Tensor
 from kdx2i.files import write_bytes, write_json
 from kdx2i.methods.build import build_student
 from kdx2i.metrics.engine import RealImages
-from kdx2i.plan import Plan
-from kdx2i.plan.leaf import Leaf
+from kdx2i.plan import Leaf, Plan
+from kdx2i.plan.specs import DistillSpec, FigureSpec
 from kdx2i.provenance import require_current, write_provenance
 from kdx2i.stages.evaluate import load_method
 from kdx2i.stages.scoring import real_images
@@ -34,25 +34,25 @@ LETTERS = 19
 Grid = list[list[Tensor | None]]
 
 
-def run(plan: Plan, leaf: Leaf) -> None:
+def run(plan: Plan, leaf: Leaf[FigureSpec]) -> None:
     """Draw the figure of `leaf`; every input must be there and current."""
     require_current(upstream for upstream in leaf.upstream() if upstream is not leaf)
-    spec: Any = leaf.spec
+    spec = leaf.spec
     make_deterministic()
     device = pick_device()
-    torch.manual_seed(derive_seed(spec["figure"]["seed"], "figure", spec["figure"]["name"]))
-    if spec["figure"]["kind"] == "students":
+    torch.manual_seed(derive_seed(spec.figure.seed, "figure", spec.figure.name))
+    if spec.figure.kind == "students":
         columns, names, grid = _students(plan, leaf, device)
     else:
         columns, names, grid = _translations(leaf, device)
-    name = spec["figure"]["name"]
+    name = spec.figure.name
     write_bytes(leaf.file(f"{name}.png"), draw(columns, names, grid))
     caption = {
-        "title": spec["figure"]["title"],
-        "caption": " ".join(spec["figure"]["caption"].split()),
+        "title": spec.figure.title,
+        "caption": " ".join(spec.figure.caption.split()),
         "preset": plan.preset.name,
-        "drawn_from": {method["label"]: leaf.inputs[method["input"]].name for method in spec["methods"]},
-        "left_out": spec["left_out"],
+        "drawn_from": {method.label: leaf.inputs[method.input].name for method in spec.methods},
+        "left_out": spec.left_out,
         "columns": columns,
         "rows": names,
         "credit": CREDIT,
@@ -88,26 +88,26 @@ def draw(columns: list[str], rows: list[str], grid: Grid) -> bytes:
 
 
 @torch.no_grad()
-def _students(plan: Plan, leaf: Leaf, device: torch.device) -> tuple[list[str], list[str], Grid]:
+def _students(plan: Plan, leaf: Leaf[FigureSpec], device: torch.device) -> tuple[list[str], list[str], Grid]:
     """Return the teacher's triplets beside what the distilled student makes of x1."""
-    spec: Any = leaf.spec
-    distilled = leaf.inputs[spec["methods"][0]["input"]]
-    made: Any = distilled.spec
-    settings = {"networks": made["networks"], "distill": made["distill"]}
-    student, budget = build_student(made["architecture"], settings, made["resolution"], device)
+    spec = leaf.spec
+    distilled: Leaf[DistillSpec] = leaf.inputs[spec.methods[0].input]
+    made = distilled.spec
+    settings = {"networks": made.networks, "distill": made.distill}
+    student, budget = build_student(made.architecture, settings, made.resolution, device)
     path = distilled.file("student.safetensors")
     tensors, _ = load_tensors(path)
     for name, module in student.networks.items():
         state = select(tensors, name)
         if state:
             load_module(module.eval(), state, path)
-    teacher = load_teacher(plan.root / made["teacher_file"])
-    count = spec["figure"]["rows"]
+    teacher = load_teacher(plan.root / made.teacher_file)
+    count = spec.figure.rows
     drawn = draw_triplets(
         teacher.generator.to(device), count, layers=budget.mixing_layers, truncation=budget.truncation, share=False
     )
     content = student.encode(drawn.x1)[0]
-    if spec["figure"]["guidance"] == "reference":
+    if spec.figure.guidance == "reference":
         columns = ["x1 (input)", "x2 (reference)", "y (teacher)", "student"]
         shown = [drawn.x1, drawn.x2, drawn.y, student.decode(content, student.style_from_image(drawn.x2)[0])[0]]
     else:
@@ -121,42 +121,42 @@ def _students(plan: Plan, leaf: Leaf, device: torch.device) -> tuple[list[str], 
 
 
 @torch.no_grad()
-def _translations(leaf: Leaf, device: torch.device) -> tuple[list[str], list[str], Grid]:
+def _translations(leaf: Leaf[FigureSpec], device: torch.device) -> tuple[list[str], list[str], Grid]:
     """Return sources and their translations by class, by reference or by method."""
-    spec: Any = leaf.spec
-    figure = spec["figure"]
-    generator = torch.Generator().manual_seed(figure["seed"])
+    spec = leaf.spec
+    figure = spec.figure
+    generator = torch.Generator().manual_seed(figure.seed)
     methods = {}
-    for method in spec["methods"]:
-        split, real = real_images(leaf, method["resolution"])
-        methods[method["label"]] = load_method(_as_evaluation(leaf, method["input"]), len(split.classes), device), real
+    for method in spec.methods:
+        split, real = real_images(leaf, method.resolution)
+        methods[method.label] = load_method(leaf.inputs[method.input], len(split.classes), device), real
     classes = split.classes
-    sources = _sources(real, figure["rows"], generator)
+    sources = _sources(real, figure.rows, generator)
     order = torch.randperm(len(classes), generator=generator)
-    targets = order[: figure["columns"]].sort().values if figure["columns"] else torch.arange(len(classes))
+    targets = order[: figure.columns].sort().values if figure.columns else torch.arange(len(classes))
     references = torch.tensor([_training_image(real, int(target), generator) for target in targets])
     rows = [classes[int(real.labels[i])] for i in sources]
-    if figure["kind"] == "methods":
+    if figure.kind == "methods":
         targets, references = (
             targets[torch.arange(len(sources)) % len(targets)],
             references[torch.arange(len(sources)) % len(references)],
         )
         grid: Grid = [[real.images[s], real.images[r]] for s, r in zip(sources, references, strict=True)]
         for method, own in methods.values():
-            made = _translate(method, own, sources, references, targets, figure["guidance"], device)
+            made = _translate(method, own, sources, references, targets, figure.guidance, device)
             for row, image in zip(grid, made, strict=True):
                 row.append(image)
         rows = [f"{row} to {classes[int(t)]}" for row, t in zip(rows, targets, strict=True)]
-        kind = "reference" if figure["guidance"] == "reference" else "target class"
+        kind = "reference" if figure.guidance == "reference" else "target class"
         return ["input", kind, *methods], rows, grid
     ((method, own),) = methods.values()
     count, wide = len(sources), len(targets)
     pairs = (sources.repeat_interleave(wide), references.repeat(count), targets.repeat(count))
-    made = _translate(method, own, *pairs, figure["guidance"], device)
+    made = _translate(method, own, *pairs, figure.guidance, device)
     grid = [[own.images[s], *made[i * wide : (i + 1) * wide]] for i, s in enumerate(sources)]
     columns = ["input", *(classes[int(t)] for t in targets)]
-    if figure["kind"] == "references":
-        if figure["reconstruction"]:
+    if figure.kind == "references":
+        if figure.reconstruction:
             again = _translate(method, own, sources, sources, own.labels[sources], "reference", device)
             grid = [[*row, image] for row, image in zip(grid, again, strict=True)]
             columns.append("reconstruction")
@@ -164,12 +164,6 @@ def _translations(leaf: Leaf, device: torch.device) -> tuple[list[str], list[str
         grid.insert(0, [None, *(own.images[r] for r in references), *empty])
         rows.insert(0, "reference")
     return columns, rows, grid
-
-
-def _as_evaluation(leaf: Leaf, role: str) -> Any:
-    """Return what `load_method` reads of an evaluation: the run's spec, and the run itself."""
-    run = leaf.inputs[role]
-    return Leaf(leaf.root, leaf.results, "figure", leaf.directory, leaf.outputs, run.spec, leaf.code, {"run": run})
 
 
 def _sources(real: RealImages, count: int, generator: torch.Generator) -> Tensor:

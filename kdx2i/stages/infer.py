@@ -9,7 +9,7 @@ from typing import Any
 from kdx2i.errors import UserError
 from kdx2i.files import read_json
 from kdx2i.metrics.protocols import protocol_name, protocols, under
-from kdx2i.plan import Leaf, Plan, command
+from kdx2i.plan import Leaf, Plan
 from kdx2i.stages.table import screen
 from kdx2i.tables.assemble import LARGEST, Absent
 from kdx2i.tables.gather import build_table
@@ -74,7 +74,7 @@ def run(plan: Plan, table: str) -> Found:
     return Found(infer(table, candidates, published), _conditions(plan, table), absent, not_computed)
 
 
-def _read(leaf: Leaf) -> Any:
+def _read(leaf: Leaf[Any]) -> Any:
     """Return an evaluation's protocols.json, or the reason why it cannot be used."""
     path: Path = leaf.folder / FILE
     if not path.is_file():
@@ -99,11 +99,11 @@ def _observed(entries: Sequence[Any]) -> Observed | None:
     return Observed(tuple(float(entry["value"]) for entry in numbers), size)
 
 
-def _nothing(plan: Plan, table: str, leaves: Sequence[Leaf], absent: dict[str, str]) -> str:
+def _nothing(plan: Plan, table: str, leaves: Sequence[Leaf[Any]], absent: dict[str, str]) -> str:
     """Say that no evaluation can be used, and how to make the first."""
     if not leaves:
         return f"no cell of {table} has an evaluation under preset {plan.preset.name}: there is nothing to infer from"
-    words = shlex.join([*command(plan, leaves[0]), "--all-protocols"])
+    words = shlex.join([*plan.command(leaves[0]), "--all-protocols"])
     more = "" if len(absent) == 1 else f" (of {len(absent)} evaluations; `kdx2i show {table}` lists them)"
     return f"no evaluation of {table} is scored under the registered protocols: start with `{words}`{more}"
 

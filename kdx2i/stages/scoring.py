@@ -10,18 +10,17 @@ from kdx2i.errors import UserError
 from kdx2i.metrics.classifier import Classifier, load_classifier
 from kdx2i.metrics.engine import Evaluator, RealImages
 from kdx2i.metrics.settings import EvaluationSettings
-from kdx2i.plan import Plan
-from kdx2i.plan.leaf import Leaf
+from kdx2i.plan import Leaf, Plan
 
 
-def real_images(leaf: Leaf, resolution: int) -> tuple[Split, RealImages]:
+def real_images(leaf: Leaf[Any], resolution: int) -> tuple[Split, RealImages]:
     """Return the split that a leaf reads and its images at a resolution."""
     split = Split(leaf.inputs["split"].folder)
     train, test = load_images(split, "train", resolution), load_images(split, "test", resolution)
     return split, RealImages.from_parts(train, test)
 
 
-def real_classifier(leaf: Leaf) -> Classifier | None:
+def real_classifier(leaf: Leaf[Any]) -> Classifier | None:
     """Return the classifier of RC that a leaf reads, or None where no table asks for accuracies."""
     made = leaf.inputs.get("classifier")
     return None if made is None else load_classifier(made.file("classifier.safetensors"))
@@ -37,11 +36,10 @@ def class_indices(classes: Sequence[str], names: Sequence[str], dataset: str) ->
 
 
 def evaluator(
-    plan: Plan, leaf: Leaf, settings: EvaluationSettings, classifier: Classifier | None, device: torch.device
+    plan: Plan, leaf: Leaf[Any], settings: EvaluationSettings, classifier: Classifier | None, device: torch.device
 ) -> Evaluator:
     """Return the evaluator of a leaf; features of real images are shared through a cache by content."""
-    spec: Any = leaf.spec
-    split, real = real_images(leaf, spec["resolution"])
+    split, real = real_images(leaf, leaf.spec.resolution)
     return Evaluator(
         real,
         split.classes,

@@ -3,8 +3,6 @@
 Made once per dataset and resolution, for data whose label maps no public parser knows.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -15,8 +13,8 @@ from kdx2i.files import write_json
 from kdx2i.metrics.segmentation import segmentation_entry
 from kdx2i.metrics.segmenter import train_segmenter
 from kdx2i.metrics.segmenter_settings import SegmenterSettings
-from kdx2i.plan import Plan
-from kdx2i.plan.leaf import Leaf
+from kdx2i.plan import Leaf, Plan
+from kdx2i.plan.specs import SegmenterSpec
 from kdx2i.provenance import write_provenance
 from kdx2i.training.determinism import describe_device, make_deterministic, pick_device
 from kdx2i.training.loop import save_grid
@@ -27,20 +25,20 @@ GRID_COLUMNS = 16
 PALETTE = (0xFFFFFF, 0xF2C94C, 0x1F3B73, 0x8C564B, 0xC0392B, 0xFF9EB5, 0x4FB3E8, 0x6FA84F, 0x7F4FA8, 0x888888)
 
 
-def run(plan: Plan, leaf: Leaf) -> None:
+def run(plan: Plan, leaf: Leaf[SegmenterSpec]) -> None:
     """Train the segmenter of `leaf`, and score it on the real test images: the ceiling of every method's mIoU."""
-    spec: Any = leaf.spec
+    spec = leaf.spec
     make_deterministic()
     device = pick_device()
-    dataset, size = load_dataset(plan.root, spec["dataset"]), spec["resolution"]
+    dataset, size = load_dataset(plan.root, spec.dataset), spec.resolution
     classes = label_classes(dataset)
     split = Split(leaf.inputs["split"].folder)
-    settings = SegmenterSettings.model_validate(spec["segmenter"])
+    settings = SegmenterSettings.model_validate(spec.segmenter)
     (train, train_maps), (test, test_maps) = (
         (load_images(split, role, size)[0], load_label_maps(dataset, plan.root, split.select(role), size))
         for role in ("train", "test")
     )
-    segmenter = train_segmenter(train, train_maps, classes, settings, spec["seed"], device)
+    segmenter = train_segmenter(train, train_maps, classes, settings, spec.seed, device)
     segmenter.save(leaf.file("segmenter.safetensors"))
     ceiling = segmentation_entry(test, test_maps, classes, segmenter)
     document = {"values": {"mIoU": ceiling}, "n_train": segmenter.samples, "n_test": len(test)}

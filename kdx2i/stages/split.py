@@ -3,19 +3,19 @@
 from kdx2i.config import load_dataset
 from kdx2i.data.split import check_split, make_split
 from kdx2i.errors import UserError
-from kdx2i.plan import Plan
-from kdx2i.plan.leaf import Leaf
+from kdx2i.plan import Leaf, Plan
+from kdx2i.plan.specs import SplitSpec
 from kdx2i.provenance import write_provenance
 
 
-def run(plan: Plan, leaf: Leaf, *, progress: bool = True) -> None:
+def run(plan: Plan, leaf: Leaf[SplitSpec], *, progress: bool = True) -> None:
     """Make the images and the table of a split."""
     leaf.provenance_path.unlink(missing_ok=True)
-    make_split(load_dataset(plan.root, leaf.directory.name), plan.root, leaf.folder, progress=progress)
+    make_split(load_dataset(plan.root, leaf.spec.name), plan.root, leaf.folder, progress=progress)
     write_provenance(plan, leaf)
 
 
-def check(leaf: Leaf) -> None:
+def check(leaf: Leaf[SplitSpec]) -> None:
     """Read every image of a split again; the first problem raises `UserError`, which names the file."""
     problems = check_split(leaf.folder)
     if problems:

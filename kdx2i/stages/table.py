@@ -7,6 +7,7 @@ from rich.console import Console
 
 from kdx2i.files import read_json
 from kdx2i.plan import Leaf, Plan
+from kdx2i.plan.specs import TableSpec
 from kdx2i.provenance import Problem, problem, require_current, write_provenance
 from kdx2i.tables.assemble import Absent
 from kdx2i.tables.gather import build_table
@@ -25,13 +26,13 @@ def screen() -> Console:
     return console if console.is_terminal else Console(width=FILE_WIDTH)
 
 
-def run(plan: Plan, leaf: Leaf) -> None:
+def run(plan: Plan, leaf: Leaf[TableSpec]) -> None:
     """Write the table of `leaf`.
 
     Every leaf that it is made of must be current, down to the splits: a missing, stale or corrupt one
     raises `UserError`, so a table never shows what is not true any more.
     """
-    name = str(leaf.spec["table"]["name"])
+    name = leaf.spec.table.name
     require_current(upstream for upstream in leaf.upstream() if upstream is not leaf)
     table = build_table(plan, name, lambda upstream: read_json(upstream.file("metrics.json")))
     published = load_published(plan.root, name)
@@ -55,7 +56,7 @@ def preview(plan: Plan, name: str) -> list[Problem]:
     """
     problems: list[Problem] = []
 
-    def read(leaf: Leaf) -> Mapping[str, Any] | Absent:
+    def read(leaf: Leaf[Any]) -> Mapping[str, Any] | Absent:
         found = next((p for upstream in leaf.upstream() if (p := problem(upstream)) is not None), None)
         if found is None:
             metrics: Mapping[str, Any] = read_json(leaf.file("metrics.json"))

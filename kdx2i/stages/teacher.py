@@ -1,87 +1,144 @@
-"""Stage `teacher`: train a teacher on a dataset, or convert an official weight file."""
+"""Stage `teacher`: a dataset's training images -> a teacher; and official weight files -> teacher files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from kdx2i.config import names_in, read_yaml, validate
-from kdx2i.config.models import listed
+import torch
+
 from kdx2i.data.images import ImageSet, Split
 from kdx2i.errors import UserError
-from kdx2i.files import sha256_file, sha256_json, write_bytes, write_json
-from kdx2i.provenance import git_commit, packages
-from kdx2i.stages.teacher_forms import FORMS, BigGANTeacherConfig, TeacherConfig
-from kdx2i.stages.training import discard
+from kdx2i.files import sha256_file
+from kdx2i.plan import Leaf, Plan
+from kdx2i.plan.specs import TeacherSpec
+from kdx2i.provenance import git_commit, packages, write_provenance
+from kdx2i.stages.training import discard, fetcher, publish_records
+from kdx2i.teacher import biggan
+from kdx2i.teacher.augment import AugmentSettings
 from kdx2i.teacher.biggan_import import import_biggan
+from kdx2i.teacher.biggan_training import BigGANSettings, BigGANTraining, standing_copy
 from kdx2i.teacher.biggan_weights import save_biggan
 from kdx2i.teacher.growing import grow_from
 from kdx2i.teacher.importer import import_official
-from kdx2i.teacher.training import TeacherTraining
+from kdx2i.teacher.recipes import BigGANRecipe, StyleGAN2Recipe, read_recipe
+from kdx2i.teacher.stylegan2 import DiscriminatorConfig, Generator, GeneratorConfig
+from kdx2i.teacher.training import TeacherSettings, TeacherTraining
 from kdx2i.teacher.weights import load_teacher, save_teacher
 from kdx2i.training import distributed
 from kdx2i.training.checkpoint import load_tensors, select
 from kdx2i.training.determinism import describe_device, make_deterministic, pick_device
 from kdx2i.training.loop import LoopSettings, train
+from kdx2i.training.sampling import BalancedImages
 
 
-def load_config(root: Path, name: str) -> TeacherConfig | BigGANTeacherConfig:
-    """Return a teacher's configuration; an unknown name raises `UserError` with the known ones."""
-    folder = root / "benchmarks" / "teachers"
-    if name not in names_in(folder):
-        raise UserError(f"there is no teacher `{name}`; the teachers are {', '.join(names_in(folder)) or '(none)'}")
-    path = folder / f"{name}.yaml"
-    data = read_yaml(path)
-    model: Any = TeacherConfig
-    if "form" in data:
-        form = str(data["form"])
-        if form not in FORMS:
-            raise UserError(f"{path}: there is no form `{form}`; say {listed(FORMS)}, or nothing for a StyleGAN2")
-        model = FORMS[form]
-    config: TeacherConfig | BigGANTeacherConfig = validate(model, data, str(path))
-    return config
-
-
-def train_teacher(root: Path, name: str, iterations: int | None = None) -> Path:
-    """Train a teacher and write `<name>.safetensors`, its sample grid and its provenance beside its YAML.
-
-    Resumes an interrupted training. `iterations` replaces the configured number.
-    """
-    config = load_config(root, name)
-    if iterations is not None:
-        config = config.model_copy(update={"iterations": iterations})
+def run(plan: Plan, leaf: Leaf[TeacherSpec]) -> None:
+    """Train the teacher of `leaf`, resuming what an interrupted job left."""
+    recipe = read_recipe(dict(leaf.spec.config), f"teacher {leaf.spec.teacher}")
     make_deterministic()
     distributed.start()
     device = pick_device()
-    dataset = root / "data" / config.dataset
-    split = Split(dataset)
-    images = ImageSet(split, "train", config.resolution)
-    training: Any = config.build(split, images, device)
-    if config.grow_from is not None:
-        _grow(training, root / config.grow_from)
-    # Resume state belongs to one configuration: another one must not go on from it.
-    start = sha256_file(root / config.grow_from) if config.grow_from is not None else None
-    key = sha256_json([config.model_dump(mode="json", exclude={"iterations"}), start])
-    work = root / "results" / ".work" / "teachers" / f"{name}-{key[:16]}"
-    loop = LoopSettings(config.iterations, config.seed, checkpoint_every=500, sample_every=500, log_every=50)
-    train(training, loop, work, f"teacher {name}")
-    place = root / "benchmarks" / "teachers"
-    target = place / f"{name}.safetensors"
+    split = Split(leaf.inputs["split"].folder)
+    images = ImageSet(split, "train", recipe.resolution)
+    training = build_training(recipe, split, images, device)
+    start = _start_file(plan, leaf, recipe)
+    if start is not None:
+        _grow(training, start)
+    loop = LoopSettings(recipe.iterations, recipe.seed, checkpoint_every=500, sample_every=500, log_every=50)
+    train(training, loop, leaf.work, f"teacher {recipe.name}")
     if distributed.rank() == 0:
-        provenance: dict[str, Any] = {
-            "teacher": config.model_dump(mode="json"),
+        origin = {
+            "teacher": recipe.as_json(),
             "images": len(images),
-            "images_seen": config.iterations * config.batch,
-            "split_sha256": sha256_file(dataset / "split.csv"),
+            "images_seen": recipe.iterations * recipe.batch,
+            "split_sha256": sha256_file(split.dataset_dir / "split.csv"),
             "device": describe_device(device),
             "packages": packages(),
-            "git_commit": git_commit(root),
+            "git_commit": git_commit(plan.root),
         }
-        config.save(target, training, provenance)
-        write_bytes(place / f"{name}.png", (work / "samples.png").read_bytes())
-        write_json(place / f"{name}.provenance.json", {"sha256": sha256_file(target), **provenance})
-        discard(work)
+        save_training(recipe, training, leaf.file("teacher.safetensors"), origin)
+        publish_records(leaf)
+        write_provenance(plan, leaf, device=describe_device(device), extra={"training": origin})
+        discard(leaf.work)
     distributed.finish()
-    return target
+
+
+def _start_file(plan: Plan, leaf: Leaf[TeacherSpec], recipe: StyleGAN2Recipe | BigGANRecipe) -> Path | None:
+    """Return the file of the teacher of lower resolution that a training starts from."""
+    if recipe.grow_from is None:
+        return None
+    smaller = leaf.inputs.get("teacher")
+    return plan.root / recipe.grow_from if smaller is None else smaller.file("teacher.safetensors")
+
+
+def build_training(
+    recipe: StyleGAN2Recipe | BigGANRecipe, split: Split, images: ImageSet, device: torch.device
+) -> TeacherTraining | BigGANTraining:
+    """Return the training of a recipe on the images of a split; a BigGAN's classes are the split's, in their order."""
+    if isinstance(recipe, StyleGAN2Recipe):
+        return TeacherTraining(stylegan2_settings(recipe), fetcher(images), len(images), recipe.seed, device)
+    classes = len(split.classes)
+    sampler = BalancedImages(fetcher(images), images.labels, classes, device)
+    return BigGANTraining(biggan_settings(recipe, classes), sampler, recipe.seed, device)
+
+
+def stylegan2_settings(recipe: StyleGAN2Recipe) -> TeacherSettings:
+    """Return the settings of a StyleGAN2's training."""
+    sizes = recipe.sizes
+    widths: dict[str, Any] = {"channel_base": sizes.channel_base, "channel_max": sizes.channel_max}
+    generator = GeneratorConfig(
+        recipe.resolution, z_dim=sizes.z_dim, w_dim=sizes.w_dim, num_layers=sizes.num_layers, **widths
+    )
+    return TeacherSettings(
+        generator,
+        DiscriminatorConfig(recipe.resolution, **widths),
+        batch=recipe.batch,
+        learning_rate=recipe.learning_rate,
+        r1_gamma=recipe.r1_gamma,
+        r1_every=recipe.r1_every,
+        path_length_weight=recipe.path_length_weight,
+        mixing_probability=recipe.mixing_probability,
+        ema_kimg=recipe.ema_kimg,
+        mirror=recipe.mirror,
+        noise=recipe.noise,
+        augment=AugmentSettings(**recipe.augment.model_dump()),
+    )
+
+
+def biggan_settings(recipe: BigGANRecipe, num_classes: int) -> BigGANSettings:
+    """Return the settings of a BigGAN's training."""
+    sizes = recipe.sizes
+    shared: dict[str, Any] = {
+        "resolution": recipe.resolution,
+        "width": sizes.width,
+        "num_classes": num_classes,
+        "attention": sizes.attention,
+        "table": sizes.table,
+    }
+    return BigGANSettings(
+        biggan.GeneratorConfig(**shared, z_dim=sizes.z_dim, shared_dim=sizes.shared_dim),
+        biggan.DiscriminatorConfig(**shared),
+        batch=recipe.batch,
+        generator_rate=recipe.generator_rate,
+        discriminator_rate=recipe.discriminator_rate,
+        discriminator_steps=recipe.discriminator_steps,
+        ema_kimg=recipe.ema_kimg,
+        augment=AugmentSettings(**recipe.augment.model_dump()),
+    )
+
+
+def save_training(
+    recipe: StyleGAN2Recipe | BigGANRecipe,
+    training: TeacherTraining | BigGANTraining,
+    target: Path,
+    origin: Mapping[str, Any],
+) -> None:
+    """Write the averaged generator (a BigGAN's with statistics of its own) and the discriminator."""
+    dtype: torch.dtype = getattr(torch, recipe.stored)
+    average, discriminator = training.averages["generator"], training.discriminator
+    if isinstance(training, BigGANTraining):
+        save_biggan(target, standing_copy(average, recipe.batch), training.discriminator, dict(origin), dtype)
+    else:
+        save_teacher(target, cast(Generator, average), cast(Any, discriminator), dict(origin), dtype)
 
 
 def import_teacher(official: Sequence[Path], target: Path) -> Path:
@@ -100,7 +157,7 @@ def import_teacher(official: Sequence[Path], target: Path) -> Path:
     return target
 
 
-def _grow(training: TeacherTraining, path: Path) -> None:
+def _grow(training: TeacherTraining | BigGANTraining, path: Path) -> None:
     load_teacher(path)  # A teacher file in full, or a clear refusal, before anything is copied from it.
     tensors = {name: tensor.float() for name, tensor in load_tensors(path)[0].items()}
     grow_from(training.generator, select(tensors, "generator"))

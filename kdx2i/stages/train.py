@@ -7,8 +7,8 @@ import torch
 from kdx2i.data.images import ImageSet, Split
 from kdx2i.distill.transfers import TRANSFERS
 from kdx2i.methods.build import build_method
-from kdx2i.plan import Plan
-from kdx2i.plan.leaf import Leaf
+from kdx2i.plan import Leaf, Plan
+from kdx2i.plan.specs import RunSpec
 from kdx2i.provenance import write_provenance
 from kdx2i.stages.training import discard, fetcher, loop_settings, network_tensors, publish
 from kdx2i.training import distributed
@@ -18,18 +18,18 @@ from kdx2i.training.loop import train
 from kdx2i.training.sampling import BalancedImages
 
 
-def run(plan: Plan, leaf: Leaf) -> None:
+def run(plan: Plan, leaf: Leaf[RunSpec]) -> None:
     """Train the run of `leaf`, resuming what an interrupted job left."""
-    spec: Any = leaf.spec
+    spec = leaf.spec
     make_deterministic()
     distributed.start()
     device = pick_device()
     split = Split(leaf.inputs["split"].folder)
-    images = ImageSet(split, "train", spec["resolution"])
+    images = ImageSet(split, "train", spec.resolution)
     sampler = BalancedImages(fetcher(images), images.labels, len(split.classes), device)
     method = initial_method(plan, leaf, sampler)
-    title = f"train {spec['architecture']} {spec['transfer']} {spec['dataset']} r{spec['resolution']} s{spec['seed']}"
-    train(method, loop_settings(method.settings.train, spec["seed"]), leaf.work, title)
+    title = f"train {spec.architecture} {spec.transfer} {spec.dataset} r{spec.resolution} s{spec.seed}"
+    train(method, loop_settings(method.settings.train, spec.seed), leaf.work, title)
     if distributed.rank() == 0:
         networks = {**method.networks, **method.averages}
         publish(leaf, "networks.safetensors", network_tensors(networks), {"classes": split.classes})
@@ -38,16 +38,16 @@ def run(plan: Plan, leaf: Leaf) -> None:
     distributed.finish()
 
 
-def initial_method(plan: Plan, leaf: Leaf, images: BalancedImages) -> Any:
+def initial_method(plan: Plan, leaf: Leaf[RunSpec], images: BalancedImages) -> Any:
     """Return a run's method as its training starts: drawn from the seed, then the student or the teacher."""
-    spec: Any = leaf.spec
-    torch.manual_seed(derive_seed(spec["seed"], "initialise"))
-    settings = {"networks": spec["networks"], "train": spec["train"]}
-    method = build_method(spec["architecture"], settings, spec["resolution"], images.num_classes, images.device, images)
-    transfer = TRANSFERS[spec["transfer"]]
+    spec = leaf.spec
+    torch.manual_seed(derive_seed(spec.seed, "initialise"))
+    settings = {"networks": spec.networks, "train": spec.train}
+    method = build_method(spec.architecture, settings, spec.resolution, images.num_classes, images.device, images)
+    transfer = TRANSFERS[spec.transfer]
     if transfer.distils:
         student, _ = load_tensors(leaf.inputs["distilled"].file("student.safetensors"))
         method.initialise(student, reset_encoders=transfer.reset_encoders)
-    if "teacher_file" in spec:
-        method.start_from_teacher(plan.root / spec["teacher_file"])
+    if spec.teacher_file is not None:
+        method.start_from_teacher(plan.root / spec.teacher_file)
     return method

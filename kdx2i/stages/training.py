@@ -35,9 +35,14 @@ def network_tensors(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     return {k: v for name, module in networks.items() for k, v in prefixed(name, module.state_dict()).items()}
 
 
-def publish(leaf: Leaf, weights: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write the weights, log and samples of a finished training from its work folder to their place."""
+def publish(leaf: Leaf[Any], weights: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write the weights, log and samples of a finished training to their place."""
     save_tensors(leaf.file(weights), tensors, {"identity": leaf.identity, **metadata})
+    publish_records(leaf)
+
+
+def publish_records(leaf: Leaf[Any]) -> None:
+    """Copy the log and the samples of a finished training from its work folder to their place."""
     for name in ("log.jsonl", "samples.png"):
         write_bytes(leaf.file(name), (leaf.work / name).read_bytes())
 

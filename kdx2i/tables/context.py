@@ -3,9 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kdx2i.config import PresetConfig
 from kdx2i.plan import Plan
-from kdx2i.plan.registry import resolved_settings
 from kdx2i.tables.model import Context, Departure
 
 PAPER_PRESET = "paper"
@@ -38,7 +36,7 @@ def departures(plan: Plan) -> tuple[Departure, ...]:
     """
     if plan.preset.name == PAPER_PRESET:
         return ()
-    reference = Plan(plan.root, PAPER_PRESET)
+    reference = plan.for_preset(PAPER_PRESET)
     keys_of = {entry.id: entry.key for entry in plan.register.entries}
     found = [
         Departure(kind="protocol", text=f"protocol {name}: {choice} instead of {reference.choices[name]}")
@@ -50,7 +48,7 @@ def departures(plan: Plan) -> tuple[Departure, ...]:
     for key in keys:
         if key not in _EVALUATION_ELSEWHERE and f"evaluation.{key}" not in covered:
             found.append(Departure(kind="protocol", text=f"evaluation.{key} is not that of the paper's preset"))
-    found.extend(_methods(plan.preset, reference.preset))
+    found.extend(_methods(plan, reference))
     return tuple(found)
 
 
@@ -59,25 +57,20 @@ def _is_protocol(key: str | None) -> bool:
     return key is not None and key.startswith(("protocol.", "evaluation.")) and key != "evaluation.extractor"
 
 
-def _methods(preset: PresetConfig, paper: PresetConfig) -> Iterator[Departure]:
+def _methods(plan: Plan, reference: Plan) -> Iterator[Departure]:
     """Yield one departure for each architecture whose networks or training are set otherwise."""
+    preset, paper = plan.preset, reference.preset
     for architecture in sorted(set(preset.architectures) & set(paper.architectures)):
         keys: set[str] = set()
         for resolution, actual in sorted(preset.resolutions.items()):
-            here = _settings(preset, architecture, actual)
-            there = _settings(paper, architecture, paper.resolutions.get(resolution, resolution))
+            here = plan.settings(architecture, actual)
+            there = reference.settings(architecture, paper.resolutions.get(resolution, resolution))
             for stage in ("networks", "distill", "train"):
                 differing = _differing(here[stage], there[stage])
                 keys |= {f"{stage}.{key}" for key in differing if key not in _NOT_PROTOCOL}
         if keys:
             text = f"{architecture} is set otherwise than in the paper's preset ({', '.join(sorted(keys))})"
             yield Departure(kind="protocol", text=text, architecture=architecture)
-
-
-def _settings(preset: PresetConfig, architecture: str, resolution: int) -> dict[str, Any]:
-    """Return an architecture's settings in a preset at a resolution used, with defaults."""
-    where = f"preset {preset.name}, architectures.{architecture}"
-    return resolved_settings(architecture, preset.architectures[architecture], resolution, where)
 
 
 def _differing(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:

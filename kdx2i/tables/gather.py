@@ -20,7 +20,7 @@ from kdx2i.tables.context import context
 from kdx2i.tables.model import Budget, Table
 
 # A leaf's metrics.json, or why it may not be used (`stale`, `missing`).
-Reader = Callable[[Leaf], Mapping[str, Any] | Absent]
+Reader = Callable[[Leaf[Any]], Mapping[str, Any] | Absent]
 
 
 def build_table(plan: Plan, name: str, read: Reader) -> Table:
@@ -46,9 +46,9 @@ def gather_evaluations(table: TablePlan, read: Reader) -> Evaluations:
     return found
 
 
-def _scores(leaf: Leaf, data: Mapping[str, Any] | Absent) -> Scores | Absent:
+def _scores(leaf: Leaf[Any], data: Mapping[str, Any] | Absent) -> Scores | Absent:
     """Return one evaluation with the seed of its leaf."""
-    seed = int(leaf.spec["seed"])
+    seed = int(leaf.spec.seed)
     if isinstance(data, Absent):
         return Absent(data.reason, seed)
     values = data.get("values")

@@ -16,6 +16,7 @@ from kdx2i.files import read_json, write_json
 from kdx2i.metrics.protocols import DEPENDS, DIMENSIONS, REGISTER, protocol_name, protocols, under
 from kdx2i.plan import Plan
 from kdx2i.stages.infer import FILE, FORMAT, run
+from kdx2i.suite import make_plan
 from kdx2i.tables.published import CellName, load_published
 
 METRICS = ("mFID", "mKIDx100", "RC", "FC")
@@ -84,7 +85,7 @@ def test_a_measurement_holds_for_every_protocol_that_it_does_not_depend_on() -> 
 
 
 def test_the_protocol_of_the_papers_data_is_found(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    plan = Plan(root, "paper")
+    plan = make_plan(root, "paper")
     truth = {"extractor": "inception-v3-compat", "preprocessing": "tf1", "real": "train", "generated": "half"}
     fabricate(plan, **truth, kid="torch-fidelity")
     found = run(plan, "table1")
@@ -99,7 +100,7 @@ def test_the_protocol_of_the_papers_data_is_found(root: Path, capsys: pytest.Cap
 
 
 def test_stand_in_data_say_nothing_about_the_paper(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    plan = Plan(root, "open-smoke")
+    plan = make_plan(root, "open-smoke")
     fabricate(plan, skip="inception-v3-compat")
     assert main(["compare", "table1", "--infer-protocol", "--preset", "open-smoke"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
@@ -118,7 +119,7 @@ def test_without_values_the_command_that_makes_them_is_named(root: Path, capsys:
 
 
 def test_values_of_another_state_of_a_run_are_not_used(root: Path) -> None:
-    plan = Plan(root, "paper")
+    plan = make_plan(root, "paper")
     fabricate(plan)
     leaf = plan.table("table1").leaves[0]
     path = leaf.folder / FILE

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from kdx2i.config import load_protocol
-from kdx2i.stages.protocol import render
+from kdx2i.inspection.register_page import render
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from kdx2i.cli import main
 from kdx2i.files import read_json
 from kdx2i.metrics.protocols import DEPENDS, DIMENSIONS
-from kdx2i.plan import Leaf, Plan
+from kdx2i.plan import Leaf
+from kdx2i.suite import make_plan
 
 RUN = ["--dataset", "open-birds", "--architecture", "stargan_v2", "--transfer", "scratch", "--resolution", "32"]
 EVALUATE = ["evaluate", *RUN, "--mode", "latent", "--preset", "open-smoke"]
@@ -37,7 +38,7 @@ def _evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Leaf:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "no weights"))
     monkeypatch.delenv("KDX2I_INCEPTION_WEIGHTS", raising=False)
     monkeypatch.setattr("kdx2i.stages.evaluate.load_method", lambda *_: Painter())
-    plan = Plan(tmp_path, "open-smoke")
+    plan = make_plan(tmp_path, "open-smoke")
     assert main(["split", "--dataset", "open-birds", "--preset", "open-smoke"]) == 0
     assert main(["classifier", *RUN[:2], *RUN[6:], "--preset", "open-smoke"]) == 0
     fabricate(plan, plan.run("open-birds", "stargan_v2", "scratch", 32, 0))

@@ -1,5 +1,7 @@
 """The leaf `segmenter`: its address and command, and the stage run on a few pairs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,9 +12,10 @@ from kdx2i.errors import UserError
 from kdx2i.files import read_json, sha256_file
 from kdx2i.metrics.segmenter import load_segmenter
 from kdx2i.metrics.segmenter_settings import SegmenterSettings
-from kdx2i.plan import Plan, command, core, leaf_at
+from kdx2i.plan import Plan
 from kdx2i.provenance import require_current
 from kdx2i.stages import segmenter as stage
+from kdx2i.suite import catalogue
 from kdx2i.workflow import Results
 from tests.support.repository import ROOT, settings_copy
 
@@ -20,10 +23,13 @@ FILE = ROOT / "benchmarks" / "datasets" / "open_emoji" / "face_parts_128.npz"
 
 
 @pytest.fixture
-def plan(tmp_path, monkeypatch):
-    small = SegmenterSettings(width=4, epochs=1, batch=2).model_dump()
-    monkeypatch.setattr(core, "segmenter_settings", lambda: small)
-    return Plan(settings_copy(tmp_path), "open")
+def plan(tmp_path):
+    class Small(SegmenterSettings):
+        width: int = 4
+        epochs: int = 1
+        batch: int = 2
+
+    return Plan(settings_copy(tmp_path), "open", None, replace(catalogue(), segmenter=Small))
 
 
 def make_split(plan: Plan) -> None:
@@ -46,10 +52,10 @@ def make_split(plan: Plan) -> None:
 def test_any_dataset_has_the_address(plan) -> None:
     leaf = plan.segmenter("open-face-parts", 64)
     assert "open-face-parts" not in plan.datasets
-    assert leaf_at(plan, leaf.directory / "provenance.json") is leaf
+    assert plan.leaf_at(leaf.directory / "provenance.json") is leaf
     words = ["--preset", "open", "--dataset", "open-face-parts", "--resolution", "64"]
-    assert command(plan, leaf) == ["kdx2i", "segmenter", *words]
-    assert not Results(plan).is_current(leaf)
+    assert plan.command(leaf) == ["kdx2i", "segmenter", *words]
+    assert not Results(plan, lambda: ()).is_current(leaf)
     with pytest.raises(UserError, match="no resolution 48"):
         plan.segmenter("open-face-parts", 48)
     with pytest.raises(UserError, match="no dataset `nothing`"):

@@ -84,6 +84,6 @@ def _values(leaf: Leaf) -> dict[str, object]:
         name: {"value": number, "n_real": 10, "n_generated": 20, "classes": 5}
         for name in ("mFID", "mKIDx100", "RC", "FC")
     }
-    if leaf.kind == "controls":
+    if leaf.kind.name == "controls":
         return {"real_vs_real": metrics, "input_copied": metrics, "noise": metrics}
     return dict(metrics)

@@ -10,6 +10,7 @@ from repository import clone, fabricate_all, snakemake
 from kdx2i.plan import Plan
 from kdx2i.stages import compare as compare_stage
 from kdx2i.stages import table as table_stage
+from kdx2i.suite import make_plan
 from kdx2i.teacher.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from kdx2i.teacher.weights import save_teacher
 
@@ -46,7 +47,7 @@ def working_copy(target: Path) -> Path:
 
 def pretend_finished(root: Path) -> Plan:
     """Make up every result behind Table 1 and make the table and the comparison from them."""
-    plan = Plan(root, "open-smoke")
+    plan = make_plan(root, "open-smoke")
     fabricate_all(plan, "table1")
     table_stage.run(plan, plan.rendered("table1"))
     compare_stage.run(plan, plan.comparison(["table1"]))

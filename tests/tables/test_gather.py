@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from kdx2i.config import TableConfig
-from kdx2i.plan import BudgetLine, Cell, Leaf, Plan, TablePlan
+from kdx2i.plan import BudgetLine, Cell, Kind, Leaf, TablePlan
+from kdx2i.plan.kinds import CONTROLS, EVALUATION
+from kdx2i.plan.specs import MethodSpec
+from kdx2i.suite import make_plan
 from kdx2i.tables.assemble import Absent, EvaluationKey, MethodKey, Scores
 from kdx2i.tables.context import context
 from kdx2i.tables.gather import budgets, build_table, gather_controls, gather_evaluations
@@ -16,8 +19,10 @@ from kdx2i.tables.gather import budgets, build_table, gather_controls, gather_ev
 ROOT = Path(__file__).parents[2]
 
 
-def leaf(kind: str, name: str, seed: int = 0) -> Leaf:
-    return Leaf(ROOT, Path("results/x"), kind, Path(name), ("metrics.json",), {"seed": seed}, ())
+def leaf(kind: Kind, name: str, seed: int = 0) -> Leaf[Any]:
+    address = {"dataset": name, "architecture": "a", "transfer": "t", "resolution": 64, "seed": seed, "mode": "m"}
+    spec = MethodSpec(architecture="a", transfer="t", resolution=64, seed=seed, networks={})
+    return Leaf(ROOT, Path("results/x"), kind, address, spec)
 
 
 @pytest.fixture
@@ -26,17 +31,17 @@ def planned(small: TableConfig) -> TablePlan:
     cells = []
     for row in small.rows[:3]:
         runs = row.architecture == "stargan_v2"
-        leaves = tuple(leaf("evaluation", f"{row.label}/{seed}", seed) for seed in (0, 1)) if runs else ()
+        leaves = tuple(leaf(EVALUATION, row.label, seed) for seed in (0, 1)) if runs else ()
         reason = None if runs else "not yet computed: architecture sdit is not implemented"
         cells.append(Cell("latent", row, "latent", "birds", row.resolution, "open-birds", 64, leaves, reason))
     line = BudgetLine("stargan_v2", "kd", 256, 10, 20, 30, 40, 8, 2, 8, 8)
-    return TablePlan(small, tuple(cells), {("birds", 256): leaf("controls", "controls")}, (line,))
+    return TablePlan(small, tuple(cells), {("birds", 256): leaf(CONTROLS, "controls")}, (line,))
 
 
 def read(found: Leaf) -> Mapping[str, Any] | Absent:
-    if found.kind == "controls":
+    if found.kind is CONTROLS:
         return {"values": {"noise": {"mFID": {"value": 400.0}}, "identity": "not a control"}}
-    if found.spec["seed"] == 1:
+    if found.spec.seed == 1:
         return Absent("stale: made by another identity")
     return {"values": {"mFID": {"value": 12.0}, "RC": 5}, "identity": "abc"}
 
@@ -69,7 +74,7 @@ def test_controls_and_budgets(planned: TablePlan) -> None:
 
 @pytest.mark.parametrize("preset", ["open", "paper"])
 def test_every_table_of_the_repository_can_be_assembled_before_anything_ran(preset: str) -> None:
-    plan = Plan(ROOT, preset)
+    plan = make_plan(ROOT, preset)
     for name in plan.tables:
         table = build_table(plan, name, lambda _: Absent("missing"))
         config = plan.table(name).config
@@ -78,8 +83,8 @@ def test_every_table_of_the_repository_can_be_assembled_before_anything_ran(pres
 
 
 def test_the_paper_departs_from_itself_in_nothing() -> None:
-    assert context(Plan(ROOT, "paper")).departures == ()
-    assert context(Plan(ROOT, "open")).departures
+    assert context(make_plan(ROOT, "paper")).departures == ()
+    assert context(make_plan(ROOT, "open")).departures
 
 
 def test_tables_import_only_rooms_to_their_left() -> None:

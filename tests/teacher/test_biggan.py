@@ -7,7 +7,7 @@ import tiny
 import torch
 
 from kdx2i.errors import UserError
-from kdx2i.stages.teacher import load_config
+from kdx2i.stages.teacher import biggan_settings
 from kdx2i.teacher.augment import AugmentSettings
 from kdx2i.teacher.biggan import (
     Discriminator,
@@ -19,6 +19,7 @@ from kdx2i.teacher.biggan import (
 from kdx2i.teacher.biggan_layers import Linear
 from kdx2i.teacher.biggan_training import BigGANSettings, BigGANTraining
 from kdx2i.teacher.biggan_weights import load_biggan, save_biggan
+from kdx2i.teacher.recipes import load_recipe
 from kdx2i.teacher.weights import load_teacher
 from kdx2i.training.checkpoint import save_tensors
 from kdx2i.training.loop import LoopSettings, train
@@ -164,10 +165,10 @@ def test_the_form_chooses_the_configuration(tmp_path):
     folder.mkdir(parents=True)
     common = "name: t\ntitle: T\ndataset: d\nresolution: 32\niterations: 1\n"
     (folder / "t.yaml").write_text(common + "form: biggan\nsizes: {width: 2, table: truncated}\n")
-    assert load_config(tmp_path, "t").settings(5).generator.num_classes == 5
+    assert biggan_settings(load_recipe(tmp_path, "t"), 5).generator.num_classes == 5
     (folder / "t.yaml").write_text(common + "form: biggan\nr1_gamma: 1.0\n")
     with pytest.raises(UserError, match="r1_gamma"):
-        load_config(tmp_path, "t")
+        load_recipe(tmp_path, "t")
     (folder / "t.yaml").write_text(common + "form: dcgan\n")
     with pytest.raises(UserError, match="no form `dcgan`"):
-        load_config(tmp_path, "t")
+        load_recipe(tmp_path, "t")

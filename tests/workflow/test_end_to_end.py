@@ -17,7 +17,7 @@ from repository import kdx2i, run, snakemake
 from workflows import CONFIG, git, jobs, working_copy
 
 from kdx2i.files import sha256_file
-from kdx2i.plan import Plan
+from kdx2i.suite import make_plan
 
 pytestmark = pytest.mark.workflow
 
@@ -132,7 +132,7 @@ def test_a_killed_training_ends_in_the_same_bytes(finished: Path) -> None:
     budget = "train: {iterations: 40, checkpoint_every: 3, "
     path.write_text(text.replace("train: {iterations: 2, ", budget))
     assert budget in path.read_text()
-    leaf = Plan(root, "open-smoke").run("open-birds", "stargan_v2", "kd", 32, 0)
+    leaf = make_plan(root, "open-smoke").run("open-birds", "stargan_v2", "kd", 32, 0)
     words = ["train", "--preset", "open-smoke", "--dataset", "open-birds", "--architecture", "stargan_v2"]
     words += ["--transfer", "kd", "--resolution", "32"]
     assert kdx2i(root, *words).returncode == 0

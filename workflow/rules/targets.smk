@@ -1,8 +1,10 @@
-# One target for each table of benchmarks/tables, and all of them together. A target asks for every file
-# that its table is made from: a missing or stale result can never hide behind an old table.
+# One target for each table and each figure of `benchmarks/`, and for all of them together. A target asks for every
+# file that it is made from: a missing or stale result can never hide behind an old table.
 localrules:
     tables,
+    figures,
     splits,
+    teachers,
 
 
 rule tables:
@@ -14,11 +16,30 @@ rule tables:
         "all tables are complete"
 
 
+rule figures:
+    input:
+        [
+            path
+            for name in RESULTS.figures()
+            for path in RESULTS.files_behind_figure(name)
+        ],
+    message:
+        "all figures are drawn"
+
+
 rule splits:
     input:
         RESULTS.splits(),
     message:
         "all splits are complete"
+
+
+# The teachers that the suite trains; `kdx2i ship` puts one in the place of a shipped one.
+rule teachers:
+    input:
+        RESULTS.teachers(),
+    message:
+        "all teachers are trained"
 
 
 for table_name in PLAN.tables:
@@ -32,3 +53,15 @@ for table_name in PLAN.tables:
         localrule: True
         message:
             f"{table_name} is complete"
+
+
+for figure_name in RESULTS.figures():
+
+    rule:
+        name:
+            figure_name
+        input:
+            RESULTS.files_behind_figure(figure_name),
+        localrule: True
+        message:
+            f"{figure_name} is drawn"

@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kdx2i.errors import UserError
 from kdx2i.files import read_json
-from kdx2i.plan import Leaf, Plan, leaf_at
+from kdx2i.plan import Leaf, Plan
+from kdx2i.plan.kinds import COMPARISON, TABLE
 from kdx2i.provenance import Problem, problem
 
 
@@ -15,7 +17,7 @@ class Finding:
     """One result on disk, or one that a table on disk needs, and what is wrong with it (None: nothing)."""
 
     provenance: Path
-    leaf: Leaf | None
+    leaf: Leaf[Any] | None
     problem: Problem | None
 
 
@@ -50,17 +52,17 @@ def provenance_files(plan: Plan) -> Iterator[Path]:
                 yield relative
 
 
-def _planned(plan: Plan, path: Path) -> tuple[Leaf | None, Problem | None]:
+def _planned(plan: Plan, path: Path) -> tuple[Leaf[Any] | None, Problem | None]:
     """Return what the plan wants at a path; tables are planned with the seeds that they were made with."""
     try:
-        leaf = leaf_at(plan, path)
-        if leaf.kind not in ("table", "comparison"):
+        leaf = plan.leaf_at(path)
+        if leaf.kind not in (TABLE, COMPARISON):
             return leaf, None
         spec = read_json(plan.root / path).get("spec", {})
-        seeded = Plan(plan.root, plan.preset_argument, [int(seed) for seed in spec.get("seeds", plan.seeds)])
-        if leaf.kind == "comparison":
+        seeded = plan.for_preset(plan.preset_argument, [int(seed) for seed in spec.get("seeds", plan.seeds)])
+        if leaf.kind is COMPARISON:
             return seeded.comparison(str(name) for name in spec.get("tables", [])), None
-        return leaf_at(seeded, path), None
+        return seeded.leaf_at(path), None
     except UserError as error:
         return None, Problem("stale", f"{path} does not belong to the preset any more: {error}")
     except (AttributeError, TypeError, ValueError):

@@ -1,6 +1,7 @@
 """From a number in a table to its command, inputs, seed, log and images."""
 
 import shlex
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -8,7 +9,7 @@ from rich.markup import escape
 from kdx2i.config import listed
 from kdx2i.errors import UserError
 from kdx2i.files import read_json
-from kdx2i.plan import Cell, Leaf, Plan, command
+from kdx2i.plan import Cell, Leaf, Plan
 from kdx2i.provenance import problem
 
 
@@ -40,11 +41,11 @@ def show(plan: Plan, table: str, words: str, console: Console) -> None:
             _show_evaluation(plan, leaf, console)
 
 
-def _show_evaluation(plan: Plan, leaf: Leaf, console: Console) -> None:
+def _show_evaluation(plan: Plan, leaf: Leaf[Any], console: Console) -> None:
     """Print one evaluation and everything that it is made from."""
     found = problem(leaf)
     state = "current" if found is None else found.sentence
-    lines = [f"seed {leaf.spec['seed']}: {state}"]
+    lines = [f"seed {leaf.spec.seed}: {state}"]
     if found is None:
         values = read_json(leaf.file("metrics.json"))["values"]
         lines += [f"  {name} = {entry.get('value')}{_counts(entry)}" for name, entry in values.items()]
@@ -52,7 +53,7 @@ def _show_evaluation(plan: Plan, leaf: Leaf, console: Console) -> None:
     run = leaf.inputs["run"]
     lines += [
         f"  identity  {leaf.identity}",
-        f"  command   {shlex.join(command(plan, leaf))}",
+        f"  command   {shlex.join(plan.command(leaf))}",
         f"  log       {run.directory / 'log.jsonl'}",
         f"  training  {run.directory / 'samples.png'}",
         "  made from",
@@ -61,7 +62,7 @@ def _show_evaluation(plan: Plan, leaf: Leaf, console: Console) -> None:
         if upstream is not leaf:
             status = problem(upstream, checksums=False)
             mark = "current" if status is None else status.kind
-            lines.append(f"    {upstream.identity[:12]}  {mark:8}{shlex.join(command(plan, upstream))}")
+            lines.append(f"    {upstream.identity[:12]}  {mark:8}{shlex.join(plan.command(upstream))}")
     console.print(escape("\n".join(lines)), highlight=False, soft_wrap=True)
 
 

@@ -3,15 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kdx2i.config import RowConfig, TableConfig
-from kdx2i.plan.leaf import Leaf
+from kdx2i.identity import file_hash
+from kdx2i.plan.base import PlanBase
+from kdx2i.plan.kinds import COMPARISON, TABLE
+from kdx2i.plan.leaf import Leaf, upstream_of
 from kdx2i.plan.mode import Mode
-from kdx2i.plan.registry import generator_updates, modes, resolved_settings, transfers
-
-if TYPE_CHECKING:
-    from kdx2i.plan.core import Plan
+from kdx2i.plan.scoring import plan_controls, plan_evaluation
+from kdx2i.plan.specs import ComparisonSpec, ControlsSpec, EvaluationSpec, TableSpec
 
 NOT_YET = "not yet computed"
 
@@ -31,7 +32,7 @@ class Cell:
     resolution: int
     actual_dataset: str | None
     actual_resolution: int | None
-    leaves: tuple[Leaf, ...]
+    leaves: tuple[Leaf[EvaluationSpec], ...]
     reason: str | None
 
     @property
@@ -75,21 +76,19 @@ class TablePlan:
 
     config: TableConfig
     cells: tuple[Cell, ...]
-    controls: dict[tuple[str, int], Leaf]
+    controls: dict[tuple[str, int], Leaf[ControlsSpec]]
     budget: tuple[BudgetLine, ...]
 
     @cached_property
-    def leaves(self) -> tuple[Leaf, ...]:
+    def leaves(self) -> tuple[Leaf[Any], ...]:
         """The evaluations and controls that the table reads, each once."""
-        found = {leaf.name: leaf for cell in self.cells for leaf in cell.leaves}
-        found |= {leaf.name: leaf for leaf in self.controls.values()}
-        return tuple(found.values())
+        by_name: dict[str, Leaf[Any]] = {leaf.name: leaf for cell in self.cells for leaf in cell.leaves}
+        by_name |= {leaf.name: leaf for leaf in self.controls.values()}
+        return tuple(by_name.values())
 
-    def upstream(self) -> Iterator[Leaf]:
+    def upstream(self) -> Iterator[Leaf[Any]]:
         """Yield every leaf behind the table, inputs before what is made from them, each once."""
-        seen: set[str] = set()
-        for leaf in self.leaves:
-            yield from leaf._upstream(seen)
+        return upstream_of(self.leaves)
 
     def summary(self) -> list[dict[str, Any]]:
         """Return the cells as JSON: which address stands where, or why none does."""
@@ -99,11 +98,11 @@ class TablePlan:
         ]
 
 
-def plan_table(plan: "Plan", config: TableConfig) -> TablePlan:
+def plan_table(plan: PlanBase, config: TableConfig) -> TablePlan:
     """Derive a table's cells, controls and budget from its YAML and the preset."""
     cells = tuple(_cell(plan, config, row, dataset) for row in config.rows for dataset in config.datasets_of(row.part))
     controls = {
-        (cell.dataset, cell.resolution): plan.controls(cell.actual_dataset, cell.actual_resolution)
+        (cell.dataset, cell.resolution): plan_controls(plan, cell.actual_dataset, cell.actual_resolution)
         for cell in cells
         if cell.leaves and cell.actual_dataset is not None and cell.actual_resolution is not None
     }
@@ -115,7 +114,39 @@ def plan_table(plan: "Plan", config: TableConfig) -> TablePlan:
     return TablePlan(config, cells, controls, tuple(lines.values()))
 
 
-def _cell(plan: "Plan", config: TableConfig, row: RowConfig, dataset: str) -> Cell:
+def plan_rendered(plan: PlanBase, table: TablePlan) -> Leaf[TableSpec]:
+    """Return the leaf of a table's files: `results/<preset>/tables/<name>.{csv,md,tex,json}`."""
+    name = table.config.name
+    # What a table says of the distance to the paper's setting follows from these files.
+    described = (f"benchmarks/published/{name}.csv", "benchmarks/presets/paper.yaml", "benchmarks/protocol.yaml")
+    spec = TableSpec(
+        table=table.config,
+        cells=table.summary(),
+        preset={"name": plan.preset.name, "title": plan.preset.title},
+        datasets=plan.preset.datasets,
+        resolutions=plan.preset.resolutions,
+        seeds=plan.seeds,
+        budget=[line.as_dict() for line in table.budget],
+        evaluation=plan.evaluation_settings,
+        protocol=plan.choices,
+    )
+    return plan.leaf_of(
+        TABLE,
+        {"table": name},
+        spec,
+        inputs={leaf.name: leaf for leaf in table.leaves},
+        files={path: file_hash(plan.root / path) for path in described},
+        variant="drawn" if table.config.plot else "",
+    )
+
+
+def plan_comparison(plan: PlanBase, tables: dict[str, Leaf[TableSpec]]) -> Leaf[ComparisonSpec]:
+    """Return the comparison of tables, by name, with the published numbers."""
+    spec = ComparisonSpec(tables=tuple(tables), preset=plan.preset.name, seeds=plan.seeds)
+    return plan.leaf_of(COMPARISON, {}, spec, inputs=tables)
+
+
+def _cell(plan: PlanBase, config: TableConfig, row: RowConfig, dataset: str) -> Cell:
     """Plan one row on one dataset."""
     part = config.part(row.part)
     paper_resolution = part.resolution or row.resolution
@@ -127,12 +158,13 @@ def _cell(plan: "Plan", config: TableConfig, row: RowConfig, dataset: str) -> Ce
     if reason is None and resolution is None:
         reason = f"preset {plan.preset.name} has no resolution for {paper_resolution} px"
     reason = reason or plan.missing_part(row.architecture, row.transfer, resolution)
-    if reason is None and Mode.parse(part.mode).guidance not in modes(row.architecture):
+    architectures = plan.catalogue.architectures
+    if reason is None and Mode.parse(part.mode).guidance not in architectures[row.architecture].modes:
         reason = f"{row.architecture} has no mode {part.mode}"
-    leaves: tuple[Leaf, ...] = ()
+    leaves: tuple[Leaf[EvaluationSpec], ...] = ()
     if reason is None and actual_dataset is not None and resolution is not None:
         method = (actual_dataset, row.architecture, row.transfer, resolution)
-        leaves = tuple(plan.evaluation(*method, seed, part.mode) for seed in plan.seeds)
+        leaves = tuple(plan_evaluation(plan, *method, seed, part.mode) for seed in plan.seeds)
     return Cell(
         part=row.part,
         row=row,
@@ -146,25 +178,26 @@ def _cell(plan: "Plan", config: TableConfig, row: RowConfig, dataset: str) -> Ce
     )
 
 
-def _budget(plan: "Plan", cell: Cell) -> BudgetLine:
+def _budget(plan: PlanBase, cell: Cell) -> BudgetLine:
     """Compare the iterations and batch sizes of a cell's method with those of the paper's preset."""
     row = cell.row
     paper = plan.paper
     here = plan.settings(row.architecture, plan.preset.resolutions[cell.resolution])
+    registered = plan.catalogue.architectures[row.architecture]
     there: dict[str, Any] = {}
     if row.architecture in paper.architectures:
         where = f"preset {paper.name}, architectures.{row.architecture}"
         config = paper.architectures[row.architecture]
-        there = resolved_settings(row.architecture, config, cell.resolution, where)
-    stage_1 = bool(transfers()[row.transfer]["distils"])
+        there = plan.catalogue.settings(row.architecture, config, cell.resolution, where)
+    stage_1 = plan.catalogue.transfers[row.transfer].distils
     return BudgetLine(
         architecture=row.architecture,
         transfer=row.transfer,
         resolution=cell.resolution,
         distill=_number(here, "distill", "iterations") if stage_1 else None,
         distill_paper=_number(there, "distill", "iterations") if stage_1 else None,
-        train=generator_updates(row.architecture, here["train"]),
-        train_paper=generator_updates(row.architecture, there["train"]) if there else None,
+        train=registered.generator_updates(here["train"]),
+        train_paper=registered.generator_updates(there["train"]) if there else None,
         distill_batch=_number(here, "distill", "batch") if stage_1 else None,
         distill_batch_paper=_number(there, "distill", "batch") if stage_1 else None,
         train_batch=_number(here, "train", "batch"),

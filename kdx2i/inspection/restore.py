@@ -6,13 +6,17 @@ time stamps and no records of Snakemake; but what was pulled may be stale or dam
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from kdx2i.inspection.verify import Finding, verify
 from kdx2i.plan import Leaf, Plan
 from kdx2i.provenance import problem
-from kdx2i.stages.verify import Finding, verify
+from kdx2i.stages import split
 
 
-def restore(plan: Plan, *, make_split: Callable[[Plan, Leaf], None], dry_run: bool = False) -> list[Finding]:
+def restore(
+    plan: Plan, *, make_split: Callable[[Plan, Leaf[Any]], None] = split.run, dry_run: bool = False
+) -> list[Finding]:
     """Remove stale and corrupt results, make the images of pulled splits again, and return what was removed.
 
     DVC keeps a split's table; its images are made from the same source by `make_split`, and must be the
@@ -29,7 +33,7 @@ def restore(plan: Plan, *, make_split: Callable[[Plan, Leaf], None], dry_run: bo
     return bad
 
 
-def _split_of(plan: Plan, dataset: str) -> Leaf | None:
+def _split_of(plan: Plan, dataset: str) -> Leaf[Any] | None:
     return plan.split(dataset) if (plan.root / "data" / dataset).is_dir() else None
 
 

@@ -6,13 +6,8 @@ from pathlib import Path
 
 from kdx2i.files import write_bytes
 from kdx2i.plan import Plan
+from kdx2i.plan.kinds import SPLIT, TABLE
 from kdx2i.provenance import require_current
-
-KEPT = {"metrics.json", "log.jsonl"}
-"""Outputs that are kept beside the provenance."""
-
-SHOWN = ("distilled", "evaluation")
-"""Kinds of leaf whose sample grid is kept, for the first seed."""
 
 
 def export(plan: Plan, tables: Sequence[str], name: str, *, samples: bool = True) -> Path:
@@ -28,12 +23,11 @@ def export(plan: Plan, tables: Sequence[str], name: str, *, samples: bool = True
     fresh = target.with_name(f".{target.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     for leaf in leaves.values():
-        if leaf.kind == "split":
+        if leaf.kind is SPLIT:
             continue
         place = fresh / leaf.directory.relative_to(plan.results)
-        names = [output for output in leaf.outputs if leaf.kind == "table" or output in KEPT]
-        if samples and leaf.kind in SHOWN and leaf.spec["seed"] == plan.seeds[0]:
-            names.append("samples.png")
+        first = leaf.kind.first_seed if samples and leaf.address.get("seed") == plan.seeds[0] else ()
+        names = [output for output in leaf.outputs if output in (*leaf.kind.evidence, *first) or leaf.kind is TABLE]
         for output in [*names, leaf.provenance]:
             write_bytes(place / output, leaf.file(output).read_bytes())
     shutil.rmtree(target, ignore_errors=True)

@@ -1,0 +1,46 @@
+"""The application that all commands belong to, and how it ends."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from kdx2i.errors import UserError
+
+app = typer.Typer(
+    name="kdx2i",
+    help="Reproduce 'Distilling GANs with style-mixed triplets for X2I translation with limited data'.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+# Typer carries its own copy of Click: the base of what it raises for a mistake on the command line.
+UsageMistake: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    return guarded(lambda: app(args=None if argv is None else list(argv), prog_name="kdx2i", standalone_mode=False))
+
+
+def guarded(command: Callable[[], Any]) -> int:
+    """Run a command; a user's mistake becomes one sentence on stderr and 2, an interruption 130."""
+    console = Console(stderr=True)
+    try:
+        status = command()
+    except UserError as error:
+        sys.stdout.flush()
+        console.print(f"[red]error:[/red] {escape(' '.join(str(error).split()))}", highlight=False, soft_wrap=True)
+        return 2
+    except UsageMistake as error:
+        error.show()
+        return int(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        console.print("interrupted", highlight=False)
+        return 130
+    return status if isinstance(status, int) else 0

@@ -1,0 +1,24 @@
+"""The options that several commands share, and the plan that they describe."""
+
+from typing import Annotated
+
+import typer
+
+from kdx2i.config import find_root, parse_seeds
+from kdx2i.plan import Plan
+from kdx2i.suite import make_plan
+
+Preset = Annotated[str, typer.Option(help="Name of a preset, or the path of its YAML file.")]
+Seeds = Annotated[str, typer.Option(help="Seeds instead of the preset's, e.g. 0,1,2.")]
+Dataset = Annotated[str, typer.Option(help="Name of a dataset of the preset.")]
+Architecture = Annotated[str, typer.Option(help="Name of an architecture.")]
+Transfer = Annotated[str, typer.Option(help="How its weights start: scratch, kd or an ablation of it.")]
+Resolution = Annotated[int, typer.Option(help="Pixels of a side.")]
+Seed = Annotated[int, typer.Option(help="Seed of the run.")]
+Mode = Annotated[str, typer.Option(help="How the run is asked for images.")]
+Tables = Annotated[list[str] | None, typer.Argument(help="Names of tables.")]
+
+
+def asked_plan(preset: str, seeds: str = "") -> Plan:
+    """Return the plan of a preset for the repository that the command runs in."""
+    return make_plan(find_root(), preset, parse_seeds(seeds))

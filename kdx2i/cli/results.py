@@ -1,0 +1,158 @@
+"""The commands that make results: one for each kind (`kdx2i.plan.kinds`)."""
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from kdx2i.cli import options
+from kdx2i.cli.app import app
+from kdx2i.cli.options import Preset, Seeds, Tables, asked_plan
+from kdx2i.cli.running import run_leaf
+from kdx2i.errors import UserError
+from kdx2i.plan.kinds import CLASSIFIER, CONTROLS, DISTILLED, RUN, SEGMENTER, Kind
+
+OPTIONS: Mapping[str, Any] = {
+    "dataset": options.Dataset,
+    "architecture": options.Architecture,
+    "transfer": options.Transfer,
+    "resolution": options.Resolution,
+    "seed": options.Seed,
+    "mode": options.Mode,
+}
+"""The option of each field of an address."""
+
+
+def add_command(kind: Kind, description: str, **defaults: str | int) -> None:
+    """Add the command that makes one result of a kind: its options are the fields of the kind's address."""
+
+    def command(**values: Any) -> None:
+        plan = asked_plan(values.pop("preset"))
+        run_leaf(plan, plan.leaf(kind.name, **values))
+
+    fields = {name: OPTIONS[name] for name in kind.fields} | {"preset": Preset}
+    given = {**defaults, "preset": "open"}
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        inspect.Parameter(name, keyword, default=given.get(name, inspect.Parameter.empty), annotation=annotation)
+        for name, annotation in fields.items()
+    ]
+    command.__annotations__ = fields
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    app.command(kind.command, help=description)(command)
+
+
+@app.command()
+def split(
+    preset: Preset = "open",
+    dataset: Annotated[list[str] | None, typer.Option(help="Datasets (default: the preset's).")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Read every file again and compare.")] = False,
+) -> None:
+    """Make `data/<dataset>/split.csv` and its images, or check them."""
+    from kdx2i.stages import split as stage
+
+    plan = asked_plan(preset)
+    for name in dataset or plan.datasets:
+        leaf = plan.split(name)
+        if check:
+            stage.check(leaf)
+            Console(stderr=True).print(f"{leaf.directory}: every file is as the split states", highlight=False)
+        else:
+            stage.run(plan, leaf)
+
+
+@app.command()
+def teacher(
+    name: Annotated[str, typer.Argument(help="Name in benchmarks/teachers, or with --official the file to write.")],
+    official: Annotated[
+        list[Path] | None,
+        typer.Option(help="Official weights to convert: a StyleGAN2 (.pt, .pkl); twice for a BigGAN (G and D, .pth)."),
+    ] = None,
+    preset: Preset = "open",
+) -> None:
+    """Train a teacher on its dataset, or convert an official weight file without running its code."""
+    if official:
+        from kdx2i.stages.teacher import import_teacher
+
+        print(import_teacher(official, Path(name)))
+        return
+    plan = asked_plan(preset)
+    run_leaf(plan, plan.teacher(name))
+
+
+add_command(DISTILLED, "Distil a student from the preset's teacher, without any data (stage 1).", transfer="kd", seed=0)
+add_command(RUN, "Train a method on a dataset (stage 2).", seed=0)
+add_command(CONTROLS, "Score real images, copied inputs and noise in the place of generated images.")
+add_command(CLASSIFIER, "Train the classifier of RC on a dataset's real images.")
+add_command(SEGMENTER, "Train the segmenter of mIoU on a dataset's real label maps.")
+
+
+@app.command()
+def table(
+    names: Tables = None,
+    preset: Preset = "open",
+    seeds: Seeds = "",
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Print what is there, write nothing; 1 if something is not.")
+    ] = False,
+) -> None:
+    """Make tables from their evaluations, which must all be there and current."""
+    from kdx2i.stages.table import preview, show
+    from kdx2i.stages.table import run as make
+
+    plan = asked_plan(preset, seeds)
+    problems = []
+    for name in names or plan.tables:
+        if allow_partial:
+            problems += preview(plan, name)
+        else:
+            make(plan, plan.rendered(name))
+            show(plan, name)
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def figure(
+    names: Annotated[list[str] | None, typer.Argument(help="Figures (default: all that the preset has).")] = None,
+    preset: Preset = "open",
+    seeds: Seeds = "",
+) -> None:
+    """Draw qualitative figures from runs, which must be there and current."""
+    plan = asked_plan(preset, seeds)
+    for name in names or [name for name, figure in plan.figures.items() if figure.leaf is not None]:
+        leaf = plan.figure(name)
+        run_leaf(plan, leaf)
+        Console(stderr=True).print(f"{leaf.directory / name}.png", highlight=False)
+
+
+@app.command()
+def compare(
+    names: Tables = None,
+    preset: Preset = "open",
+    seeds: Seeds = "",
+    expect: Annotated[Path | None, typer.Option(help="YAML file of expectations; 1 if one fails.")] = None,
+    infer_protocol: Annotated[
+        bool,
+        typer.Option("--infer-protocol", help="Say which registered protocol best explains the published numbers."),
+    ] = False,
+) -> None:
+    """Compare tables (default: all that are current) with the published numbers."""
+    from kdx2i.stages.compare import current_tables
+    from kdx2i.stages.compare import run as make
+
+    plan = asked_plan(preset, seeds)
+    if infer_protocol:
+        from kdx2i.stages.infer import show as infer
+
+        if expect is not None:
+            raise UserError("--expect belongs to the comparison of tables, not to --infer-protocol: use one of them")
+        for name in names or current_tables(plan):
+            infer(plan, name)
+        return
+    leaf = plan.comparison(names or current_tables(plan))
+    if make(plan, leaf, expectations=expect):
+        raise typer.Exit(1)

@@ -1,0 +1,38 @@
+"""Running the stage that makes a result, with the threads and GPUs that the preset asks for."""
+
+import importlib
+import os
+from typing import Any
+
+from kdx2i.errors import UserError
+from kdx2i.plan import Leaf, Plan
+
+
+def run_leaf(plan: Plan, leaf: Leaf[Any], stage: str = "") -> None:
+    """Run the stage of a leaf, or another `stage` that reads the same, whose inputs must be there and current.
+
+    The number of threads decides how sums are split, hence the last digits: it belongs to the preset, not
+    to the machine.
+    """
+    from kdx2i.provenance import require_current
+
+    require_current(leaf.inputs.values())
+    os.environ["OMP_NUM_THREADS"] = str(plan.preset.resources.threads)
+    if leaf.kind.work == "training":
+        _require_gpus(plan)
+    importlib.import_module(f"kdx2i.stages.{stage or leaf.kind.stage}").run(plan, leaf)
+
+
+def _require_gpus(plan: Plan) -> None:
+    """Refuse to run a GPU preset without its GPUs: on a CPU it would seem to hang for weeks."""
+    wanted = plan.preset.resources.gpus
+    if wanted == 0:
+        return
+    import torch
+
+    seen = torch.cuda.device_count()
+    if seen < wanted:
+        raise UserError(
+            f"preset {plan.preset.name} asks for {wanted} GPU(s) a job and PyTorch sees {seen}: "
+            "run it on a machine with a GPU, or set `resources: {gpus: 0}` in the preset"
+        )

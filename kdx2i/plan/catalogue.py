@@ -1,0 +1,106 @@
+"""What a plan has to know of the rooms further right, handed in by whoever makes the plan (`kdx2i.suite`)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from kdx2i.config import ArchitectureConfig, merged, validate
+
+
+class ArchitectureFacts(Protocol):
+    """An architecture as it registers itself: see `kdx2i.methods.catalogue.Architecture`."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def settings(self) -> type[BaseModel]:
+        """The model of `networks`, `distill` and `train`."""
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """How a run can be asked for images."""
+
+    @property
+    def starts_from_teacher(self) -> bool:
+        """Whether runs start from the teacher itself."""
+
+    @property
+    def method_module(self) -> str:
+        """The module of the method."""
+
+    @property
+    def student_module(self) -> str:
+        """The module of the student."""
+
+    def generator_updates(self, train: Mapping[str, Any]) -> int | None:
+        """Return how often stage 2 updates the generator that translates."""
+
+
+class TransferFacts(Protocol):
+    """What a transfer changes: see `kdx2i.distill.transfers.TransferSettings`."""
+
+    @property
+    def distils(self) -> bool:
+        """Whether there is a stage 1."""
+
+    @property
+    def student(self) -> str | None:
+        """The transfer whose student is used, None for its own."""
+
+    def changes(self) -> dict[str, Any]:
+        """Return what it changes, as JSON."""
+
+
+class TeacherFacts(Protocol):
+    """A teacher that can be trained: see `kdx2i.teacher.settings`."""
+
+    @property
+    def dataset(self) -> str:
+        """The dataset that it is trained on."""
+
+    @property
+    def resolution(self) -> int:
+        """Pixels of a side."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of the training."""
+
+    @property
+    def grow_from(self) -> str | None:
+        """A teacher file of lower resolution to start from, or the name of a teacher that is trained first."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return its settings, as JSON."""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The architectures and transfers by name, the models of evaluation and segmenter settings, the teachers.
+
+    `teachers` reads the settings of a teacher of the repository at a root, by name.
+    """
+
+    architectures: Mapping[str, ArchitectureFacts]
+    transfers: Mapping[str, TransferFacts]
+    evaluation: type[BaseModel]
+    segmenter: type[BaseModel]
+    teachers: Callable[[Path, str], TeacherFacts]
+
+    def settings(self, architecture: str, config: ArchitectureConfig, resolution: int, where: str) -> dict[str, Any]:
+        """Return `networks`, `distill` and `train` at one resolution, checked and completed with defaults, as JSON.
+
+        Those of an architecture that is not registered are returned as they stand. `UserError` begins with `where`.
+        """
+        base = {"networks": config.networks, "distill": config.distill, "train": config.train}
+        data = merged(base, config.at(resolution).model_dump(include=set(base)))
+        if architecture not in self.architectures:
+            return data
+        checked = validate(self.architectures[architecture].settings, data, where)
+        settings: dict[str, Any] = checked.model_dump(mode="json")
+        return settings

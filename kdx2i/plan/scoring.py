@@ -1,0 +1,115 @@
+"""Plans of what is scored: evaluations, control values, and the networks that score with the real images."""
+
+from typing import Any
+
+from kdx2i.config.models import listed
+from kdx2i.errors import UserError
+from kdx2i.plan.base import PlanBase
+from kdx2i.plan.kinds import CLASSIFIER, CONTROLS, EVALUATION, SEGMENTER
+from kdx2i.plan.leaf import Leaf
+from kdx2i.plan.mode import Mode
+from kdx2i.plan.specs import ClassifierSpec, ControlsSpec, EvaluationSpec, SegmenterSpec
+from kdx2i.plan.training import plan_run, plan_split
+
+CLASSIFIER_KEYS = ("extractor", "preprocessing", "input_size", "classifier", "seed")
+
+
+def plan_evaluation(
+    plan: PlanBase, dataset: str, architecture: str, transfer: str, resolution: int, seed: int, mode: str
+) -> Leaf[EvaluationSpec]:
+    """Return the evaluation of a run in one mode: `<guidance>` or `<guidance>-<source>2<target>`.
+
+    RC, FC and LPIPS are costly: they are computed where a table asks for them on this dataset.
+    """
+    asked = Mode.parse(mode)
+    run = plan_run(plan, dataset, architecture, transfer, resolution, seed)
+    registered = plan.catalogue.architectures[architecture]
+    if asked.guidance not in registered.modes:
+        raise UserError(f"{architecture} has no mode `{mode}`; its modes are {listed(registered.modes)}")
+    directed = asked.direction is not None
+    spec = EvaluationSpec(
+        **run.spec.model_dump(include={"dataset", "architecture", "transfer", "resolution", "seed", "networks"}),
+        mode=mode,
+        guidance=asked.guidance,
+        direction=plan.direction(dataset, asked),
+        evaluation=_evaluation_of(plan, dataset, every_class=not directed, directed=directed),
+        protocol=plan.protocol_switches("evaluate"),
+    )
+    inputs: dict[str, Leaf[Any]] = {"run": run, "split": run.inputs["split"]}
+    if not directed and plan.asks_for(dataset, "RC", "FC"):
+        inputs["classifier"] = plan_classifier(plan, dataset, resolution)
+    return plan.leaf_of(
+        EVALUATION, {**run.address, "mode": mode}, spec, inputs=inputs, modules=(registered.method_module,)
+    )
+
+
+def plan_controls(plan: PlanBase, dataset: str, resolution: int) -> Leaf[ControlsSpec]:
+    """Return the control values of a dataset: real against real, the input copied, noise.
+
+    They stand for all classes together, and for each direction that a table asks for.
+    """
+    plan.check_dataset(dataset)
+    plan.check_resolution(resolution)
+    directions = _directions(plan, dataset)
+    inputs: dict[str, Leaf[Any]] = {"split": plan_split(plan, dataset)}
+    if plan.asks_for(dataset, "RC", "FC"):
+        inputs["classifier"] = plan_classifier(plan, dataset, resolution)
+    spec = ControlsSpec(
+        dataset=dataset,
+        resolution=resolution,
+        directions=directions,
+        evaluation=_evaluation_of(plan, dataset, every_class=True, directed=bool(directions)),
+        protocol=plan.protocol_switches("evaluate"),
+    )
+    return plan.leaf_of(CONTROLS, {"dataset": dataset, "resolution": resolution}, spec, inputs=inputs)
+
+
+def plan_classifier(plan: PlanBase, dataset: str, resolution: int) -> Leaf[ClassifierSpec]:
+    """Return the classifier of RC, trained once on the real images of a dataset."""
+    plan.check_dataset(dataset)
+    plan.check_resolution(resolution)
+    spec = ClassifierSpec(
+        dataset=dataset,
+        resolution=resolution,
+        evaluation={key: plan.evaluation_settings[key] for key in CLASSIFIER_KEYS},
+        protocol=plan.protocol_switches("evaluate"),
+    )
+    inputs = {"split": plan_split(plan, dataset)}
+    return plan.leaf_of(CLASSIFIER, {"dataset": dataset, "resolution": resolution}, spec, inputs=inputs)
+
+
+def plan_segmenter(plan: PlanBase, dataset: str, resolution: int) -> Leaf[SegmenterSpec]:
+    """Return the segmenter of mIoU, trained once on the real label maps of any dataset that has some."""
+    plan.check_resolution(resolution)
+    spec = SegmenterSpec(
+        dataset=dataset,
+        resolution=resolution,
+        segmenter=plan.catalogue.segmenter().model_dump(mode="json"),
+        seed=plan.evaluation_settings["seed"],
+        protocol=plan.protocol_switches("evaluate"),
+    )
+    inputs = {"split": plan_split(plan, dataset)}
+    return plan.leaf_of(SEGMENTER, {"dataset": dataset, "resolution": resolution}, spec, inputs=inputs)
+
+
+def _evaluation_of(plan: PlanBase, dataset: str, *, every_class: bool, directed: bool) -> dict[str, Any]:
+    """Return the evaluation settings that count for a dataset: no change of another one makes a result stale.
+
+    Diversity counts where a table asks for LPIPS, each number of images where translations are asked that way.
+    """
+    unused = set() if every_class else {"images_per_class"}
+    if not directed:
+        unused.add("images_per_direction")
+    counting = {key: value for key, value in plan.evaluation_settings.items() if key not in unused}
+    return counting if every_class and plan.asks_for(dataset, "LPIPS") else {**counting, "diversity": None}
+
+
+def _directions(plan: PlanBase, dataset: str) -> dict[str, tuple[str, str]]:
+    """Return source and target class of each direction that a table asks for, by its paper's name."""
+    directions = {}
+    for _, part in plan.parts_on(dataset):
+        mode = Mode.parse(part.mode)
+        classes = plan.direction(dataset, mode)
+        if mode.direction is not None and classes is not None:
+            directions["2".join(mode.direction)] = classes
+    return dict(sorted(directions.items()))

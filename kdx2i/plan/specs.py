@@ -1,0 +1,151 @@
+"""What each kind of result is made from: one typed spec a kind, hashed as JSON into the result's identity."""
+
+from typing import Any
+
+from pydantic import Field
+
+from kdx2i.config import Settings, SourceConfig, SplitRule, Strict, TableConfig
+from kdx2i.config.figures import FigureConfig
+
+
+class Spec(Strict):
+    """The base of all specs: what its stage needs to know, beside the results and files that it reads.
+
+    `protocol`: the register's choices that the result depends on and that no other field holds, by identifier.
+    """
+
+    protocol: dict[str, str] = Field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the spec as JSON values."""
+        return self.model_dump(mode="json")
+
+
+class SplitSpec(Spec):
+    """A split: the source and the rule of its dataset, without what only describes it."""
+
+    name: str
+    source: SourceConfig
+    reader: str
+    options: Settings
+    split: SplitRule
+
+
+class TeacherSpec(Spec):
+    """A teacher that is trained: the settings of `benchmarks/teachers/<name>.yaml`, with defaults."""
+
+    teacher: str
+    dataset: str
+    resolution: int
+    seed: int
+    config: Settings
+
+
+class MethodSpec(Spec):
+    """What students, runs and evaluations share: a method at a resolution, and one seed.
+
+    `networks` are the settings of its networks; `resolution` is in pixels.
+    """
+
+    architecture: str
+    transfer: str
+    resolution: int
+    seed: int
+    networks: Settings
+
+
+class DistillSpec(MethodSpec):
+    """A distilled student (stage 1): what the transfer changes, the teacher, the settings of stage 1.
+
+    `teacher_file` is relative to the repository's root.
+    """
+
+    transfer_settings: Settings
+    teacher: str
+    teacher_file: str
+    distill: Settings
+
+
+class RunSpec(MethodSpec):
+    """A run (stage 2) on a dataset; `teacher` and `teacher_file` only where it starts from a teacher itself."""
+
+    dataset: str
+    transfer_settings: Settings
+    train: Settings
+    teacher: str | None = None
+    teacher_file: str | None = None
+
+
+class EvaluationSpec(MethodSpec):
+    """A run asked in one mode: guidance, source and target class of a direction, the evaluation's settings."""
+
+    dataset: str
+    mode: str
+    guidance: str
+    direction: tuple[str, str] | None
+    evaluation: Settings
+
+
+class ControlsSpec(Spec):
+    """The control values of a dataset; `directions` are (source, target) classes by the paper's name."""
+
+    dataset: str
+    resolution: int
+    directions: dict[str, tuple[str, str]]
+    evaluation: Settings
+
+
+class ClassifierSpec(Spec):
+    """The classifier of RC on a dataset's real images: the settings of the evaluation that count for it."""
+
+    dataset: str
+    resolution: int
+    evaluation: Settings
+
+
+class SegmenterSpec(Spec):
+    """The segmenter of mIoU on a dataset's real label maps."""
+
+    dataset: str
+    resolution: int
+    segmenter: Settings
+    seed: int
+
+
+class TableSpec(Spec):
+    """A table: its YAML, its cells and budget, and the conditions that it states about itself."""
+
+    table: TableConfig
+    cells: list[Settings]
+    preset: dict[str, str]
+    datasets: dict[str, str]
+    resolutions: dict[int, int]
+    seeds: tuple[int, ...]
+    budget: list[Settings]
+    evaluation: Settings
+
+
+class DrawnMethod(Strict):
+    """A method of a figure: `input` is the role of its run or student among the figure's inputs."""
+
+    label: str
+    input: str
+    resolution: int
+
+
+class FigureSpec(Spec):
+    """A qualitative figure: its YAML, the methods that are drawn, and why others are not."""
+
+    figure: FigureConfig
+    methods: list[DrawnMethod]
+    left_out: dict[str, str]
+    dataset: str | None
+    seed: int
+
+
+class ComparisonSpec(Spec):
+    """The comparison of tables with the published numbers."""
+
+    tables: tuple[str, ...]
+    preset: str
+    seeds: tuple[int, ...]

@@ -1,0 +1,26 @@
+"""The suite as a whole: the catalogue of what is registered in its rooms, and plans made with it. Torch-free."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from kdx2i.distill.transfers import TRANSFERS
+from kdx2i.methods.catalogue import architectures
+from kdx2i.metrics.segmenter_settings import SegmenterSettings
+from kdx2i.metrics.settings import EvaluationSettings
+from kdx2i.plan import Catalogue, Plan
+from kdx2i.teacher.recipes import load_recipe
+
+
+@cache
+def catalogue() -> Catalogue:
+    """Return what the suite has: architectures, transfers, settings, teachers."""
+    return Catalogue(architectures(), TRANSFERS, EvaluationSettings, SegmenterSettings, load_recipe)
+
+
+def make_plan(root: Path, preset: str, seeds: Sequence[int] | None = None) -> Plan:
+    """Return the plan of a preset (a name or the path of a YAML file) of the repository at `root`.
+
+    `seeds` replaces the preset's. `UserError` for an unknown preset and for what its files say wrongly.
+    """
+    return Plan(root, preset, seeds, catalogue())

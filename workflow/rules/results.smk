@@ -1,0 +1,30 @@
+# One rule for each kind of result, and for each variant of a kind: they differ in what the table of kinds
+# (kdx2i/plan/kinds.py) says of them. A killed job goes on from its own state in .work/<identity>, which
+# Snakemake does not know.
+for facts in RESULTS.rules():
+
+    rule:
+        name:
+            facts.name
+        input:
+            unpack(facts.inputs),
+        output:
+            facts.outputs,
+        log:
+            facts.log,
+        wildcard_constraints:
+            **facts.wildcards,
+        priority: facts.kind.priority
+        conda:
+            "../envs/kdx2i.yaml"
+        threads: facts.resources["cpu"]
+        resources:
+            **facts.resources,
+        params:
+            kdx2i=KDX2I,
+            words=facts.words,
+            identity=facts.identity,
+        message:
+            facts.message
+        shell:
+            "{params.kdx2i} {params.words:q} >{log} 2>&1"
