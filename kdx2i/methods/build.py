@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from kdx2i.errors import UserError
+from kdx2i.methods.architecture import Architecture
 from kdx2i.methods.base import I2IStudent
-from kdx2i.methods.catalogue import Architecture, architectures
+from kdx2i.methods.catalogue import architectures
 from kdx2i.training.sampling import BalancedImages
 
 

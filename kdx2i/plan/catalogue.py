@@ -11,7 +11,7 @@ from kdx2i.config import ArchitectureConfig, merged, validate
 
 
 class ArchitectureFacts(Protocol):
-    """An architecture as it registers itself: see `kdx2i.methods.catalogue.Architecture`."""
+    """An architecture as it registers itself: see `kdx2i.methods.architecture.Architecture`."""
 
     @property
     def name(self) -> str:
@@ -57,7 +57,7 @@ class TransferFacts(Protocol):
 
 
 class TeacherFacts(Protocol):
-    """A teacher that can be trained: see `kdx2i.teacher.settings`."""
+    """A teacher that can be trained: see `kdx2i.teacher.recipes`."""
 
     @property
     def dataset(self) -> str:

@@ -1,6 +1,6 @@
 """DeepI2I: deep hierarchical image-to-image translation by transferring from GANs (Wang et al. 2020)."""
 
-from kdx2i.methods.catalogue import Architecture
+from kdx2i.methods.architecture import Architecture
 from kdx2i.methods.deepi2i.settings import Settings, generator_updates
 
 ARCHITECTURE = Architecture(

@@ -1,6 +1,6 @@
 """DMIT: multi-mapping image-to-image translation via learning disentanglement (Yu et al. 2019)."""
 
-from kdx2i.methods.catalogue import Architecture
+from kdx2i.methods.architecture import Architecture
 from kdx2i.methods.dmit.settings import Settings
 
 ARCHITECTURE = Architecture(

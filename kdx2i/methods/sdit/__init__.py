@@ -1,6 +1,6 @@
 """SDIT: scalable and diverse cross-domain image translation (Wang et al. 2019)."""
 
-from kdx2i.methods.catalogue import Architecture
+from kdx2i.methods.architecture import Architecture
 from kdx2i.methods.sdit.settings import MODES, Settings, generator_updates
 
 ARCHITECTURE = Architecture(

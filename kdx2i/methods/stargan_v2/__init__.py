@@ -1,6 +1,6 @@
 """StarGAN v2 (Choi et al. 2020): the student of the image-to-image tables."""
 
-from kdx2i.methods.catalogue import Architecture
+from kdx2i.methods.architecture import Architecture
 from kdx2i.methods.stargan_v2.settings import Settings
 
 ARCHITECTURE = Architecture(

@@ -1,6 +1,6 @@
 """TransferI2I (Wang et al. 2021): fine-tuned GAN, self-initialised adaptor, auxiliary GAN."""
 
-from kdx2i.methods.catalogue import Architecture
+from kdx2i.methods.architecture import Architecture
 from kdx2i.methods.transferi2i.settings import Settings, generator_updates
 
 ARCHITECTURE = Architecture(
