@@ -14,6 +14,7 @@ The rules themselves follow from the table of kinds (`kdx2i.plan.kinds`).
 The marker, and not the removal of the stale result, keeps a dry run without consequences.
 """
 
+import difflib
 import hashlib
 import os
 import re
@@ -24,7 +25,8 @@ from typing import Any
 
 from snakemake.io import ancient
 
-from kdx2i.config import parse_seeds
+from kdx2i.config import listed, parse_seeds
+from kdx2i.errors import UserError
 from kdx2i.files import write_text
 from kdx2i.plan import KINDS, Kind, Leaf, Plan
 from kdx2i.plan.kinds import COMPARISON, FIELDS, FIGURE, NUMBER, TABLE
@@ -33,6 +35,19 @@ from kdx2i.provenance import problem
 from kdx2i.stages.table import show
 
 Wildcards = Any
+
+
+CONFIG_KEYS = ("preset", "seeds", "targets")
+"""The keys of the workflow's configuration: those of params.yaml."""
+
+
+def check_config(keys: Iterable[Any]) -> None:
+    """Refuse a key that the workflow does not know, of `--config` or of a file: it would silently change nothing."""
+    for key in map(str, keys):
+        if key not in CONFIG_KEYS:
+            nearest = difflib.get_close_matches(key, CONFIG_KEYS, n=1)
+            hint = f" (did you mean `{nearest[0]}`?)" if nearest else ""
+            raise UserError(f"the configuration has no key `{key}`{hint}; its keys are {listed(CONFIG_KEYS)}")
 
 
 def requested_seeds(value: Any) -> list[int] | None:

@@ -16,7 +16,8 @@ PACKAGE = Path(__file__).parents[1] / "kdx2i"
 # From left to right: a room imports from itself and from the rooms before it.
 ORDER = [
     "errors", "files", "config", "identity", "plan", "provenance", "data", "metrics", "training", "teacher",
-    "methods", "distill", "suite", "tables", "stages", "inspection", "workflow", "cli", "warm", "__main__",
+    "methods", "distill", "suite", "tables", "frames", "stages", "inspection", "workflow", "completion",
+    "version", "cli", "warm", "__main__",
 ]  # fmt: skip
 # Rooms that need even less than their place allows.
 NARROW = {"tables": {"errors", "files", "config", "identity", "plan", "provenance", "tables"}}
@@ -29,7 +30,8 @@ BY_NAME = {
 }
 TORCH_FREE = ["config", "identity", "plan", "provenance", "tables", "workflow", "cli", "warm", "suite", "inspection",
               "metrics.settings", "metrics.protocols", "distill.transfers", "methods.settings", "methods.catalogue",
-              "teacher.recipes", "stages.table", "stages.compare", "stages.infer"]  # fmt: skip
+              "teacher.recipes", "stages.table", "stages.compare", "stages.infer", "frames",
+              "completion", "version"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -2,25 +2,40 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from kdx2i.errors import UserError
+from kdx2i.version import version_text
 
 app = typer.Typer(
     name="kdx2i",
-    help="Reproduce 'Distilling GANs with style-mixed triplets for X2I translation with limited data'.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 # Typer carries its own copy of Click: the base of what it raises for a mistake on the command line.
 UsageMistake: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+
+def _print_version(asked: bool) -> None:
+    """Print the version and end."""
+    if asked:
+        print(version_text())
+        raise typer.Exit
+
+
+@app.callback()
+def suite(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Reproduce 'Distilling GANs with style-mixed triplets for X2I translation with limited data'."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

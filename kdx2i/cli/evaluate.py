@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from kdx2i import completion
 from kdx2i.cli.app import app
 from kdx2i.cli.options import Preset, Seed, asked_plan
 from kdx2i.cli.running import run_leaf
@@ -17,9 +18,18 @@ _RUN_OPTIONS = ("dataset", "architecture", "transfer", "resolution", "mode")
 @app.command()
 def evaluate(
     context: typer.Context,
-    dataset: Annotated[str, typer.Option(help="Name of a dataset of the preset.")] = "",
-    architecture: Annotated[str, typer.Option(help="Name of an architecture.")] = "",
-    transfer: Annotated[str, typer.Option(help="How its weights start: scratch, kd or an ablation of it.")] = "",
+    dataset: Annotated[
+        str, typer.Option(help="Name of a dataset of the preset.", autocompletion=completion.datasets)
+    ] = "",
+    architecture: Annotated[
+        str, typer.Option(help="Name of an architecture.", autocompletion=completion.architecture_names)
+    ] = "",
+    transfer: Annotated[
+        str,
+        typer.Option(
+            help="How its weights start: scratch, kd or an ablation of it.", autocompletion=completion.transfer_names
+        ),
+    ] = "",
     resolution: Annotated[int, typer.Option(help="Pixels of a side.")] = 0,
     mode: Annotated[str, typer.Option(help="How the run is asked for images.")] = "",
     preset: Preset = "open",

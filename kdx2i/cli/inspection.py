@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from kdx2i import completion
 from kdx2i.cli.app import app
 from kdx2i.cli.options import Preset, Seeds, Tables, asked_plan
 from kdx2i.config import find_root, load_dataset, load_table, names_in
@@ -42,7 +43,7 @@ def restore(
 
 @app.command("show")
 def show_cell(
-    name: Annotated[str, typer.Argument(help="Name of a table.")],
+    name: Annotated[str, typer.Argument(help="Name of a table.", autocompletion=completion.tables)],
     cell: Annotated[str, typer.Argument(help="Part/row/dataset, or some of them, e.g. 'Ours*/birds'.")] = "",
     preset: Preset = "open",
     seeds: Seeds = "",
@@ -55,7 +56,7 @@ def show_cell(
 
 @app.command()
 def check(
-    preset: Annotated[str, typer.Option(help="One preset (default: all).")] = "",
+    preset: Annotated[str, typer.Option(help="One preset (default: all).", autocompletion=completion.presets)] = "",
 ) -> None:
     """Check every YAML file and plan every table of every preset, without running anything."""
     from kdx2i.tables.published import load_published

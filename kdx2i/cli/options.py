@@ -4,19 +4,29 @@ from typing import Annotated
 
 import typer
 
+from kdx2i import completion
 from kdx2i.config import find_root, parse_seeds
 from kdx2i.plan import Plan
 from kdx2i.suite import make_plan
 
-Preset = Annotated[str, typer.Option(help="Name of a preset, or the path of its YAML file.")]
+Preset = Annotated[
+    str, typer.Option(help="Name of a preset, or the path of its YAML file.", autocompletion=completion.presets)
+]
 Seeds = Annotated[str, typer.Option(help="Seeds instead of the preset's, e.g. 0,1,2.")]
-Dataset = Annotated[str, typer.Option(help="Name of a dataset of the preset.")]
-Architecture = Annotated[str, typer.Option(help="Name of an architecture.")]
-Transfer = Annotated[str, typer.Option(help="How its weights start: scratch, kd or an ablation of it.")]
+Dataset = Annotated[str, typer.Option(help="Name of a dataset of the preset.", autocompletion=completion.datasets)]
+Architecture = Annotated[
+    str, typer.Option(help="Name of an architecture.", autocompletion=completion.architecture_names)
+]
+Transfer = Annotated[
+    str,
+    typer.Option(
+        help="How its weights start: scratch, kd or an ablation of it.", autocompletion=completion.transfer_names
+    ),
+]
 Resolution = Annotated[int, typer.Option(help="Pixels of a side.")]
 Seed = Annotated[int, typer.Option(help="Seed of the run.")]
 Mode = Annotated[str, typer.Option(help="How the run is asked for images.")]
-Tables = Annotated[list[str] | None, typer.Argument(help="Names of tables.")]
+Tables = Annotated[list[str] | None, typer.Argument(help="Names of tables.", autocompletion=completion.tables)]
 
 
 def asked_plan(preset: str, seeds: str = "") -> Plan:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from kdx2i import completion
 from kdx2i.cli import options
 from kdx2i.cli.app import app
 from kdx2i.cli.options import Preset, Seeds, Tables, asked_plan
@@ -48,7 +49,9 @@ def add_command(kind: Kind, description: str, **defaults: str | int) -> None:
 @app.command()
 def split(
     preset: Preset = "open",
-    dataset: Annotated[list[str] | None, typer.Option(help="Datasets (default: the preset's).")] = None,
+    dataset: Annotated[
+        list[str] | None, typer.Option(help="Datasets (default: the preset's).", autocompletion=completion.datasets)
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Read every file again and compare.")] = False,
 ) -> None:
     """Make `data/<dataset>/split.csv` and its images, or check them."""
@@ -117,7 +120,10 @@ def table(
 
 @app.command()
 def figure(
-    names: Annotated[list[str] | None, typer.Argument(help="Figures (default: all that the preset has).")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Figures (default: all that the preset has).", autocompletion=completion.figures),
+    ] = None,
     preset: Preset = "open",
     seeds: Seeds = "",
 ) -> None:

@@ -10,7 +10,7 @@ sys.path.insert(0, str(ROOT))
 from kdx2i.errors import UserError
 from kdx2i.suite import make_plan
 from kdx2i.warm import start as start_warm_server
-from kdx2i.workflow import Results, requested_seeds
+from kdx2i.workflow import Results, check_config, requested_seeds
 
 
 def requested_tables():
@@ -21,6 +21,7 @@ def requested_tables():
 
 
 try:
+    check_config(config)
     PLAN = make_plan(ROOT, str(config["preset"]), requested_seeds(config.get("seeds")))
     RESULTS = Results(PLAN, requested_tables)
 except UserError as error:
