@@ -1,7 +1,7 @@
-"""The networks of MDMM, DRIT for many domains (`networks.py` at 18360fe), with the official parameter names.
+"""The networks of MDMM, DRIT for many domains (`networks.py` of HsinYingLee/MDMM at 18360fe).
 
-Images are [B, 3, H, W] in [-1, 1], domains one-hot [B, C], attributes [B, A], content maps [B, 4 W, H / 4, W / 4].
-Official widths are the defaults.
+Parameters have the official names. Images are [B, 3, H, W] in [-1, 1], domains one-hot [B, C], attributes [B, A],
+content maps [B, 4 W, H / 4, W / 4]. Official widths are the defaults.
 """
 
 from itertools import pairwise
@@ -18,8 +18,8 @@ from kdx2i.methods.drit_pp.blocks import (
     ResBlock,
     UpConv,
     padded,
-    spread,
 )
+from kdx2i.methods.shared_layers import spread
 
 
 def content_layers(inputs: int, width: int, blocks: int) -> list[nn.Module]:

@@ -1,6 +1,6 @@
-"""The networks of DRIT for two domains (`src/networks.py` at f19f50a), with the official parameter names.
+"""The networks of DRIT for two domains (`src/networks.py` of HsinYingLee/DRIT at f19f50a).
 
-Each network holds the parts of both domains, which official names tell apart by a letter.
+Parameters have the official names. Each network holds the parts of both domains, which a letter tells apart.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from kdx2i.methods.drit_pp.blocks import FeatureWiseBlock, LeakyConv, Noise, ResBlock, SpectralConv2d, UpConv, spread
+from kdx2i.methods.drit_pp.blocks import FeatureWiseBlock, LeakyConv, Noise, ResBlock, SpectralConv2d, UpConv
 from kdx2i.methods.drit_pp.networks import (
     attribute_layers,
     code_layers,
@@ -18,6 +18,7 @@ from kdx2i.methods.drit_pp.networks import (
     image_layers,
     plain_attribute_layers,
 )
+from kdx2i.methods.shared_layers import spread
 
 DOMAINS = ("A", "B")
 
@@ -128,11 +129,11 @@ class MultiScaleDiscriminator(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the logits [B, 1, h, w] of every scale, the full size first."""
-        found = []
+        logits = []
         for scale in self.Diss:
-            found.append(scale(x))
+            logits.append(scale(x))
             x = self.downsample(x)
-        return found
+        return logits
 
 
 class SingleDiscriminator(nn.Module):

@@ -1,4 +1,4 @@
-"""The four networks of StarGAN v2 (section 1 of its facts; `core/model.py` of clovaai/stargan-v2).
+"""The four networks of StarGAN v2 (`core/model.py` of clovaai/stargan-v2).
 
 Images are [B, 3, H, W] in [-1, 1]; labels y are int64 [B]. State dicts have the official keys, so that
 official checkpoints load with `load_state_dict`. `dim_in`, `hidden_dim` and `num_down` exist for the reduced
@@ -13,10 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdx2i.methods.stargan_v2.blocks import SLOPE, AdainResBlk, DomainHeads, HighPass, ResBlk
+from kdx2i.methods.families.stargan.blocks import SLOPE, AdainResBlk, DomainHeads, HighPass, ResBlk, he_init
+from kdx2i.methods.stargan_v2.settings import Networks
+from kdx2i.training.precision import place
 
 HintBlock = Literal["first", "last"]
 HPF_HEIGHTS = (32, 64, 128)
+NETWORKS = ("generator", "mapping_network", "style_encoder", "discriminator")
 
 
 def _exponent(img_size: int) -> int:
@@ -234,24 +237,6 @@ class Discriminator(nn.Module):
         return cast(Tensor, self.main(x).flatten(1)).gather(1, y[:, None]).squeeze(1)
 
 
-def he_init(network: nn.Module, generator: torch.Generator | None = None) -> None:
-    """Initialise every convolution and linear layer: N(0, 2 / fan_in) weights, zero biases.
-
-    Instance norms keep weight 1 and bias 0 (section 2 of the facts; `core/utils.py`).
-    """
-    with torch.no_grad():
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
-                if module.bias is not None:
-                    module.bias.zero_()
-            elif isinstance(module, DomainHeads):
-                for k in range(module.depth):
-                    weight, bias = module.layer(k)
-                    weight.normal_(0.0, math.sqrt(2.0 / weight.shape[2]), generator=generator)
-                    bias.zero_()
-
-
 def replicate_domains(state: Mapping[str, Tensor], num_domains: int) -> dict[str, Tensor]:
     """Copy the one domain of a distilled student's state dict to every domain of a stage-2 network.
 
@@ -274,3 +259,27 @@ def replicate_domains(state: Mapping[str, Tensor], num_domains: int) -> dict[str
                 raise ValueError("only a network with one domain can be replicated")
             result[last] = state[last].repeat_interleave(num_domains, dim=0)
     return result
+
+
+def build_networks(
+    sizes: Networks, resolution: int, num_domains: int, device: torch.device, *, he: bool = True
+) -> dict[str, nn.Module]:
+    """Return the four networks on the device, initialised from torch's global generator: He's way, or torch's own."""
+    n = sizes
+    networks: dict[str, nn.Module] = {
+        "generator": Generator(
+            resolution,
+            n.style_dim,
+            n.max_conv_dim,
+            dim_in=n.dim_in,
+            num_down=n.num_down,
+            hint_block=n.hint_block,
+        ),
+        "mapping_network": MappingNetwork(n.latent_dim, n.style_dim, num_domains, hidden_dim=n.hidden_dim),
+        "style_encoder": StyleEncoder(resolution, n.style_dim, num_domains, n.max_conv_dim, dim_in=n.dim_in),
+        "discriminator": Discriminator(resolution, num_domains, n.max_conv_dim, dim_in=n.dim_in),
+    }
+    if he:
+        for network in networks.values():
+            he_init(network)
+    return {name: place(network, device) for name, network in networks.items()}

@@ -3,11 +3,13 @@
 from itertools import pairwise
 
 import pytest
+import tiny
 import torch
 import torch.nn.functional as F
 
+from kdx2i.methods.base import MethodSetup
 from kdx2i.methods.drit_pp.blocks import SpectralConv2d
-from kdx2i.methods.drit_pp.method import TRANSLATING, Method, swap
+from kdx2i.methods.drit_pp.method import PRIOR_TRAINED, TRANSLATING, Method, swap
 from kdx2i.methods.drit_pp.networks import ContentDiscriminator, Discriminator
 from kdx2i.methods.drit_pp.settings import Settings
 from kdx2i.training.loop import update_averages
@@ -28,7 +30,7 @@ def method(size=SIZE, networks=None, **train):
         networks={"width": 4, **(networks or {})},
         train={"batch": 4, "learning_rate": 2e-3, "crop_probability": 0.0, **train},
     )
-    return Method(settings, size, CLASSES, torch.device("cpu"), sampler)
+    return Method(MethodSetup(settings, size, CLASSES, torch.device("cpu"), sampler))
 
 
 def test_it_learns_one_small_batch():
@@ -64,7 +66,8 @@ def test_the_second_step_belongs_to_the_weights_of_the_first_and_leaves_the_attr
             for power in (2, 3)
         ]
 
-    subject._update_generators(*objectives())
+    joint, prior = objectives()
+    subject.steps_at_same_weights((joint, TRANSLATING), (prior, PRIOR_TRAINED))
     for name in TRANSLATING:
         for old, new in zip(start[name], subject.networks[name].parameters(), strict=True):
             second = 0 if name == "attribute_encoder" else 3 * old**2
@@ -96,7 +99,7 @@ def test_it_runs_at_every_resolution(size):
     torch.manual_seed(0)
     subject.training_step(0)
     x, y = torch.rand(2, 3, size, size) * 2 - 1, torch.tensor([0, 2])
-    assert subject.translate(x, y, "latent").shape == x.shape
+    assert tiny.translated(subject, x, y, "latent").shape == x.shape
     patches, domains = subject.networks["swap_discriminator"](x)
     # Two by two patches inside a ring of zeros.
     assert patches.shape == (2, 1, 4, 4)
@@ -124,13 +127,13 @@ def test_translation_follows_the_reference_without_noise():
     subject.training_step(0)
     update_averages(subject, subject.ema_decay(0))
     x, y = torch.rand(2, 3, SIZE, SIZE) * 2 - 1, torch.tensor([0, 1])
-    first = subject.translate(x, y, "reference", x)
-    torch.testing.assert_close(first, subject.translate(x, y, "reference", x))
-    assert not torch.equal(first, subject.translate(x, y, "reference", -x))
+    first = tiny.translated(subject, x, y, "reference", x)
+    torch.testing.assert_close(first, tiny.translated(subject, x, y, "reference", x))
+    assert not torch.equal(first, tiny.translated(subject, x, y, "reference", -x))
     assert first.shape == x.shape
     assert first.abs().max() <= 1
     with pytest.raises(ValueError, match="lacks its reference"):
-        subject.translate(x, y, "reference")
+        tiny.translated(subject, x, y, "reference")
 
 
 def test_the_content_is_noisy_in_training_only():

@@ -1,4 +1,4 @@
-"""Translation with a BigGAN, which DeepI2I and TransferI2I share: encoder features, adaptor, generator.
+"""The networks of translation with a BigGAN: encoder, adaptor, generator, discriminator, and their start.
 
 The encoder is a copy of the discriminator. Its features at several resolutions go through the adaptor and are
 added, weighted, to the generator's activations of the same resolution (`DeepI2I_BigGAN/BigGAN.py` of
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from kdx2i.errors import UserError
-from kdx2i.methods.biggan_settings import BigGANNetworks
+from kdx2i.methods.families.biggan.settings import BigGANNetworks
 from kdx2i.teacher import biggan
 from kdx2i.teacher.biggan_layers import SN_EPS, DiscriminatorBlock, Embedding, Linear
 from kdx2i.teacher.biggan_weights import load_biggan
@@ -32,8 +32,8 @@ def shared_resolutions(
 
     Officially 32, 16, 8 and 4 of 128 px images (protocol entry deepi2i-resolutions).
     """
-    made = {biggan.BOTTOM << i for i in range(len(generator.widths))}
-    return tuple(sorted((r for r in made & set(discriminator.sides) if r <= largest), reverse=True))
+    generated = {biggan.BOTTOM << i for i in range(len(generator.widths))}
+    return tuple(sorted((r for r in generated & set(discriminator.sides) if r <= largest), reverse=True))
 
 
 class Adaptor(nn.Module):
@@ -54,9 +54,9 @@ class Adaptor(nn.Module):
         self.resolutions = tuple(resolutions)
         # Two blocks may end at one resolution: the last one's feature is the one that is kept.
         encoded = dict(zip(discriminator.sides, discriminator.widths, strict=True))
-        made = {biggan.BOTTOM << i: width for i, width in enumerate(generator.widths)}
+        generated = {biggan.BOTTOM << i: width for i, width in enumerate(generator.widths)}
         self.blocks = nn.ModuleList(
-            nn.Sequential(DiscriminatorBlock(encoded[r], made[r], eps=eps)) for r in self.resolutions
+            nn.Sequential(DiscriminatorBlock(encoded[r], generated[r], eps=eps)) for r in self.resolutions
         )
         self.linear = Linear(discriminator.widths[-1], 1, eps=eps)
         self.embed = Embedding(discriminator.num_classes, discriminator.widths[-1], eps=eps)
@@ -71,17 +71,9 @@ def weighted(features: Mapping[int, Tensor], weights: Mapping[int, float]) -> di
     return {r: feature * weights[r] for r, feature in features.items()}
 
 
-def feature_distances(first: Mapping[int, Tensor], second: Mapping[int, Tensor], power: int = 2) -> dict[int, Tensor]:
-    """Return the mean distance of two batches of features by resolution, image by image: squared, or L1 (power 1)."""
-    return {r: (first[r] - second[r]).abs().pow(power).mean() for r in first.keys() & second.keys()}
-
-
-def weighted_sum(terms: Mapping[int, Tensor], weights: Mapping[int, float]) -> Tensor:
-    """Return the sum of the terms of the resolutions that have a weight."""
-    return torch.stack([terms[r] * weight for r, weight in sorted(weights.items()) if r in terms]).sum()
-
-
-def build(sizes: BigGANNetworks, resolution: int, num_classes: int, device: torch.device) -> dict[str, nn.Module]:
+def build_networks(
+    sizes: BigGANNetworks, resolution: int, num_classes: int, device: torch.device
+) -> dict[str, nn.Module]:
     """Return `encoder`, `adaptor`, `generator` and `discriminator`, drawn from torch's global generator.
 
     Raises `UserError` when the teacher has fewer classes than the dataset, or no such network exists.
@@ -132,11 +124,11 @@ def copy_teacher(networks: Mapping[str, nn.Module], path: Path, class_start: str
     for name, source in sources.items():
         own = cast(biggan.Generator | biggan.Discriminator, networks[name])
         for field in fields(source.config):
-            found, wanted = (getattr(config, field.name) for config in (source.config, own.config))
-            if found != wanted:
+            of_teacher, of_run = (getattr(config, field.name) for config in (source.config, own.config))
+            if of_teacher != of_run:
                 key = "teacher_classes" if field.name == "num_classes" else field.name
                 raise UserError(
-                    f"{path} is a teacher with {key} {found}, but this run's is {wanted}: set networks.{key}"
+                    f"{path} is a teacher with {key} {of_teacher}, but this run's is {of_run}: set networks.{key}"
                 )
     for name, source in sources.items():
         networks[name].load_state_dict(source.state_dict())
@@ -148,13 +140,3 @@ def copy_teacher(networks: Mapping[str, nn.Module], path: Path, class_start: str
             cast(biggan.Discriminator, networks["discriminator"]).embed.weight,
         ):
             table.copy_(table.mean(dim=0, keepdim=True).expand_as(table))
-
-
-@torch.no_grad()
-def translate(networks: Mapping[str, nn.Module], x: Tensor, y: Tensor, added: Mapping[int, float]) -> Tensor:
-    """Translate images [B, 3, R, R] to classes [B] with fresh noise from torch's global generator."""
-    generator = cast(biggan.Generator, networks["generator"])
-    adapted = networks["adaptor"](cast(biggan.Discriminator, networks["encoder"]).features(x))
-    z = torch.randn(len(x), generator.config.noise_dim).to(x.device)
-    image: Tensor = generator(z, y, weighted(adapted, added))
-    return image
