@@ -102,7 +102,7 @@ METRICS: dict[str, Metric] = {
         Metric(
             "IS", "is", "IS", "higher", 2, "kdx2i.metrics.inception.measures:inception_score",
             frozenset({Need.LOGITS, Need.PARTS}), depends=(*_FEATURES, "generated", "is"), switch="inception_score",
-            always=True, biased=True, logarithmic=True,
+            biased=True, logarithmic=True,
         ),
         Metric(
             "mFID", "mfid", "mFID", "lower", 1, f"{_DISTANCES}:mean_fid", _CLASS_PAIRS,

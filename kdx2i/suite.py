@@ -9,13 +9,14 @@ from kdx2i.methods.catalogue import architectures
 from kdx2i.metrics.segmentation.settings import SegmenterSettings
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.plan import Catalogue, Plan
+from kdx2i.tasks.facts import TASKS
 from kdx2i.teacher.recipes import load_recipe
 
 
 @cache
 def catalogue() -> Catalogue:
-    """Return what the suite has: architectures, transfers, settings, teachers."""
-    return Catalogue(architectures(), TRANSFERS, EvaluationSettings, SegmenterSettings, load_recipe)
+    """Return what the suite has: tasks, architectures, transfers, settings, teachers."""
+    return Catalogue(TASKS, architectures(), TRANSFERS, EvaluationSettings, SegmenterSettings, load_recipe)
 
 
 def make_plan(root: Path, preset: str, seeds: Sequence[int] | None = None) -> Plan:

@@ -22,6 +22,7 @@ from kdx2i.config.models import (
     SplitRule,
     Strict,
     TableConfig,
+    TaskName,
     listed,
 )
 from kdx2i.config.reading import (
@@ -56,6 +57,7 @@ __all__ = [
     "SplitRule",
     "Strict",
     "TableConfig",
+    "TaskName",
     "find_root",
     "listed",
     "load_dataset",

@@ -117,12 +117,14 @@ class DatasetConfig(Strict):
 class PartConfig(Strict):
     """A part of a table: one way of asking a run for images.
 
-    `datasets` and `metrics` replace the table's columns in this part; `resolution` replaces that of its rows.
+    `task` is that of its methods and datasets. `datasets` and `metrics` replace the table's columns in this part;
+    `resolution` replaces that of its rows.
     """
 
     name: Name
     title: str
     mode: Name
+    task: TaskName = "image-to-image"
     resolution: int | None = Field(default=None, gt=0)
     datasets: list[Name] | None = Field(default=None, min_length=1)
     metrics: list[MetricName] | None = Field(default=None, min_length=1)

@@ -55,6 +55,10 @@ class ImageSet(Dataset[tuple[Tensor, int]]):
         self._known[index] = True
         return image, label
 
+    def fetch(self, indices: Tensor) -> Tensor:
+        """Return the images of indices int64 (B,), uint8 (B, 3, size, size); each is decoded once if the set fits."""
+        return torch.stack([self[int(index)][0] for index in indices])
+
     def stack(self) -> Tensor:
         """Return all images in order, uint8 (N, 3, size, size); do not write into it."""
         if self._cache is None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kdx2i.config import TaskName
 from kdx2i.methods.settings import StrictSettings
 
 
@@ -22,7 +23,7 @@ class Architecture:
     settings: type[StrictSettings]
     method: str
     student: str | None = None
-    task: str = "image-to-image"
+    task: TaskName = "image-to-image"
     modes: tuple[str, ...] = ("latent", "reference")
     starts_from_teacher: bool = False
     count_updates: Callable[[Mapping[str, Any]], int] | None = None

@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from kdx2i.methods.settings import StrictSettings
 from kdx2i.training.loop import Trainable
-from kdx2i.training.sampling import BalancedImages
 
 SettingsT = TypeVar("SettingsT", bound=StrictSettings)
 OtherSettingsT = TypeVar("OtherSettingsT", bound=StrictSettings)
@@ -53,15 +52,15 @@ class I2IStudent(Protocol):
 class MethodSetup(Generic[SettingsT]):
     """What a method of stage 2 is built from.
 
-    It generates images of `resolution` px for `num_classes` domains, on one device, and trains on `images`, which is
-    None for a method that only generates.
+    It generates images of `resolution` px for `num_classes` domains, on one device, and trains on `images`, what its
+    task draws batches from (`kdx2i.tasks.base.Task.training_data`); None for a method that only generates.
     """
 
     settings: SettingsT
     resolution: int
     num_classes: int
     device: torch.device
-    images: BalancedImages | None = None
+    images: Any = None
 
     def with_settings(self, settings: OtherSettingsT) -> "MethodSetup[OtherSettingsT]":
         """Return the same set-up with other settings."""

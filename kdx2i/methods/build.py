@@ -10,7 +10,6 @@ from kdx2i.errors import UserError
 from kdx2i.methods.architecture import Architecture
 from kdx2i.methods.base import I2IStudent, MethodSetup
 from kdx2i.methods.catalogue import architectures
-from kdx2i.training.sampling import BalancedImages
 
 
 def build_method(
@@ -19,7 +18,7 @@ def build_method(
     resolution: int,
     num_classes: int,
     device: torch.device,
-    images: BalancedImages | None = None,
+    images: Any = None,
 ) -> Any:
     """Return an architecture's method, initialised from torch's global generator.
 

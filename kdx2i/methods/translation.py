@@ -50,7 +50,8 @@ class TranslationMethod(Generic[TranslationSettingsT]):
         """The images to train on; `RuntimeError` for a method that only translates."""
         if self.setup.images is None:
             raise RuntimeError("this method was built without images to train on")
-        return self.setup.images
+        images: BalancedImages = self.setup.images
+        return images
 
     def initialise(self, student: Mapping[str, Tensor], *, reset_encoders: bool) -> None:
         """Refuse a distilled student: a method that has one replaces this."""

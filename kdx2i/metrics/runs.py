@@ -1,7 +1,7 @@
 """Scorers of runs: real images of a split and generated images, both in memory."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from kdx2i.metrics.images.embedding import embed
 from kdx2i.metrics.images.real_images import RealImages, check_images
 from kdx2i.metrics.images.streams import TensorImages
 from kdx2i.metrics.scorer import Scorer
+from kdx2i.metrics.segmentation.mean_iou import Segmenter
 from kdx2i.metrics.settings import EvaluationSettings
 
 
@@ -26,6 +27,7 @@ def run_scorer(
     extractor: Extractor | None = None,
     weights_path: str | os.PathLike[str] | None = None,
     real_classifier: Classifier | None = None,
+    segmenter: Callable[[], Segmenter] | None = None,
     cache_dir: Path | None = None,
     device: str | torch.device = "cpu",
 ) -> Scorer:
@@ -38,7 +40,14 @@ def run_scorer(
     chosen = extractor or extractor_from_settings(settings, weights_path=weights_path, device=device)
     embedded = _embedded(chosen, settings, real.images, real.labels, cache_dir)
     return Scorer(
-        embedded, classes, settings, chosen, is_test=real.is_test, real_classifier=real_classifier, device=device
+        embedded,
+        classes,
+        settings,
+        chosen,
+        is_test=real.is_test,
+        real_classifier=real_classifier,
+        segmenter=segmenter,
+        device=device,
     )
 
 

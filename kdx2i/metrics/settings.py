@@ -66,6 +66,11 @@ class EvaluationSettings(BaseModel):
     images_per_direction: int = Field(
         default=100, ge=2, description="generated images of each direction of two classes"
     )
+    conditions_per_image: int = Field(
+        default=1,
+        ge=1,
+        description="images from each test caption, utterance or label map: protocol entry paired-requests",
+    )
     real_set: RealPart = Field(default="all", description="real images of the class-wise metrics")
     pooled_real_set: RealPart = Field(default="test", description="real images of the pooled FID and KID")
     control_repeats: int = Field(default=10, ge=1, description="random halvings behind the real-against-real row")

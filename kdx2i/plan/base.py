@@ -118,6 +118,8 @@ class PlanBase:
             return f"preset {self.preset.name} has no settings for architecture {architecture}"
         if transfer not in self.catalogue.transfers:
             return f"transfer {transfer} is not implemented"
+        if self.catalogue.transfers[transfer].distils and self.catalogue.tasks[registered.task].distillation is None:
+            return f"transfer {transfer} needs a stage 1, and the task {registered.task} has none"
         if resolution is not None and registered.starts_from_teacher:
             try:
                 self.teacher_of(architecture, resolution)
@@ -208,4 +210,6 @@ class PlanBase:
         runnable = [name for name in self.preset.architectures if name in self.catalogue.architectures]
         if architecture not in runnable:
             raise UserError(f"{reason}; preset {self.preset.name} can run {listed(runnable)}")
+        if transfer in self.catalogue.transfers:
+            raise UserError(reason)
         raise UserError(f"there is no transfer `{transfer}`; the transfers are {listed(self.catalogue.transfers)}")

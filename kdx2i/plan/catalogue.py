@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from kdx2i.config import ArchitectureConfig, merged, validate
+from kdx2i.config import ArchitectureConfig, TaskName, merged, validate
 
 
 class ArchitectureFacts(Protocol):
@@ -20,6 +20,10 @@ class ArchitectureFacts(Protocol):
     @property
     def settings(self) -> type[BaseModel]:
         """The model of `networks`, `distill` and `train`."""
+
+    @property
+    def task(self) -> TaskName:
+        """The task that it is made for."""
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -39,6 +43,26 @@ class ArchitectureFacts(Protocol):
 
     def generator_updates(self, train: Mapping[str, Any]) -> int | None:
         """Return how often stage 2 updates the generator that translates."""
+
+
+class TaskFacts(Protocol):
+    """A task: see `kdx2i.tasks.facts.TaskFacts`."""
+
+    @property
+    def distillation(self) -> str | None:
+        """The stage 1 that it has, or None."""
+
+    @property
+    def image_counts(self) -> frozenset[str]:
+        """The settings of an evaluation that say how many images it asks for."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that a table may ask for."""
+
+    @property
+    def module(self) -> str:
+        """The module that opens it on a split."""
 
 
 class TransferFacts(Protocol):
@@ -81,11 +105,12 @@ class TeacherFacts(Protocol):
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The architectures and transfers by name, the models of evaluation and segmenter settings, the teachers.
+    """Tasks, architectures and transfers by name, the models of evaluation and segmenter settings, the teachers.
 
     `teachers` reads the settings of a teacher of the repository at a root, by name.
     """
 
+    tasks: Mapping[TaskName, TaskFacts]
     architectures: Mapping[str, ArchitectureFacts]
     transfers: Mapping[str, TransferFacts]
     evaluation: type[BaseModel]

@@ -9,19 +9,21 @@ from kdx2i.metric_catalogue import METRICS, Metric, Need
 _NOT_DIRECTED = frozenset({Need.CLASSES, Need.OUTPUTS})
 
 
-def evaluation_metrics(asked: Collection[str] | None, settings: Mapping[str, Any], *, directed: bool) -> list[str]:
+def evaluation_metrics(
+    allowed: Collection[str], asked: Collection[str] | None, settings: Mapping[str, Any], *, directed: bool
+) -> list[str]:
     """Return the names of the metrics of an evaluation, those by class first.
 
-    `asked` are the metrics that tables ask for on the dataset, None where no table has it: then all are computed.
-    A metric whose switch is off in the evaluation `settings` is not.
+    `allowed` are the metrics that the task allows, `asked` those that tables ask for on the dataset, None where no
+    table has it: then all are computed. A metric whose switch is off in the evaluation `settings` is not.
     """
-    names = [metric.name for metric in METRICS.values() if _computed(metric, asked, settings, directed)]
+    names = [name for name in allowed if _computed(METRICS[name], asked, settings, directed)]
     return sorted(names, key=lambda name: Need.TWO_IMAGES_A_CLASS not in METRICS[name].needs)
 
 
 def _computed(metric: Metric, asked: Collection[str] | None, settings: Mapping[str, Any], directed: bool) -> bool:
-    """Tell whether an evaluation of images made from images computes a metric."""
-    if Need.LABEL_MAPS in metric.needs or (directed and metric.needs & _NOT_DIRECTED):
+    """Tell whether an evaluation computes a metric."""
+    if directed and metric.needs & _NOT_DIRECTED:
         return False
     if metric.switch is not None and not settings[metric.switch]:
         return False
@@ -33,9 +35,9 @@ def idle_switches(metrics: Collection[str]) -> set[str]:
     return {metric.switch for metric in METRICS.values() if metric.switch and metric.name not in metrics}
 
 
-def need_classifier(metrics: Iterable[str]) -> bool:
-    """Tell whether one of the metrics needs the classifier of real images."""
-    return any(Need.CLASSIFIER in METRICS[name].needs for name in metrics)
+def needs(metrics: Iterable[str], need: Need) -> bool:
+    """Tell whether one of the metrics needs something."""
+    return any(need in METRICS[name].needs for name in metrics)
 
 
 def modules_of(metrics: Iterable[str]) -> tuple[str, ...]:

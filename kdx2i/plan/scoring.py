@@ -4,12 +4,13 @@ from typing import Any
 
 from kdx2i.config.models import listed
 from kdx2i.errors import UserError
+from kdx2i.metric_catalogue import Need
 from kdx2i.plan.base import PlanBase
 from kdx2i.plan.kinds import CLASSIFIER, CONTROLS, EVALUATION, SEGMENTER
 from kdx2i.plan.leaf import Leaf
-from kdx2i.plan.metrics import computed_by, evaluation_metrics, idle_switches, modules_of, need_classifier
+from kdx2i.plan.metrics import computed_by, evaluation_metrics, idle_switches, modules_of, needs
 from kdx2i.plan.mode import Mode
-from kdx2i.plan.specs import ClassifierSpec, ControlsSpec, EvaluationSpec, SegmenterSpec
+from kdx2i.plan.specs import ClassifierSpec, ControlsSpec, EvaluationSpec, MethodSpec, SegmenterSpec
 from kdx2i.plan.training import plan_run, plan_split
 
 CLASSIFIER_KEYS = ("extractor", "preprocessing", "input_size", "classifier", "seed")
@@ -30,7 +31,7 @@ def plan_evaluation(
     directed = asked.direction is not None
     metrics = _metrics_of(plan, dataset, directed=directed)
     spec = EvaluationSpec(
-        **run.spec.model_dump(include={"dataset", "architecture", "transfer", "resolution", "seed", "networks"}),
+        **run.spec.model_dump(include=set(MethodSpec.model_fields) - {"protocol"} | {"task", "dataset"}),
         mode=mode,
         guidance=asked.guidance,
         direction=plan.direction(dataset, asked),
@@ -39,14 +40,16 @@ def plan_evaluation(
         protocol=plan.protocol_switches("evaluate"),
     )
     inputs: dict[str, Leaf[Any]] = {"run": run, "split": run.inputs["split"]}
-    if need_classifier(metrics):
+    if needs(metrics, Need.CLASSIFIER):
         inputs["classifier"] = plan_classifier(plan, dataset, resolution)
-    modules = (registered.method_module, *modules_of(metrics))
+    if needs(metrics, Need.LABEL_MAPS):
+        inputs["segmenter"] = plan_segmenter(plan, dataset, resolution)
+    modules = (*run.modules, *modules_of(metrics))
     return plan.leaf_of(EVALUATION, {**run.address, "mode": mode}, spec, inputs=inputs, modules=modules)
 
 
 def plan_controls(plan: PlanBase, dataset: str, resolution: int) -> Leaf[ControlsSpec]:
-    """Return the control values of a dataset: real against real, the input copied, noise.
+    """Return the control values of a dataset: what its task's control images score.
 
     They stand for all classes together, and for each direction that a table asks for.
     """
@@ -56,9 +59,13 @@ def plan_controls(plan: PlanBase, dataset: str, resolution: int) -> Leaf[Control
     inputs: dict[str, Leaf[Any]] = {"split": plan_split(plan, dataset)}
     metrics = _metrics_of(plan, dataset, directed=False)
     directed_metrics = _metrics_of(plan, dataset, directed=True) if directions else []
-    if need_classifier(metrics):
+    if needs(metrics, Need.CLASSIFIER):
         inputs["classifier"] = plan_classifier(plan, dataset, resolution)
+    if needs(metrics, Need.LABEL_MAPS):
+        inputs["segmenter"] = plan_segmenter(plan, dataset, resolution)
+    task = plan.dataset(dataset).task
     spec = ControlsSpec(
+        task=task,
         dataset=dataset,
         resolution=resolution,
         directions=directions,
@@ -68,7 +75,7 @@ def plan_controls(plan: PlanBase, dataset: str, resolution: int) -> Leaf[Control
         protocol=plan.protocol_switches("evaluate"),
     )
     address: dict[str, str | int] = {"dataset": dataset, "resolution": resolution}
-    modules = modules_of([*metrics, *directed_metrics])
+    modules = (plan.catalogue.tasks[task].module, *modules_of([*metrics, *directed_metrics]))
     return plan.leaf_of(CONTROLS, address, spec, inputs=inputs, modules=modules)
 
 
@@ -77,6 +84,7 @@ def plan_classifier(plan: PlanBase, dataset: str, resolution: int) -> Leaf[Class
     plan.check_dataset(dataset)
     plan.check_resolution(resolution)
     spec = ClassifierSpec(
+        task=plan.dataset(dataset).task,
         dataset=dataset,
         resolution=resolution,
         evaluation={key: plan.evaluation_settings[key] for key in CLASSIFIER_KEYS},
@@ -106,9 +114,11 @@ def _evaluation_of(plan: PlanBase, dataset: str, *, every_class: bool, directed:
     What switches a metric on counts where that is computed, each number of images where translations are asked
     that way.
     """
-    unused = set() if every_class else {"images_per_class"}
-    if not directed:
-        unused.add("images_per_direction")
+    tasks = plan.catalogue.tasks
+    own = tasks[plan.dataset(dataset).task].image_counts
+    unused = {key for task in tasks.values() for key in task.image_counts} - own
+    unused |= set() if every_class else {"images_per_class"}
+    unused |= set() if directed else {"images_per_direction"}
     counting = {key: value for key, value in plan.evaluation_settings.items() if key not in unused}
     idle = idle_switches(_metrics_of(plan, dataset, directed=not every_class))
     return {key: None if value and key in idle else value for key, value in counting.items()}
@@ -118,7 +128,8 @@ def _metrics_of(plan: PlanBase, dataset: str, *, directed: bool) -> list[str]:
     """Return the metrics of the evaluations of a dataset, of all classes or of one direction."""
     asked = [config.metrics_of(part.name) for config, part in plan.parts_on(dataset)]
     names = {name for metrics in asked for name in metrics} if asked else None
-    return evaluation_metrics(names, plan.evaluation_settings, directed=directed)
+    allowed = plan.catalogue.tasks[plan.dataset(dataset).task].metrics
+    return evaluation_metrics(allowed, names, plan.evaluation_settings, directed=directed)
 
 
 def _directions(plan: PlanBase, dataset: str) -> dict[str, tuple[str, str]]:

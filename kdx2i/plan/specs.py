@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from kdx2i.config import ConditionKind, Settings, SourceConfig, SplitRule, Strict, TableConfig
+from kdx2i.config import ConditionKind, Settings, SourceConfig, SplitRule, Strict, TableConfig, TaskName
 from kdx2i.config.figures import FigureConfig
 
 
@@ -59,9 +59,10 @@ class MethodSpec(Spec):
 class DistillSpec(MethodSpec):
     """A distilled student (stage 1): what the transfer changes, the teacher, the settings of stage 1.
 
-    `teacher_file` is relative to the repository's root.
+    `distillation` is that of the architecture's task; `teacher_file` is relative to the repository's root.
     """
 
+    distillation: str
     transfer_settings: Settings
     teacher: str
     teacher_file: str
@@ -71,6 +72,7 @@ class DistillSpec(MethodSpec):
 class RunSpec(MethodSpec):
     """A run (stage 2) on a dataset; `teacher` and `teacher_file` only where it starts from a teacher itself."""
 
+    task: TaskName
     dataset: str
     transfer_settings: Settings
     train: Settings
@@ -84,6 +86,7 @@ class EvaluationSpec(MethodSpec):
     `metrics` are the functions that compute them by name, in the order in which they are written.
     """
 
+    task: TaskName
     dataset: str
     mode: str
     guidance: str
@@ -98,6 +101,7 @@ class ControlsSpec(Spec):
     `metrics` and `directed_metrics`, of all classes and of a direction, as in `EvaluationSpec`.
     """
 
+    task: TaskName
     dataset: str
     resolution: int
     directions: dict[str, tuple[str, str]]
@@ -109,6 +113,7 @@ class ControlsSpec(Spec):
 class ClassifierSpec(Spec):
     """The classifier of RC on a dataset's real images: the settings of the evaluation that count for it."""
 
+    task: TaskName
     dataset: str
     resolution: int
     evaluation: Settings

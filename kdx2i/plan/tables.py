@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from kdx2i.config import RowConfig, TableConfig
+from kdx2i.config import PartConfig, RowConfig, TableConfig, listed
+from kdx2i.errors import UserError
 from kdx2i.identity import file_hash
 from kdx2i.plan.base import PlanBase
 from kdx2i.plan.kinds import COMPARISON, TABLE
@@ -99,12 +100,17 @@ class TablePlan:
 
 
 def plan_table(plan: PlanBase, config: TableConfig) -> TablePlan:
-    """Derive a table's cells, controls and budget from its YAML and the preset."""
+    """Derive a table's cells, controls and budget from its YAML and the preset.
+
+    A part that asks for a metric that its task does not allow, or for a dataset of another task, raises `UserError`.
+    """
+    for part in config.parts:
+        _check_part(plan, config, part)
     cells = tuple(_cell(plan, config, row, dataset) for row in config.rows for dataset in config.datasets_of(row.part))
     controls = {
         (cell.dataset, cell.resolution): plan_controls(plan, cell.actual_dataset, cell.actual_resolution)
         for cell in cells
-        if cell.leaves and cell.actual_dataset is not None and cell.actual_resolution is not None
+        if cell.actual_dataset is not None and cell.actual_resolution is not None
     }
     lines = {
         (cell.row.architecture, cell.row.transfer, cell.resolution): _budget(plan, cell)
@@ -112,6 +118,20 @@ def plan_table(plan: PlanBase, config: TableConfig) -> TablePlan:
         if cell.leaves
     }
     return TablePlan(config, cells, controls, tuple(lines.values()))
+
+
+def _check_part(plan: PlanBase, config: TableConfig, part: PartConfig) -> None:
+    """Raise `UserError` where a part's metrics or datasets do not fit its task."""
+    where = f"benchmarks/tables/{config.name}.yaml, part {part.name}"
+    allowed = plan.catalogue.tasks[part.task].metrics
+    for metric in config.metrics_of(part.name):
+        if metric not in allowed:
+            raise UserError(f"{where}: {metric} means nothing for the task {part.task}; it has {listed(allowed)}")
+    for name in config.datasets_of(part.name):
+        dataset = plan.preset.datasets.get(name)
+        task = part.task if dataset is None else plan.dataset(dataset).task
+        if task != part.task:
+            raise UserError(f"{where}: {dataset} is a dataset of the task {task}, not {part.task}")
 
 
 def plan_rendered(plan: PlanBase, table: TablePlan) -> Leaf[TableSpec]:

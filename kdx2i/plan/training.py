@@ -55,6 +55,9 @@ def plan_distilled(plan: PlanBase, architecture: str, transfer: str, resolution:
         raise UserError(f"the transfer `{transfer}` has no stage 1, so there is nothing to distil")
     if change.student is not None:
         raise UserError(f"the transfer `{transfer}` starts from the student of `{change.student}`")
+    registered = plan.catalogue.architectures[architecture]
+    distillation = plan.catalogue.tasks[registered.task].distillation
+    assert distillation is not None  # `check_method` has looked
     teacher, source = plan.teacher_of(architecture, resolution)
     inputs: dict[str, Leaf[Any]] = {}
     files: dict[str, str] = {}
@@ -64,6 +67,7 @@ def plan_distilled(plan: PlanBase, architecture: str, transfer: str, resolution:
         resolution=resolution,
         seed=seed,
         networks=settings["networks"],
+        distillation=distillation,
         transfer_settings=change.changes(),
         teacher=teacher,
         teacher_file=_read_teacher(plan, source, inputs, files),
@@ -71,7 +75,7 @@ def plan_distilled(plan: PlanBase, architecture: str, transfer: str, resolution:
         protocol=plan.protocol_switches("distill"),
     )
     address: Address = {"architecture": architecture, "transfer": transfer, "resolution": resolution, "seed": seed}
-    modules = (plan.catalogue.architectures[architecture].student_module,)
+    modules = (registered.student_module,)
     return plan.leaf_of(DISTILLED, address, spec, inputs=inputs, files=files, modules=modules)
 
 
@@ -86,6 +90,9 @@ def plan_run(
     plan.check_method(architecture, transfer, resolution)
     settings, change = plan.settings(architecture, resolution), plan.catalogue.transfers[transfer]
     registered = plan.catalogue.architectures[architecture]
+    task = plan.dataset(dataset).task
+    if task != registered.task:
+        raise UserError(f"{architecture} is made for the task {registered.task}, and {dataset} is a dataset of {task}")
     inputs: dict[str, Leaf[Any]] = {"split": plan_split(plan, dataset)}
     files: dict[str, str] = {}
     if change.distils:
@@ -100,6 +107,7 @@ def plan_run(
         resolution=resolution,
         seed=seed,
         networks=settings["networks"],
+        task=task,
         dataset=dataset,
         transfer_settings=change.changes(),
         train=settings["train"],
@@ -114,7 +122,8 @@ def plan_run(
         "resolution": resolution,
         "seed": seed,
     }
-    return plan.leaf_of(RUN, address, spec, inputs=inputs, files=files, modules=(registered.method_module,))
+    modules = (registered.method_module, plan.catalogue.tasks[task].module)
+    return plan.leaf_of(RUN, address, spec, inputs=inputs, files=files, modules=modules)
 
 
 def _read_teacher(plan: PlanBase, source: str, inputs: dict[str, Leaf[Any]], files: dict[str, str]) -> str:

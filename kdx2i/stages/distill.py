@@ -2,7 +2,7 @@
 
 import torch
 
-from kdx2i.distill.i2i import I2IDistillation
+from kdx2i.distill.by_task import DISTILLATIONS
 from kdx2i.distill.transfers import TRANSFERS
 from kdx2i.methods.build import build_student
 from kdx2i.plan import Leaf, Plan
@@ -26,7 +26,7 @@ def run(plan: Plan, leaf: Leaf[DistillSpec]) -> None:
     student, budget = build_student(spec.architecture, settings, spec.resolution, device)
     teacher = load_teacher(plan.root / spec.teacher_file)
     transfer = TRANSFERS[spec.transfer]
-    distillation = I2IDistillation(student, teacher, budget, transfer, device)
+    distillation = DISTILLATIONS[spec.distillation](student, teacher, budget, transfer, device)
     title = f"distill {spec.architecture} {spec.transfer} r{spec.resolution} s{spec.seed}"
     train(distillation, loop_settings(budget, spec.seed), leaf.work, title)
     if distributed.rank() == 0:

@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from kdx2i.data.rows import Split
 from kdx2i.files import write_bytes, write_json
 from kdx2i.methods.build import build_student
 from kdx2i.metrics.images.real_images import RealImages
@@ -17,13 +18,15 @@ from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import DistillSpec, FigureSpec
 from kdx2i.provenance import require_current, write_provenance
 from kdx2i.stages.evaluate import load_method
-from kdx2i.stages.scoring import real_images
-from kdx2i.tasks.conditions import TranslationCondition
+from kdx2i.tasks.base import generate
+from kdx2i.tasks.image_to_image import Opened as ImageToImage
+from kdx2i.tasks.image_to_image import TranslationRequests
+from kdx2i.tasks.translation_requests import Translations
 from kdx2i.teacher.triplets import draw_triplets
 from kdx2i.teacher.weights import load_teacher
 from kdx2i.training.checkpoint import load_module, load_tensors, select
 from kdx2i.training.determinism import derive_seed, describe_device, make_deterministic, pick_device
-from kdx2i.training.precision import to_images, to_pixels
+from kdx2i.training.precision import to_pixels
 
 CREDIT = "Drawings: see benchmarks/datasets/open_emoji/ATTRIBUTION.md"
 BATCH = 64
@@ -129,9 +132,9 @@ def _translations(leaf: Leaf[FigureSpec], device: torch.device) -> tuple[list[st
     generator = torch.Generator().manual_seed(figure.seed)
     methods = {}
     for method in spec.methods:
-        split, real = real_images(leaf, method.resolution)
-        methods[method.label] = load_method(leaf.inputs[method.input], len(split.classes), device), real
-    classes = split.classes
+        task = ImageToImage(Split(leaf.inputs["split"].folder), method.resolution)
+        methods[method.label] = load_method(leaf.inputs[method.input], len(task.classes), device), task
+    classes, real = task.classes, task.real
     sources = _sources(real, figure.rows, generator)
     order = torch.randperm(len(classes), generator=generator)
     targets = order[: figure.columns].sort().values if figure.columns else torch.arange(len(classes))
@@ -144,8 +147,8 @@ def _translations(leaf: Leaf[FigureSpec], device: torch.device) -> tuple[list[st
         )
         grid: Grid = [[real.images[s], real.images[r]] for s, r in zip(sources, references, strict=True)]
         for method, own in methods.values():
-            made = _translate(method, own, sources, references, targets, figure.guidance, device)
-            for row, image in zip(grid, made, strict=True):
+            images = _translate(method, own, sources, references, targets, figure.guidance)
+            for row, image in zip(grid, images, strict=True):
                 row.append(image)
         rows = [f"{row} to {classes[int(t)]}" for row, t in zip(rows, targets, strict=True)]
         kind = "reference" if figure.guidance == "reference" else "target class"
@@ -153,16 +156,16 @@ def _translations(leaf: Leaf[FigureSpec], device: torch.device) -> tuple[list[st
     ((method, own),) = methods.values()
     count, wide = len(sources), len(targets)
     pairs = (sources.repeat_interleave(wide), references.repeat(count), targets.repeat(count))
-    made = _translate(method, own, *pairs, figure.guidance, device)
-    grid = [[own.images[s], *made[i * wide : (i + 1) * wide]] for i, s in enumerate(sources)]
+    images = _translate(method, own, *pairs, figure.guidance)
+    grid = [[real.images[s], *images[i * wide : (i + 1) * wide]] for i, s in enumerate(sources)]
     columns = ["input", *(classes[int(t)] for t in targets)]
     if figure.kind == "references":
         if figure.reconstruction:
-            again = _translate(method, own, sources, sources, own.labels[sources], "reference", device)
+            again = _translate(method, own, sources, sources, real.labels[sources], "reference")
             grid = [[*row, image] for row, image in zip(grid, again, strict=True)]
             columns.append("reconstruction")
         empty: list[Tensor | None] = [None] * (len(columns) - 1 - wide)
-        grid.insert(0, [None, *(own.images[r] for r in references), *empty])
+        grid.insert(0, [None, *(real.images[r] for r in references), *empty])
         rows.insert(0, "reference")
     return columns, rows, grid
 
@@ -184,17 +187,8 @@ def _training_image(real: RealImages, label: int, generator: torch.Generator) ->
 
 
 def _translate(
-    method: Any,
-    real: RealImages,
-    sources: Tensor,
-    references: Tensor,
-    targets: Tensor,
-    guidance: str,
-    device: torch.device,
+    method: Any, task: ImageToImage, sources: Tensor, references: Tensor, targets: Tensor, guidance: str
 ) -> Tensor:
     """Return translations as uint8 [N, 3, R, R]."""
-    made = []
-    for part in torch.split(torch.arange(len(sources)), BATCH):
-        x, shown = (to_images(real.images[index[part]], device) for index in (sources, references))
-        made.append(to_pixels(method.generate(TranslationCondition(x, targets[part], guidance, shown))))
-    return torch.cat(made)
+    requests = TranslationRequests(task.real, Translations(sources, references, targets), guidance)
+    return generate(method, requests, BATCH, method.device)

@@ -4,6 +4,7 @@ from typing import Any, get_args
 
 import torch
 
+from kdx2i.data.rows import Split
 from kdx2i.errors import UserError
 from kdx2i.files import write_json
 from kdx2i.metric_catalogue import METRICS, Need
@@ -14,14 +15,13 @@ from kdx2i.metrics.images.streams import TensorImages
 from kdx2i.metrics.protocols import DEPENDS
 from kdx2i.metrics.scorer import Scorer
 from kdx2i.metrics.settings import EvaluationSettings, RealPart
-from kdx2i.metrics.sources import draw_requests
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import EvaluationSpec
-from kdx2i.stages import evaluate
+from kdx2i.stages.evaluate import load_method
 from kdx2i.stages.folder_report import print_measurements
 from kdx2i.stages.infer import FILE, FORMAT
-from kdx2i.stages.scoring import real_images
 from kdx2i.stages.table import screen
+from kdx2i.tasks.base import generate, open_task
 from kdx2i.training.determinism import derive_seed, make_deterministic, pick_device
 
 
@@ -37,15 +37,15 @@ def run(plan: Plan, leaf: Leaf[EvaluationSpec]) -> None:
     make_deterministic()
     device = pick_device()
     settings = EvaluationSettings.model_validate(spec.evaluation)
-    split, real = real_images(leaf, spec.resolution)
-    classes = split.classes
-    requests = draw_requests(real.labels, real.is_test, len(classes), settings.images_per_class, settings.seed)
-    method = evaluate.load_method(leaf.inputs["run"], len(classes), device)
+    task = open_task(spec.task, Split(leaf.inputs["split"].folder), spec.resolution)
+    real, classes = task.real, task.classes
+    requests = task.requests(spec, settings)
+    method = load_method(leaf.inputs["run"], len(classes), device)
     torch.manual_seed(derive_seed(spec.seed, "evaluate", spec.mode))
-    images = evaluate.translate(method, real, requests, spec.guidance, settings.batch, device)
+    images = generate(method, requests, settings.batch, device)
     extractors, not_computed = registered_extractors(settings.extractor, input_size=settings.input_size, device=device)
     cache = plan.root / plan.results / ".work" / "features"
-    streams = TensorImages(images, requests.targets), TensorImages(real.images, real.labels)
+    streams = TensorImages(images, requests.labels), TensorImages(real.images, real.labels)
     embeddings = (
         embed(streams[0], extractors, logits=True, folder=cache),
         embed(streams[1], extractors, logits=False, folder=cache),

@@ -4,7 +4,6 @@ Made once per dataset and resolution, for data whose label maps no public parser
 """
 
 import torch
-from torch import Tensor
 
 from kdx2i.config import load_dataset
 from kdx2i.data.conditions.reading import Conditions
@@ -17,13 +16,12 @@ from kdx2i.metrics.segmentation.settings import SegmenterSettings
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import SegmenterSpec
 from kdx2i.provenance import write_provenance
+from kdx2i.tasks.label_map import coloured
 from kdx2i.training.determinism import describe_device, make_deterministic, pick_device
 from kdx2i.training.loop import save_grid
 from kdx2i.training.precision import to_images
 
 GRID_COLUMNS = 16
-# White ground, then colours that can be told apart, repeated where there are more classes.
-PALETTE = (0xFFFFFF, 0xF2C94C, 0x1F3B73, 0x8C564B, 0xC0392B, 0xFF9EB5, 0x4FB3E8, 0x6FA84F, 0x7F4FA8, 0x888888)
 
 
 def run(plan: Plan, leaf: Leaf[SegmenterSpec]) -> None:
@@ -51,9 +49,3 @@ def run(plan: Plan, leaf: Leaf[SegmenterSpec]) -> None:
     pictures = torch.cat([test[chosen], coloured(maps)])
     save_grid(leaf.file("samples.png"), to_images(pictures, device), len(chosen))
     write_provenance(plan, leaf, device=describe_device(device), extra={"segmenter_sha256": segmenter.sha256})
-
-
-def coloured(maps: Tensor) -> Tensor:
-    """Return label maps (N, H, W) as uint8 images (N, 3, H, W)."""
-    table = torch.tensor([[colour >> 16, colour >> 8 & 255, colour & 255] for colour in PALETTE], dtype=torch.uint8)
-    return table[maps.long() % len(PALETTE)].permute(0, 3, 1, 2)

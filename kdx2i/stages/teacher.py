@@ -12,7 +12,7 @@ from kdx2i.files import sha256_file
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import TeacherSpec
 from kdx2i.provenance import git_commit, packages, write_provenance
-from kdx2i.stages.training import discard, fetcher, publish_records
+from kdx2i.stages.training import discard, publish_records
 from kdx2i.teacher import biggan
 from kdx2i.teacher.augment import AugmentSettings
 from kdx2i.teacher.biggan_import import import_biggan
@@ -75,9 +75,9 @@ def build_training(
 ) -> TeacherTraining | BigGANTraining:
     """Return the training of a recipe on the images of a split; a BigGAN's classes are the split's, in their order."""
     if isinstance(recipe, StyleGAN2Recipe):
-        return TeacherTraining(stylegan2_settings(recipe), fetcher(images), len(images), recipe.seed, device)
+        return TeacherTraining(stylegan2_settings(recipe), images.fetch, len(images), recipe.seed, device)
     classes = len(split.classes)
-    sampler = BalancedImages(fetcher(images), images.labels, classes, device)
+    sampler = BalancedImages(images.fetch, images.labels, classes, device)
     return BigGANTraining(biggan_settings(recipe, classes), sampler, recipe.seed, device)
 
 

@@ -4,18 +4,18 @@ from typing import Any
 
 import torch
 
-from kdx2i.data.images import ImageSet, Split
+from kdx2i.data.rows import Split
 from kdx2i.distill.transfers import TRANSFERS
 from kdx2i.methods.build import build_method
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import RunSpec
 from kdx2i.provenance import write_provenance
-from kdx2i.stages.training import discard, fetcher, loop_settings, network_tensors, publish
+from kdx2i.stages.training import discard, loop_settings, network_tensors, publish
+from kdx2i.tasks.base import Task, open_task
 from kdx2i.training import distributed
 from kdx2i.training.checkpoint import load_tensors
 from kdx2i.training.determinism import derive_seed, describe_device, make_deterministic, pick_device
 from kdx2i.training.loop import train
-from kdx2i.training.sampling import BalancedImages
 
 
 def run(plan: Plan, leaf: Leaf[RunSpec]) -> None:
@@ -24,26 +24,25 @@ def run(plan: Plan, leaf: Leaf[RunSpec]) -> None:
     make_deterministic()
     distributed.start()
     device = pick_device()
-    split = Split(leaf.inputs["split"].folder)
-    images = ImageSet(split, "train", spec.resolution)
-    sampler = BalancedImages(fetcher(images), images.labels, len(split.classes), device)
-    method = initial_method(plan, leaf, sampler)
+    task = open_task(spec.task, Split(leaf.inputs["split"].folder), spec.resolution)
+    method = initial_method(plan, leaf, task, device)
     title = f"train {spec.architecture} {spec.transfer} {spec.dataset} r{spec.resolution} s{spec.seed}"
     train(method, loop_settings(method.settings.train, spec.seed), leaf.work, title)
     if distributed.rank() == 0:
         networks = {**method.networks, **method.averages}
-        publish(leaf, "networks.safetensors", network_tensors(networks), {"classes": split.classes})
+        publish(leaf, "networks.safetensors", network_tensors(networks), {"classes": task.classes})
         write_provenance(plan, leaf, device=describe_device(device))
         discard(leaf.work)
     distributed.finish()
 
 
-def initial_method(plan: Plan, leaf: Leaf[RunSpec], images: BalancedImages) -> Any:
+def initial_method(plan: Plan, leaf: Leaf[RunSpec], task: Task, device: torch.device) -> Any:
     """Return a run's method as its training starts: drawn from the seed, then the student or the teacher."""
     spec = leaf.spec
-    torch.manual_seed(derive_seed(spec.seed, "initialise"))
     settings = {"networks": spec.networks, "train": spec.train}
-    method = build_method(spec.architecture, settings, spec.resolution, images.num_classes, images.device, images)
+    data = task.training_data(device)
+    torch.manual_seed(derive_seed(spec.seed, "initialise"))
+    method = build_method(spec.architecture, settings, spec.resolution, len(task.classes), device, data)
     transfer = TRANSFERS[spec.transfer]
     if transfer.distils:
         student, _ = load_tensors(leaf.inputs["distilled"].file("student.safetensors"))

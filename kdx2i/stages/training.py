@@ -1,14 +1,12 @@
-"""What the two training stages share: the loop's settings, the images of a split, publishing the outputs."""
+"""What the two training stages share: the loop's settings, publishing the outputs."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from kdx2i.data.images import ImageSet
 from kdx2i.files import write_bytes
 from kdx2i.methods.settings import LoopBudget
 from kdx2i.plan.leaf import Leaf
@@ -19,15 +17,6 @@ from kdx2i.training.loop import LoopSettings
 def loop_settings(budget: LoopBudget, seed: int) -> LoopSettings:
     """Return the loop's settings of a stage's budget."""
     return LoopSettings(budget.iterations, seed, budget.checkpoint_every, budget.sample_every, budget.log_every)
-
-
-def fetcher(images: ImageSet) -> Callable[[Tensor], Tensor]:
-    """Return a function from indices [B] to uint8 images [B, 3, R, R]; each image is decoded once if it fits."""
-
-    def fetch(indices: Tensor) -> Tensor:
-        return torch.stack([images[int(i)][0] for i in indices])
-
-    return fetch
 
 
 def network_tensors(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:

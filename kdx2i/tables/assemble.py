@@ -9,12 +9,8 @@ from kdx2i.config import PartConfig, RowConfig, TableConfig
 from kdx2i.plan.mode import Mode
 from kdx2i.tables.intervals import mean, mean_interval
 from kdx2i.tables.model import Budget, Cell, Context, Part, Row, Table
+from kdx2i.tasks.facts import TASKS
 
-CONTROLS = {
-    "real_vs_real": "Real against real",
-    "input_copied": "Input copied",
-    "noise": "Noise images",
-}
 MISSING = "missing"
 # No metric comes near; beyond it the squares behind an interval could overflow.
 LARGEST = 1e100
@@ -99,9 +95,9 @@ def _part(
     methods = [_method(part, row, context, evaluations, budgets, datasets=datasets, metrics=metrics) for row in rows]
     resolutions = sorted({method.resolution for method in methods})
     control_rows = [
-        _control(name, resolution, context, controls, direction_of(part.mode), datasets=datasets, metrics=metrics)
+        _control(control, resolution, context, controls, direction_of(part.mode), datasets=datasets, metrics=metrics)
         for resolution in resolutions
-        for name in CONTROLS
+        for control in TASKS[part.task].controls.items()
     ]
     return Part(
         name=part.name,
@@ -143,7 +139,7 @@ def _method(
 
 
 def _control(
-    name: str,
+    control: tuple[str, str],
     resolution: int,
     context: Context,
     controls: Controls,
@@ -152,7 +148,8 @@ def _control(
     datasets: Sequence[str],
     metrics: Sequence[str],
 ) -> Row:
-    """Assemble a control row: it has one value and no seeds."""
+    """Assemble a control row (its name and title): it has one value and no seeds."""
+    name, title = control
     cells: list[Cell] = []
     for dataset in datasets:
         found = controls.get((dataset, resolution, direction), Absent(MISSING))
@@ -165,7 +162,7 @@ def _control(
                 cells.append(_cell(dataset, metric, {0: found[name]}, ()))
     return Row(
         kind="control",
-        label=CONTROLS[name],
+        label=title,
         resolution=resolution,
         actual_resolution=context.resolutions.get(resolution),
         cells=tuple(cells),

@@ -7,11 +7,11 @@ from typing import Any
 from kdx2i.config import Strict
 from kdx2i.files import write_csv, write_json
 from kdx2i.metric_catalogue import METRICS
-from kdx2i.tables.assemble import CONTROLS
 from kdx2i.tables.model import Part, Row, Table
 from kdx2i.tables.orders import Gain, Order, gains, orders
 from kdx2i.tables.published import CellName, Published
 from kdx2i.tables.verdict import VerdictName, judge
+from kdx2i.tasks.facts import REAL_AGAINST_REAL
 
 FORMAT = "kdx2i-comparison-1"
 COLUMNS = (
@@ -126,7 +126,7 @@ def _cells(table: Table, part: Part, row: Row, published: Published) -> list[Cel
 def _floor(part: Part, resolution: int, dataset: str, metric: str) -> float | None:
     """Return the value of real against real in a column at a resolution of the paper."""
     for row in part.controls():
-        if row.label == CONTROLS["real_vs_real"] and row.resolution == resolution:
+        if row.label == REAL_AGAINST_REAL and row.resolution == resolution:
             return row.cell(dataset, metric).mean
     return None
 

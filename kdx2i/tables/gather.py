@@ -5,7 +5,6 @@ from typing import Any
 
 from kdx2i.plan import Leaf, Plan, TablePlan
 from kdx2i.tables.assemble import (
-    CONTROLS,
     Absent,
     Budgets,
     Controls,
@@ -59,21 +58,21 @@ def _scores(leaf: Leaf[Any], data: Mapping[str, Any] | Absent) -> Scores | Absen
 
 def gather_controls(table: TablePlan, read: Reader) -> Controls:
     """Read the control values by the paper's dataset, resolution and direction; those of no leaf say so."""
-    found: dict[tuple[str, int, str | None], Mapping[str, Mapping[str, Mapping[str, Any]]] | Absent] = {}
+    scores: dict[tuple[str, int, str | None], Mapping[str, Mapping[str, Mapping[str, Any]]] | Absent] = {}
     for cell in table.cells:
         direction = direction_of(cell.mode)
         key = (cell.dataset, cell.resolution, direction)
         leaf = table.controls.get((cell.dataset, cell.resolution))
         if leaf is None:
-            found.setdefault(key, Absent("not yet computed: no method of the table runs on this dataset"))
+            scores.setdefault(key, Absent("not yet computed: no method of the table runs on this dataset"))
             continue
         data = read(leaf)
         if isinstance(data, Absent):
-            found[key] = data
+            scores[key] = data
             continue
         values = data.get("values", {}) if direction is None else data.get("directions", {}).get(direction, {})
-        found[key] = {name: _entries(values[name]) for name in CONTROLS if name in values}
-    return found
+        scores[key] = {name: _entries(entries) for name, entries in values.items() if isinstance(entries, Mapping)}
+    return scores
 
 
 def _entries(values: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

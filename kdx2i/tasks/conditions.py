@@ -28,3 +28,27 @@ class TranslationCondition:
         """Return the same condition on a device."""
         references = None if self.references is None else self.references.to(device)
         return TranslationCondition(self.sources.to(device), self.targets.to(device), self.guidance, references)
+
+
+@dataclass(frozen=True)
+class CaptionCondition:
+    """Text: one caption for each of B images."""
+
+    captions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SpeechCondition:
+    """Speech: one utterance for each of B images, float32 (N,) in [-1, 1] of different lengths, at `rate` Hz."""
+
+    waveforms: tuple[Tensor, ...]
+    rate: int
+
+
+@dataclass(frozen=True)
+class LabelMapCondition:
+    """Label map: uint8 [B, R, R], numbers of `labels`; `references` [B, 3, R, R] in [-1, 1] where asked for."""
+
+    maps: Tensor
+    labels: tuple[str, ...]
+    references: Tensor | None = None

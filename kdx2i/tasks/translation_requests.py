@@ -12,19 +12,19 @@ from kdx2i.errors import UserError
 
 
 @dataclass(frozen=True)
-class Requests:
+class Translations:
     """Indices of sources and references into the real images, int64 [N], and target classes int64 [N]."""
 
     sources: Tensor
     references: Tensor
     targets: Tensor
 
-    def part(self, chosen: slice) -> "Requests":
+    def part(self, chosen: slice) -> "Translations":
         """Return some of the requests."""
-        return Requests(self.sources[chosen], self.references[chosen], self.targets[chosen])
+        return Translations(self.sources[chosen], self.references[chosen], self.targets[chosen])
 
 
-def draw_requests(labels: Tensor, is_test: Tensor, num_classes: int, per_class: int, seed: int) -> Requests:
+def draw_requests(labels: Tensor, is_test: Tensor, num_classes: int, per_class: int, seed: int) -> Translations:
     """Ask for `per_class` images of each class.
 
     Sources are test images of other classes, references training images of the target class (test images
@@ -43,10 +43,10 @@ def draw_requests(labels: Tensor, is_test: Tensor, num_classes: int, per_class: 
         chosen[1].append(_cycle(own, per_class, generator))
         chosen[2].append(torch.full((per_class,), target))
     sources, references, targets = (torch.cat(parts) for parts in chosen)
-    return Requests(sources, references, targets)
+    return Translations(sources, references, targets)
 
 
-def draw_directed(labels: Tensor, is_test: Tensor, source: int, target: int, count: int, seed: int) -> Requests:
+def draw_directed(labels: Tensor, is_test: Tensor, source: int, target: int, count: int, seed: int) -> Translations:
     """Ask for `count` translations of test images of one class to another, as `draw_requests` does for all."""
     generator = torch.Generator().manual_seed(seed)
     sources = torch.nonzero((labels == source) & is_test).flatten()
@@ -54,10 +54,12 @@ def draw_directed(labels: Tensor, is_test: Tensor, source: int, target: int, cou
         sources = torch.nonzero(labels == source).flatten()
     own = torch.nonzero((labels == target) & ~is_test).flatten()
     chosen = _cycle(sources, count, generator), _cycle(own, count, generator)
-    return Requests(*chosen, targets=torch.full((count,), target))
+    return Translations(*chosen, targets=torch.full((count,), target))
 
 
-def draw_repeats(labels: Tensor, is_test: Tensor, num_classes: int, sources: int, outputs: int, seed: int) -> Requests:
+def draw_repeats(
+    labels: Tensor, is_test: Tensor, num_classes: int, sources: int, outputs: int, seed: int
+) -> Translations:
     """Ask `outputs` times for each of `sources` pairs of an image and a target class, with new references each time.
 
     The pairs are spread evenly over the target classes and drawn as `draw_requests` does; the requests of one pair
@@ -72,7 +74,7 @@ def draw_repeats(labels: Tensor, is_test: Tensor, num_classes: int, sources: int
         own = torch.nonzero((labels == target) & ~is_test).flatten()
         references.append(_cycle(own, outputs, generator))
     repeated = chosen.repeat_interleave(outputs)
-    return Requests(requests.sources[repeated], torch.cat(references), requests.targets[repeated])
+    return Translations(requests.sources[repeated], torch.cat(references), requests.targets[repeated])
 
 
 def _cycle(items: Tensor, count: int, generator: torch.Generator) -> Tensor:

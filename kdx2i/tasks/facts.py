@@ -1,0 +1,88 @@
+"""The tasks of the paper, each stated once: what a model is given, how it is asked, how it is scored. Torch-free."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kdx2i.config import TaskName
+from kdx2i.metric_catalogue import METRICS, Need
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """One task.
+
+    `given`: what a condition is, in words. `modes`: how a run can be asked for images. `provides`: which needs of a
+    metric its evaluations meet, so which metrics a table may ask for. `controls`: the control rows that mean
+    something, by name, with their titles. `image_counts`: the settings of an evaluation that say how many images it
+    asks for. `distillation`: the stage 1 that it has (`kdx2i.distill.by_task`), or None.
+    `module`: the module of `kdx2i.tasks` with the rest, as its class `Opened`.
+    """
+
+    name: TaskName
+    given: str
+    modes: tuple[str, ...]
+    provides: frozenset[Need]
+    controls: Mapping[str, str]
+    image_counts: frozenset[str]
+    module: str
+    distillation: str | None = None
+
+    def allows(self, metric: str) -> bool:
+        """Tell whether a table may ask for a metric of the catalogue."""
+        return METRICS[metric].needs <= self.provides
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that a table may ask for, in the order of the catalogue."""
+        return tuple(name for name in METRICS if self.allows(name))
+
+
+_POOLED = frozenset({Need.TWO_IMAGES, Need.LOGITS, Need.PARTS})
+_PER_IMAGE = frozenset({"conditions_per_image"})
+REAL_AGAINST_REAL = "Real against real"
+"""The title of the control row that is the floor of every distance."""
+
+_REAL, _NOISE = {"real_vs_real": REAL_AGAINST_REAL}, {"noise": "Noise images"}
+
+TASKS: Mapping[TaskName, TaskFacts] = {
+    facts.name: facts
+    for facts in (
+        TaskFacts(
+            "image-to-image",
+            given="a source image, a target class and, in the mode `reference`, an image of that class",
+            modes=("latent", "reference"),
+            provides=_POOLED | {Need.CLASSES, Need.TWO_IMAGES_A_CLASS, Need.CLASSIFIER, Need.OUTPUTS},
+            controls={**_REAL, "input_copied": "Input copied", **_NOISE},
+            image_counts=frozenset({"images_per_class", "images_per_direction"}),
+            module="kdx2i.tasks.image_to_image",
+            distillation="i2i",
+        ),
+        TaskFacts(
+            "text",
+            given="a caption",
+            modes=("text",),
+            provides=_POOLED,
+            controls={**_REAL, **_NOISE},
+            image_counts=_PER_IMAGE,
+            module="kdx2i.tasks.text",
+        ),
+        TaskFacts(
+            "speech",
+            given="an utterance",
+            modes=("audio",),
+            provides=_POOLED,
+            controls={**_REAL, **_NOISE},
+            image_counts=_PER_IMAGE,
+            module="kdx2i.tasks.speech",
+        ),
+        TaskFacts(
+            "label-map",
+            given="a label map and, in the mode `reference`, a training image",
+            modes=("map", "reference"),
+            provides=_POOLED | {Need.LABEL_MAPS},
+            controls={**_REAL, "maps_shuffled": "Label maps shuffled", **_NOISE},
+            image_counts=_PER_IMAGE,
+            module="kdx2i.tasks.label_map",
+        ),
+    )
+}
