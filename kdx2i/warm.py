@@ -31,19 +31,20 @@ ADDRESS = "KDX2I_WARM"
 """Environment variable with the name of the server's socket; with `off` the Snakefile starts no server."""
 
 LIBRARIES = (
-    "matplotlib.figure",
     "numpy",
     "PIL.Image",
     "pydantic.main",
     "rich.progress",
     "safetensors.torch",
     "scipy.linalg",
-    "scipy.stats",
     "torch",
     "torchvision.utils",  # PyTorch's compiler with it, which every optimiser imports too.
     "typer",
     "yaml",
 )
+"""What the first jobs need; they wait for it."""
+LATER = ("scipy.stats", "matplotlib.figure")
+"""What only tables and figures need: imported when no job waits."""
 STARTED = b"+"
 
 
@@ -106,8 +107,15 @@ def serve(listener: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Nobody waits for a job here: the system clears it away.
     for name in LIBRARIES:
         importlib.import_module(name)
-    gc.freeze()  # Else each job's garbage collection goes through the libraries, and copies their memory by that.
-    while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
+    later = list(LATER)
+    while True:
+        gc.freeze()  # Else a job's garbage collection goes through the libraries, and copies their memory by that.
+        ready = select.select([listener, sys.stdin], [], [], 0 if later else None)[0]
+        if sys.stdin in ready:
+            return
+        if not ready:
+            importlib.import_module(later.pop(0))
+            continue
         connection = listener.accept()[0]
         if _is_ours(connection) and os.fork() == 0:
             listener.close()
