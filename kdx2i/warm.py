@@ -1,10 +1,10 @@
 """A warm start for a workflow's jobs: one process imports the libraries once and forks into every job.
 
-`import torch` alone is two to three seconds of a job, as long as many jobs of a small preset need for their work.
-The Snakefile starts the server of this module beside itself; `python -m kdx2i` hands its command over to it, waits,
-and ends with the command's exit status. Without a server a command runs in its own process, and computes the same:
-none of the suite's own modules is imported before the fork, and the job has the caller's environment, folder and
-streams. It ends when its caller does.
+`import torch` alone is two to three seconds of a job, and PyTorch's compiler, which its optimisers import, as many
+again: longer than many jobs of a small preset need for their work. The Snakefile starts the server of this module
+beside itself; `python -m kdx2i` hands its command over to it, waits, and ends with the command's exit status. Without
+a server a command runs in its own process, and computes the same: none of the suite's own modules is imported before
+the fork, and the job has the caller's environment, folder and streams. It ends when its caller does.
 
 The server's socket has a name of Linux's abstract kind: no file, so that nothing is left behind however the server
 ends, and no folder whose path could be too long. Since such a name has no owner, both ends ask the system whose process
