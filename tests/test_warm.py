@@ -158,7 +158,8 @@ def test_killed_server_and_owner_leave_no_file(tmp_path):
     server.kill()
     owner.end()
     assert eventually(lambda: not server.is_running())
-    assert list(tmp_path.iterdir()) == []
+    # PyTorch's compiler makes one folder of a fixed name for its cache.
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith("torchinductor_")] == []
 
 
 def test_jobs_start_warm_whatever_the_length_of_the_temporary_folder(tmp_path):
