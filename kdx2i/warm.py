@@ -1,41 +1,50 @@
 """A warm start for a workflow's jobs: one process imports the libraries once and forks into every job.
 
-`import torch` alone is two to three seconds of a job, as long as many jobs of a small preset need for their work.
-The Snakefile starts the server of this module beside itself; `python -m kdx2i` hands its command over to it, waits,
-and ends with the command's exit status. Without a server a command runs in its own process, and computes the same:
-none of the suite's own modules is imported before the fork, and the job has the caller's environment, folder and
-streams. It ends when its caller does.
+`import torch` alone is two to three seconds of a job, and PyTorch's compiler, which its optimisers import, as many
+again: longer than many jobs of a small preset need for their work. The Snakefile starts the server of this module
+beside itself; `python -m kdx2i` hands its command over to it, waits, and ends with the command's exit status. Without
+a server a command runs in its own process, and computes the same: none of the suite's own modules is imported before
+the fork, and the job has the caller's environment, folder and streams. It ends when its caller does.
+
+The server's socket has a name of Linux's abstract kind: no file, so that nothing is left behind however the server
+ends, and no folder whose path could be too long. Since such a name has no owner, both ends ask the system whose process
+the other is.
 """
 
+import gc
 import importlib
 import json
 import os
+import secrets
 import select
-import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 ADDRESS = "KDX2I_WARM"
-"""Environment variable that names the server's socket; with `off` the Snakefile starts no server."""
+"""Environment variable with the name of the server's socket; with `off` the Snakefile starts no server."""
 
 LIBRARIES = (
     "numpy",
     "PIL.Image",
-    "pydantic",
+    "pydantic.main",
     "rich.progress",
     "safetensors.torch",
     "scipy.linalg",
     "torch",
+    "torchvision.utils",  # PyTorch's compiler with it, which every optimiser imports too.
     "typer",
     "yaml",
 )
+"""What the first jobs need; they wait for it."""
+LATER = ("scipy.stats", "matplotlib.figure")
+"""What only tables and figures need: imported when no job waits."""
 STARTED = b"+"
 
 
@@ -47,10 +56,10 @@ def start(threads: int) -> None:
     """
     if threads != 1 or sys.platform != "linux" or ADDRESS in os.environ:
         return
-    address = str(Path(tempfile.mkdtemp(prefix="kdx2i-")) / "socket")
+    address = f"kdx2i-{os.getpid()}-{secrets.token_hex(8)}"
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(address)
+        listener.bind(f"\0{address}")
         listener.listen(64)
         # The pipe to its standard input closes when this process ends: that is how the server knows.
         subprocess.Popen(
@@ -72,7 +81,9 @@ def delegate(words: Sequence[str]) -> int | None:
     started, status = False, b""
     with socket.socket(socket.AF_UNIX) as connection:
         try:
-            connection.connect(os.environ[ADDRESS])
+            connection.connect(f"\0{os.environ[ADDRESS]}")
+            if not _is_ours(connection):
+                return None
             socket.send_fds(connection, [len(message).to_bytes(8, "big")], [0, 1, 2])
             connection.sendall(message)
             started = connection.recv(1) == STARTED
@@ -94,18 +105,29 @@ def serve(listener: socket.socket) -> None:
     """Run every command that arrives in a fork of this process, until standard input is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # An interruption is the jobs' and their caller's affair.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Nobody waits for a job here: the system clears it away.
-    folder = Path(listener.getsockname()).parent
-    try:
-        for name in LIBRARIES:
-            importlib.import_module(name)
-        while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
-            connection = listener.accept()[0]
-            if os.fork() == 0:
-                listener.close()
-                _be_the_job(connection)
-            connection.close()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    later = list(LATER)
+    while True:
+        gc.freeze()  # Else a job's garbage collection goes through the libraries, and copies their memory by that.
+        ready = select.select([listener, sys.stdin], [], [], 0 if later else None)[0]
+        if sys.stdin in ready:
+            return
+        if not ready:
+            importlib.import_module(later.pop(0))
+            continue
+        connection = listener.accept()[0]
+        if _is_ours(connection) and os.fork() == 0:
+            listener.close()
+            _be_the_job(connection)
+        connection.close()
+
+
+def _is_ours(connection: socket.socket) -> bool:
+    """Return whether the process at the other end runs for the same user: anyone may connect to an abstract name."""
+    process_user_group = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, user, _ = struct.unpack("3i", process_user_group)
+    return bool(user == os.geteuid())
 
 
 def _be_the_job(connection: socket.socket) -> None:

@@ -55,13 +55,8 @@ def select(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
     """Return an optimiser's state as named tensors (`<parameter index>.<state name>`)."""
-    # Not `state_dict`, which imports PyTorch's compiler.
-    parameters: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"]]
-    return {
-        f"{i}.{key}": torch.as_tensor(value)
-        for i, parameter in enumerate(parameters)
-        for key, value in optimizer.state.get(parameter, {}).items()
-    }
+    state = optimizer.state_dict()["state"]
+    return {f"{i}.{key}": torch.as_tensor(value) for i, entry in state.items() for key, value in entry.items()}
 
 
 def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:

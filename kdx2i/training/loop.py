@@ -16,8 +16,8 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
-from torch.nn.functional import pad
 from torch.optim import Optimizer
+from torchvision.utils import make_grid
 
 from kdx2i.errors import UserError
 from kdx2i.files import replacing, write_text
@@ -79,22 +79,10 @@ def update_averages(trainable: Trainable, decay: float) -> None:
 
 
 def save_grid(path: Path, images: Tensor, per_row: int) -> None:
-    """Write images [N, 3, H, W] in [-1, 1] as one PNG grid, atomically."""
-    picture = grid(to_pixels(images), per_row)
+    """Write images [N, 3, H, W] in [-1, 1], at least two, as one PNG grid with white lines, atomically."""
+    picture = make_grid(to_pixels(images), nrow=per_row, pad_value=255).permute(1, 2, 0)
     with replacing(path) as temporary:
         Image.fromarray(picture.numpy()).save(temporary, format="PNG")
-
-
-def grid(images: Tensor, per_row: int, line: int = 2) -> Tensor:
-    """Return images uint8 [N, 3, H, W] as one picture [height, width, 3], with white lines between and around them.
-
-    It equals torchvision's `make_grid` of several images, whose import takes half a second and PyTorch's compiler.
-    """
-    columns = min(per_row, len(images))
-    rows = -(-len(images) // columns)
-    cells = pad(images, (line, 0, line, 0, 0, 0, 0, rows * columns - len(images)), value=255)
-    picture = cells.view(rows, columns, *cells.shape[1:]).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
-    return pad(picture, (0, 0, 0, line, 0, line), value=255)
 
 
 def _modules(trainable: Trainable) -> dict[str, nn.Module]:

@@ -232,11 +232,11 @@ def test_settings_refuse_unknown_keys_and_unpinned_weights() -> None:
     assert EvaluationSettings.model_validate(EvaluationSettings().model_dump()) == EvaluationSettings()
 
 
-def test_an_evaluation_does_not_import_pytorchs_compiler() -> None:
-    """Nor the libraries that bring it: together they take two seconds of every evaluation."""
+def test_scoring_folders_does_not_import_pytorchs_compiler() -> None:
+    """Nor the libraries that bring it: that command starts cold, and together they take three seconds."""
     code = (
         "import torch\n"
-        "import kdx2i.stages.evaluate\n"
+        "import kdx2i.stages.folders\n"
         "from kdx2i.metrics.extractors.extractor import build_extractor\n"
         "from kdx2i.metrics.classifiers.probe import train_probe\n"
         "from kdx2i.training.determinism import make_deterministic\n"
