@@ -26,7 +26,7 @@ class AdaptedNetworks(StrictSettings):
     )
     blocks: Literal["stargan_v2", "adain"] = Field(
         default="stargan_v2",
-        description="the four blocks: two with instance norm, two with AdaIN; or all with AdaIN (adapted-blocks)",
+        description="two blocks with instance norm and two with AdaIN, or all AdaIN (protocol entry adapted-blocks)",
     )
 
 

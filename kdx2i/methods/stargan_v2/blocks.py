@@ -1,4 +1,4 @@
-"""The building blocks of StarGAN v2 (section 1 of its facts; `core/model.py` of clovaai/stargan-v2).
+"""The building blocks of StarGAN v2 (`core/model.py` of clovaai/stargan-v2).
 
 Parameters carry the official names. A 3x3 convolution that is followed by average pooling, or that follows
 a nearest enlargement, is computed as one strided 4x4 convolution with the summed kernel: the same function

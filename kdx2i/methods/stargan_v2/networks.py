@@ -1,4 +1,4 @@
-"""The four networks of StarGAN v2 (section 1 of its facts; `core/model.py` of clovaai/stargan-v2).
+"""The four networks of StarGAN v2 (`core/model.py` of clovaai/stargan-v2).
 
 Images are [B, 3, H, W] in [-1, 1]; labels y are int64 [B]. State dicts have the official keys, so that
 official checkpoints load with `load_state_dict`. `dim_in`, `hidden_dim` and `num_down` exist for the reduced
@@ -46,7 +46,7 @@ class Generator(nn.Module):
     `encode` is the paper's content encoder, `decode` its generator. `num_down` is the number of halvings
     (officially log2(img_size) - 4, a bottleneck of 16 px, and one more when `w_hpf > 0`); two more blocks on
     each side work at the bottleneck's size. `hint_block` chooses which of the blocks at the bottleneck's
-    size the feature functions return (protocol entry `stargan_v2.hint_block`).
+    size the feature functions return (protocol entry stargan-v2-hint-block).
     """
 
     def __init__(
@@ -237,7 +237,7 @@ class Discriminator(nn.Module):
 def he_init(network: nn.Module, generator: torch.Generator | None = None) -> None:
     """Initialise every convolution and linear layer: N(0, 2 / fan_in) weights, zero biases.
 
-    Instance norms keep weight 1 and bias 0 (section 2 of the facts; `core/utils.py`).
+    Instance norms keep weight 1 and bias 0 (`core/utils.py`).
     """
     with torch.no_grad():
         for module in network.modules():
