@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import pytest
 from pydantic import BaseModel
@@ -19,6 +19,8 @@ from kdx2i.metrics.settings import EvaluationSettings
 ROOMS = ("kdx2i", "benchmarks", "workflow", "tests", "docs")
 KINDS = {".py", ".yaml", ".smk", ".md"}
 IDENTIFIERS = [entry.id for entry in load_protocol(ROOT).entries]
+NAMES = {name for name in IDENTIFIERS if "-" in name} - set(names_in(ROOT / "benchmarks" / "datasets"))
+BARE = rf"(?<![\w\"-])(?:{'|'.join(sorted(NAMES))})(?![\w\"-])"
 CITATION = re.compile(r"\b[Pp]rotocol entry ([a-z0-9]+(?:-[a-z0-9]+)*)(?![\w.`-]*[\w`])")
 
 
@@ -38,9 +40,7 @@ def flowing(path: Path) -> str:
 def stray_citations(text: str) -> Iterator[str]:
     """Yield what names an entry of the register otherwise than `CITATION`: quoted strings of code are no citations."""
     cited = CITATION.sub("", re.sub(r"\bid: [\w-]+", "", text))
-    names = [name for name in IDENTIFIERS if "-" in name and name not in names_in(ROOT / "benchmarks" / "datasets")]
-    bare = rf"(?<![\w\"-])(?:{'|'.join(map(re.escape, names))})(?![\w\"-])"
-    for pattern in (r"\b[Pp]rotocol entr(?:y|ies)\b[^.;]{0,30}", bare, r"\(entry [`\w.-]+"):
+    for pattern in (r"\b[Pp]rotocol entr(?:y|ies)\b[^.;]{0,30}", BARE, r"\(entry (?!for )[`\w.-]+"):
         yield from re.findall(pattern, cited)
 
 
@@ -70,8 +70,8 @@ def test_identifiers_of_the_register_are_in_kebab_case() -> None:
 
 
 def models(annotation: Any) -> list[type[BaseModel]]:
-    """Return the settings models of an annotation, through None and unions."""
-    if get_origin(annotation) in (Union, UnionType):
+    """Return the settings models of an annotation, through None, unions and what is annotated."""
+    if get_origin(annotation) in (Union, UnionType, Annotated):
         return [model for part in get_args(annotation) for model in models(part)]
     return [annotation] if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []
 
