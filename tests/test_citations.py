@@ -85,7 +85,7 @@ def is_setting(key: str) -> bool:
         name, *steps = steps
         level: list[type[BaseModel]] = [architectures()[name].settings]
     else:
-        level = {"evaluation": [EvaluationSettings]}[room]
+        level = [{"evaluation": EvaluationSettings}[room]]
     for step in steps:
         fields = [model.model_fields[step] for model in level if step in model.model_fields]
         if not fields:
