@@ -1,12 +1,7 @@
 """Stage 1 for image-to-image translation (section 3.2 of the paper), as a `Trainable`.
 
-    eq. (1)  L_e = sum_l gamma |D_T(x1)_l - E_S(x1)_l|_1            content encoder
-    eq. (2)  L_r = sum_l tau |D_T(x2)_l - E_R(x2)_l|_1              style (reference) encoder
-    eq. (3)  L_g = sum_l alpha |G'_T(Phi(s1, s2))_l - G_S(...)_l|_1 + beta |y - y_S|_1
-    eq. (4)  L_adv, the student's discriminator D_S telling y from y_S
-    eq. (5)  lambda_adv L_adv + lambda_kdl (L_e + L_r + L_g)
-
-Latent guidance replaces E_R(x2) by the mapping network on the noise that x2 was drawn from.
+The objective is eq. (5) over eqs. (1) to (4): one function each in `kdx2i.distill.equations.i2i`. Latent guidance
+replaces E_R(x2) by the mapping network on the noise that x2 was drawn from (protocol entry i2i-latent).
 """
 
 import copy
@@ -16,12 +11,20 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from kdx2i.distill.alignment import Alignment, teacher_features
-from kdx2i.distill.losses import discriminator_objective, generator_objective, l1
+from kdx2i.distill.equations.i2i import (
+    content_encoder_alignment,
+    discriminator_adversarial_loss,
+    full_objective,
+    generator_adversarial_loss,
+    generator_alignment,
+    style_encoder_alignment,
+)
+from kdx2i.distill.hints import HintLayers
 from kdx2i.distill.transfers import TransferSettings
 from kdx2i.errors import UserError
 from kdx2i.methods.base import Features, I2IStudent
 from kdx2i.methods.settings import I2IDistillSettings
+from kdx2i.teacher.stylegan2 import Discriminator
 from kdx2i.teacher.triplets import Triplets, draw_triplets
 from kdx2i.teacher.weights import Teacher
 from kdx2i.training.optimizers import adam, step_optimizers
@@ -51,7 +54,7 @@ class I2IDistillation:
             truncation=settings.truncation,
             share=False,
         )
-        hints = {"hints": place(self._alignment(), device)} if transfer.alignment else {}
+        hints = {"hints": place(self._hint_layers(), device)} if transfer.alignment else {}
         self.networks: Mapping[str, nn.Module] = {**student.networks, **hints}
         self.averages: Mapping[str, nn.Module] = {
             name: copy.deepcopy(module).eval().requires_grad_(False)
@@ -70,7 +73,7 @@ class I2IDistillation:
         return adam(parameters, s.learning_rate, (s.beta1, s.beta2), weight_decay=s.weight_decay)
 
     @torch.no_grad()
-    def _alignment(self) -> nn.Module:
+    def _hint_layers(self) -> nn.Module:
         """Make the hint layers from the channels that one forward pass shows."""
         probe = self.preview_triplets
         content, encoded = self.student.encode(probe.x1[:1])
@@ -83,18 +86,16 @@ class I2IDistillation:
             "generator": (probe.features, decoded),
         }
         return nn.ModuleDict(
-            {
-                name: Alignment(teachers, students, self.settings.hints, self.settings.norm)
-                for name, (teachers, students) in pairs.items()
-            }
+            {name: HintLayers(teachers, students, self.settings.hints) for name, (teachers, students) in pairs.items()}
         )
 
-    def _aligned(self, name: str, teacher: Features, student: Features) -> Tensor:
+    def _matched(self, name: str, teacher: Features, student: Features) -> tuple[Features, Features]:
+        """Return both sides' features at the resolutions that they share, of one width."""
         hints = self.networks["hints"]
         return hints[name](teacher, student)  # type: ignore[index,no-any-return]
 
     def training_step(self, step: int) -> dict[str, Tensor]:
-        """Draw a batch of triplets; update the discriminator (eq. 4), then the student (eq. 5)."""
+        """Draw a batch of triplets; update the discriminator by eq. (4), then the student by eq. (5)."""
         s = self.settings
         triplets = draw_triplets(
             self.teacher_generator,
@@ -104,21 +105,17 @@ class I2IDistillation:
             truncation=s.truncation,
         )
         with autocast(self.device, s.precision):
-            images, losses = self._generate(triplets)
-        total = torch.zeros([], device=self.device)
+            images, alignments = self._generate(triplets)
         scalars: dict[str, Tensor] = {}
         if self.transfer.adversarial:
             scalars["d"] = self._discriminator_step(triplets.y, images.detach())
             discriminator = self.networks["discriminator"].requires_grad_(False)
             with autocast(self.device, s.precision):
-                scalars["adv"] = generator_objective(self.student.discriminate(images), s.adversarial)
+                scalars["adv"] = generator_adversarial_loss(self.student.discriminate(images), s.adversarial)
             discriminator.requires_grad_(True)
-            total = total + s.lambda_adv * scalars["adv"]
-        for name, loss in losses.items():
-            scalars[name] = loss
-            total = total + s.lambda_kdl * loss
+        total = full_objective(scalars.get("adv"), list(alignments.values()), s.lambda_adv, s.lambda_kdl)
         step_optimizers(total, self.optimizers["generator"])
-        return scalars
+        return scalars | alignments
 
     def _generate(self, triplets: Triplets) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the student's images (reference-guided, then latent-guided) and eqs. (1) to (3)."""
@@ -135,18 +132,21 @@ class I2IDistillation:
         on_x1 = teacher_features(self.teacher_discriminator, triplets.x1)
         on_x2 = teacher_features(self.teacher_discriminator, triplets.x2) if self.transfer.mixing else on_x1
         targets = {r: torch.cat([f] * guided) for r, f in triplets.features.items()}
-        losses = {
-            "encoder": s.gamma * self._aligned("encoder", on_x1, encoded),
-            "style": s.tau * self._aligned("style", on_x2, styled),
-            "generator": s.alpha * self._aligned("generator", targets, decoded),
-            "image": s.beta * l1(images, torch.cat([triplets.y] * guided), s.norm),
-        }
-        return images, losses
+        encoder = content_encoder_alignment(*self._matched("encoder", on_x1, encoded), s.gamma, s.norm)
+        reference = style_encoder_alignment(*self._matched("style", on_x2, styled), s.tau, s.norm)
+        features, image = generator_alignment(
+            self._matched("generator", targets, decoded),
+            (torch.cat([triplets.y] * guided), images),
+            s.alpha,
+            s.beta,
+            s.norm,
+        )
+        return images, {"encoder": encoder, "style": reference, "generator": features, "image": image}
 
     def _discriminator_step(self, real: Tensor, fake: Tensor) -> Tensor:
         s = self.settings
         with autocast(self.device, s.precision):
-            loss = discriminator_objective(self.student.discriminate, real, fake, s.r1_weight)
+            loss = discriminator_adversarial_loss(self.student.discriminate, real, fake, s.r1_weight)
         step_optimizers(loss, self.optimizers["discriminator"])
         return loss
 
@@ -174,8 +174,18 @@ class I2IDistillation:
         """Nothing to take back."""
 
 
+@torch.no_grad()
+def teacher_features(discriminator: Discriminator, images: Tensor) -> Features:
+    """Return D_T(x)_l of eqs. (1) and (2) for images [B, 3, R, R], by resolution.
+
+    From-RGB's output at the image's resolution R, and the output [B, C, r, r] of every ResBlock, r = R/2 ... 4.
+    """
+    _, _, features = discriminator.trunk(images)
+    return features
+
+
 def _check_fit(student: I2IStudent, teacher: Teacher) -> None:
-    """Raise `UserError` when a teacher cannot teach a student."""
+    """Raise `UserError` when a teacher cannot teach a student (protocol entry i2i-latent-noise)."""
     config = teacher.generator.config
     if config.img_resolution != student.resolution:
         raise UserError(

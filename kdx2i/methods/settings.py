@@ -49,7 +49,7 @@ class I2IDistillSettings(LoopBudget):
     alpha: float = Field(default=0.1, description="eq. (3), generator features")
     beta: float = Field(default=0.1, description="eq. (3), image")
     norm: Literal["mean", "positions", "sum"] = Field(default="mean", description="protocol entry i2i-norm")
-    r1_weight: float = Field(default=1.0, ge=0, description="protocol entry i2i.stage1_r1")
+    r1_weight: float = Field(default=1.0, ge=0, description="protocol entry i2i-stage1-r1")
     adversarial: Literal["non-saturating", "saturating"] = "non-saturating"
     hints: Literal["student-to-teacher", "teacher-to-student"] = "student-to-teacher"
     mixing_layers: int = Field(default=4, ge=1, description="layers that take s1 (footnote 1)")

@@ -31,7 +31,7 @@ Features = dict[int, Tensor]
 """Features [B, C, r, r] by their resolution r."""
 
 Table = Literal["official", "truncated"]
-"""Widths at 32 px: BigGAN's own table (all alike), or that of larger images cut short (entry biggan-32px)."""
+"""Widths at 32 px: BigGAN's own table (all alike), or that of larger images cut short (protocol entry biggan-32px)."""
 
 BOTTOM = 4
 GENERATOR_WIDTHS = {

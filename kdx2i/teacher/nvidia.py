@@ -1,4 +1,4 @@
-"""Network pickles of NVIDIA's StyleGAN2-ADA and StyleGAN3 repositories, read as data (section 7 of the facts).
+"""Network pickles of NVIDIA's StyleGAN2-ADA and StyleGAN3 repositories, read as data (`legacy.py` of both).
 
 The official reader executes the source text inside the file. Here every object stays inert: its tensors
 and its constructor options are taken out, and the networks are our own.

@@ -1,4 +1,4 @@
-"""Checkpoints of rosinality/stylegan2-pytorch: their key names and shapes (section 7 of the facts).
+"""Checkpoints of rosinality/stylegan2-pytorch: their key names and shapes (its `model.py`).
 
 The networks are those of `kdx2i.teacher.stylegan2` under other names; tensors are only renamed and reshaped.
 """

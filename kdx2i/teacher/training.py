@@ -1,6 +1,6 @@
 """Training of a StyleGAN2 teacher (Karras et al. 2020), sized for small data and small machines.
 
-Losses and lazy regularisation as in the official code (facts in `training/loss.py` of
+Losses and lazy regularisation as in the official code (`training/loss.py` of
 NVlabs/stylegan2-ada-pytorch): non-saturating logistic loss, R1 every 16 steps, optional path-length
 regularisation every 4, Adam with the lazy-regularisation correction of its rate and betas.
 """

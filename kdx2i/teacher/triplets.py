@@ -41,7 +41,7 @@ def draw_triplets(
     """Draw a joint batch of triplets from torch's global generator; return this rank's `share` of it, or all.
 
     The noise maps are the teacher's constant ones in all three calls, so that x1 and y agree below the cut
-    (protocol entry `triplet.noise`). Without `mixing`, x2 and y are x1 (ablation KD*).
+    (protocol entry triplet-noise). Without `mixing`, x2 and y are x1 (ablation KD*).
     """
     device = next(generator.parameters()).device
     drawn = torch.randn(2, batch, generator.config.z_dim)

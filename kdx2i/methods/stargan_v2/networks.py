@@ -49,7 +49,7 @@ class Generator(nn.Module):
     `encode` is the paper's content encoder, `decode` its generator. `num_down` is the number of halvings
     (officially log2(img_size) - 4, a bottleneck of 16 px, and one more when `w_hpf > 0`); two more blocks on
     each side work at the bottleneck's size. `hint_block` chooses which of the blocks at the bottleneck's
-    size the feature functions return (protocol entry `stargan_v2.hint_block`).
+    size the feature functions return (protocol entry stargan-v2-hint-block).
     """
 
     def __init__(

@@ -59,7 +59,7 @@ class Blocks(nn.Module):
         self.plain = nn.ModuleList([ResBlk(width, width, normalize=True) for _ in range(plain)])
         self.styled = nn.ModuleList([AdainResBlk(width, width, style_dim) for _ in range(4 - plain)])
         he_init(self)
-        # Scales drawn at random from the styles would make noise of what the decoder reads (entry adapted-training).
+        # Random scales from the styles would make noise of what the decoder reads (protocol entry adapted-training).
         for module in self.modules():
             if isinstance(module, AdaIN):
                 nn.init.zeros_(module.fc.weight)
