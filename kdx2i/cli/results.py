@@ -54,7 +54,7 @@ def split(
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Read every file again and compare.")] = False,
 ) -> None:
-    """Make `data/<dataset>/split.csv` and its images, or check them."""
+    """Make `data/<dataset>/`: tables, images and conditions; or check them."""
     from kdx2i.stages import split as stage
 
     plan = asked_plan(preset)

@@ -7,6 +7,7 @@ package at each parse.
 from kdx2i.config.models import (
     ArchitectureConfig,
     ColumnsConfig,
+    ConditionKind,
     DatasetConfig,
     MetricName,
     PartConfig,
@@ -40,6 +41,7 @@ from kdx2i.config.reading import (
 __all__ = [
     "ArchitectureConfig",
     "ColumnsConfig",
+    "ConditionKind",
     "DatasetConfig",
     "MetricName",
     "PartConfig",

@@ -11,7 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=80)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 MetricName = Literal["mFID", "mKIDx100", "RC", "FC", "FID", "KIDx100", "IS", "LPIPS", "mIoU"]
+ConditionKind = Literal["captions", "speech", "label-maps"]
+TaskName = Literal["image-to-image", "text", "speech", "label-map"]
 Settings = dict[str, JsonValue]
+# What a model of each task is given besides images and classes; the other kinds may accompany it.
+CONDITION_OF: dict[TaskName, ConditionKind] = {"text": "captions", "speech": "speech", "label-map": "label-maps"}
 
 
 class Strict(BaseModel):
@@ -48,13 +52,15 @@ class SplitRule(Strict):
     """How images are dealt to the roles train and test.
 
     `manifest`: the source says it itself. `per-class`: `train` and `test` images of each class
-    (`test: null` is all the rest). `fraction`: these shares of each class.
+    (`test: null` is all the rest). `fraction`: these shares of each class. `disjoint`: no class has images in
+    both roles, as where a model is tested on classes that it has never seen.
     """
 
     rule: Literal["manifest", "per-class", "fraction"]
     train: int | float | None = None
     test: int | float | None = None
     seed: int = Field(default=0, ge=0)
+    disjoint: bool = False
 
     @model_validator(mode="after")
     def _sizes_fit_the_rule(self) -> "SplitRule":
@@ -71,11 +77,18 @@ class SplitRule(Strict):
 
 
 class DatasetConfig(Strict):
-    """One dataset: `benchmarks/datasets/<name>.yaml`."""
+    """One dataset: `benchmarks/datasets/<name>.yaml`.
+
+    `task` says what a model is given, `conditions` which files each image has for that (none where the images
+    and their classes are all), `labels` the names of the numbers in its label maps, from 0 on.
+    """
 
     name: Name
     title: str
     stands_for: Name | None = None
+    task: TaskName = "image-to-image"
+    conditions: tuple[ConditionKind, ...] = ()
+    labels: tuple[str, ...] = Field(default=(), max_length=256)
     source: SourceConfig
     licence: str
     class_names: dict[Name, str] = Field(
@@ -84,6 +97,19 @@ class DatasetConfig(Strict):
     reader: Name
     options: Settings = Field(default_factory=dict)
     split: SplitRule
+
+    @model_validator(mode="after")
+    def _conditions_fit_the_task(self) -> "DatasetConfig":
+        needed = CONDITION_OF.get(self.task)
+        if needed is None and self.conditions:
+            raise ValueError(f"the task {self.task} has no `conditions`")
+        if needed is not None and needed not in self.conditions:
+            raise ValueError(f"the task {self.task} needs `{needed}` among its `conditions`")
+        if len(set(self.conditions)) < len(self.conditions) or len(set(self.labels)) < len(self.labels):
+            raise ValueError("`conditions` or `labels` names something twice")
+        if ("label-maps" in self.conditions) != bool(self.labels):
+            raise ValueError("`labels` names the numbers of label maps: give both, or none")
+        return self
 
 
 class PartConfig(Strict):

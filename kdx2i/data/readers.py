@@ -1,12 +1,14 @@
 """Readers: from a dataset's source to labelled images. A new layout is one class and one line here."""
 
 import hashlib
+import io
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Protocol
 
+import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,7 +16,7 @@ from kdx2i.config import DatasetConfig, SourceFile, validate
 from kdx2i.data.archive import read_members
 from kdx2i.data.decode import SUFFIXES, decode_rgb, png_bytes
 from kdx2i.data.manifest import ManifestRow, Role, read_manifest
-from kdx2i.data.pack import read_icons
+from kdx2i.data.pack import read_icons, read_verified
 from kdx2i.data.svg import MAX_SIDE, Icon, rasterise
 from kdx2i.errors import UserError
 from kdx2i.files import sha256_file
@@ -41,6 +43,8 @@ class Item:
     """An image that has been read: its entry, the SHA-256 of its source bytes, its pixels (RGB).
 
     `encoded` is the image file to keep and `suffix` its ending, so that a photograph stays as published.
+    `captions` and `label_map` (uint8 (H, W), the number of a label at each pixel) are there where the source has
+    them.
     """
 
     entry: Entry
@@ -48,6 +52,8 @@ class Item:
     image: Image.Image
     encoded: bytes
     suffix: str
+    captions: tuple[str, ...] = ()
+    label_map: np.ndarray | None = None
 
 
 class Reader(Protocol):
@@ -106,6 +112,8 @@ class OpenEmoji:
     def __init__(self, dataset: DatasetConfig, assets_root: Path) -> None:
         self._options = validate(OpenEmojiOptions, dataset.options, f"dataset {dataset.name}, options")
         self._file = partial(source_file, dataset, assets_root)
+        self._has_label_maps = "label-maps" in dataset.conditions
+        self._captions: dict[str, tuple[str, ...]] = {}
         self._entries: list[Entry] | None = None
 
     def entries(self) -> list[Entry]:
@@ -128,6 +136,7 @@ class OpenEmoji:
             chosen = [row for row in chosen if row.role == "train" and row not in tests]
         # A drawing may stand in several stand-ins: the first one named gives its class.
         first = {row.source: row for row in sorted(chosen, key=lambda r: -self._standins.index(r.standin))}
+        self._captions = {source: row.captions for source, row in first.items()}
         self._entries = [self._entry(row) for row in chosen if first[row.source] is row]
         return self._entries
 
@@ -150,14 +159,26 @@ class OpenEmoji:
             path, source = self._file(name)
             yield from read_icons(path, source.sha256)
 
+    def _label_maps(self, wanted: Collection[str]) -> dict[str, np.ndarray]:
+        """Return the label maps, uint8 (H, W), of the wanted drawings from the checked file `face_parts`."""
+        path, source = self._file("face_parts")
+        with np.load(io.BytesIO(read_verified(path, source.sha256)), allow_pickle=False) as stored:
+            maps = dict(zip(map(str, stored["keys"]), stored["labels"], strict=True))
+        lacking = [name for name in wanted if name not in maps]
+        if lacking:
+            raise UserError(f"{path} has no label map of {min(lacking)} ({len(lacking)} such images)")
+        return maps
+
     def items(self, wanted: Collection[str]) -> Iterator[Item]:
         """Yield the wanted drawings, rasterised."""
         entries = {entry.source: entry for entry in self.entries()}
+        maps = self._label_maps(wanted) if self._has_label_maps else {}
         for icon in self._icons():
             if icon.source in wanted:
                 image = rasterise(icon, self._options.size, self._options.background)
                 digest = hashlib.sha256(icon.body.encode()).hexdigest()
-                yield Item(entries[icon.source], digest, image, png_bytes(image), ".png")
+                encoded, captions = png_bytes(image), self._captions[icon.source]
+                yield Item(entries[icon.source], digest, image, encoded, ".png", captions, maps.get(icon.source))
 
 
 class ImageFolderOptions(Options):

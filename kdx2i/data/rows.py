@@ -99,6 +99,10 @@ class Split:
         """The labels of all rows, sorted."""
         return sorted({row.label for row in self.rows})
 
+    def classes_of(self, role: Role) -> list[str]:
+        """Return the labels that have images of a role, sorted: where a split is class-disjoint, no role shares one."""
+        return sorted({row.label for row in self.rows if row.role == role})
+
     @cached_property
     def sha256(self) -> str:
         """The SHA-256 of `split.csv`, which names every pixel of the dataset."""

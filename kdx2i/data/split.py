@@ -1,4 +1,4 @@
-"""Make a dataset's folder (`images/` and `split.csv`) from its YAML, and check that it is whole."""
+"""Make a dataset's folder (`split.csv`, `conditions.csv` and their files) from its YAML, and check that it is whole."""
 
 import hashlib
 import re
@@ -10,34 +10,46 @@ from rich.console import Console
 from rich.progress import track
 
 from kdx2i.config import DatasetConfig
+from kdx2i.data.conditions.checking import condition_problems
+from kdx2i.data.conditions.making import ConditionWriter
+from kdx2i.data.conditions.table import CONDITION_TABLE, CONDITIONS, write_condition_rows
 from kdx2i.data.decode import pixels_sha256, read_rgb
+from kdx2i.data.manifest import ROLES
 from kdx2i.data.readers import Entry, Item, Reader, build_reader
 from kdx2i.data.rows import IMAGES, TABLE, Row, read_rows, write_rows
 from kdx2i.data.sampling import assign_roles
 from kdx2i.errors import UserError
 from kdx2i.files import write_bytes
 
+# Only files of the split may be in these.
+FOLDERS = (IMAGES, CONDITIONS)
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9.-]+")
 
 
 def make_split(dataset: DatasetConfig, assets_root: Path, out_dir: Path, *, progress: bool = True) -> Path:
-    """Write a dataset's images and its `split.csv` below `out_dir` and return the table's path.
+    """Write a dataset's images, conditions and tables below `out_dir` and return the path of `split.csv`.
 
-    Relative paths of the dataset's source start at `assets_root`. The table is removed first and written
-    last, so a table that is there describes images that are there. Files in `images/` that are not part
-    of the split are removed. The same dataset, seed and source give the same bytes. `progress` shows a bar
-    on stderr.
+    Relative paths of the dataset's source start at `assets_root`. The tables are removed first and written
+    last, so a table that is there describes files that are there; `conditions.csv` is only there for a dataset
+    that has conditions. Files in `images/` and `conditions/` that are not part of the split are removed. The
+    same dataset, seed and source give the same bytes. `progress` shows a bar on stderr.
     """
     reader = build_reader(dataset, assets_root)
-    _keep_sources_safe(dataset, assets_root, out_dir / IMAGES)
+    for folder in FOLDERS:
+        _keep_sources_safe(dataset, assets_root, out_dir / folder)
     entries = reader.entries()
     roles = assign_roles(entries, dataset.split)
     stems = image_stems([entry for entry in entries if entry.source in roles])
-    table = out_dir / TABLE
+    conditions = ConditionWriter(dataset, out_dir, _write_if_new)
+    table, condition_table = out_dir / TABLE, out_dir / CONDITION_TABLE
     table.unlink(missing_ok=True)
-    rows = []
+    condition_table.unlink(missing_ok=True)
+    rows, condition_rows = [], conditions.descriptions()
     for item in _tracked(reader, stems, dataset.name, progress):
-        image = _write_image(item, out_dir, stems[item.entry.source])
+        stem = stems[item.entry.source]
+        image = f"{IMAGES}/{stem}{item.suffix}"
+        _write_if_new(out_dir / image, item.encoded)
+        condition_rows += conditions.of_image(item, image, stem)
         rows.append(
             Row(
                 image=image,
@@ -52,7 +64,10 @@ def make_split(dataset: DatasetConfig, assets_root: Path, out_dir: Path, *, prog
     missing = set(roles) - {row.source for row in rows}
     if missing:
         raise UserError(f"dataset {dataset.name}: its source lacks {len(missing)} images ({min(missing)!r})")
-    _remove_strangers(out_dir, {row.image for row in rows})
+    _require_disjoint(dataset, rows, f"dataset {dataset.name}")
+    _remove_strangers(out_dir, {row.image for row in rows} | {row.file for row in condition_rows})
+    if dataset.conditions:
+        write_condition_rows(condition_table, condition_rows)
     write_rows(table, rows)
     return table
 
@@ -69,7 +84,7 @@ def _tracked(reader: Reader, wanted: dict[str, str], name: str, progress: bool) 
 
 
 def image_stems(entries: Sequence[Entry]) -> dict[str, str]:
-    """Return a file path without its ending for each entry, by its source: `images/<class>/<stem>`.
+    """Return `<class>/<name>` for each entry, by its source: what its files are called, without their endings.
 
     Letters that a file name may not hold become `_`. Where two classes, or two images of a class, then look
     alike (also to a file system without capital letters), all of them carry a part of a checksum.
@@ -79,7 +94,7 @@ def image_stems(entries: Sequence[Entry]) -> dict[str, str]:
     for entry in entries:
         by_label[entry.label][entry.source] = entry.stem
     return {
-        source: f"{IMAGES}/{labels[label]}/{stem}"
+        source: f"{labels[label]}/{stem}"
         for label, stems in by_label.items()
         for source, stem in _distinct(stems).items()
     }
@@ -97,64 +112,80 @@ def _distinct(names: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _write_image(item: Item, out_dir: Path, stem: str) -> str:
-    """Write one image unless the same bytes are there, and return its path below `out_dir`."""
-    image = stem + item.suffix
-    path = out_dir / image
-    if not (path.is_file() and path.read_bytes() == item.encoded):
-        write_bytes(path, item.encoded)
-    return image
+def _write_if_new(path: Path, data: bytes) -> None:
+    """Write a file unless the same bytes are there."""
+    if not (path.is_file() and path.read_bytes() == data):
+        write_bytes(path, data)
 
 
-def _keep_sources_safe(dataset: DatasetConfig, assets_root: Path, images: Path) -> None:
+def _require_disjoint(dataset: DatasetConfig, rows: Sequence[Row], name: str) -> None:
+    """Raise `UserError`, which starts with `name`, for classes with both roles where the rule says `disjoint`."""
+    train, test = ({row.label for row in rows if row.role == role} for role in ROLES)
+    if dataset.split.disjoint and train & test:
+        raise UserError(
+            f"{name} has the class {min(train & test)!r} in both train and test ({len(train & test)} such classes), "
+            "but its split rule says `disjoint`"
+        )
+
+
+def _keep_sources_safe(dataset: DatasetConfig, assets_root: Path, kept: Path) -> None:
     """Refuse a source that lies in the folder whose unknown files are removed."""
     for source in dataset.source.files.values():
-        if source.path is not None and (assets_root / source.path).resolve().is_relative_to(images.resolve()):
+        if source.path is not None and (assets_root / source.path).resolve().is_relative_to(kept.resolve()):
             raise UserError(
-                f"dataset {dataset.name}: its source {source.path} lies in {images}, where only the split's "
-                "images may be: move it"
+                f"dataset {dataset.name}: its source {source.path} lies in {kept}, where only the split's "
+                "files may be: move it"
             )
 
 
-def _files_below(images: Path) -> list[Path]:
-    """Return the files in a dataset's folder of images, sorted; markers of other tools are left out."""
+def _files_of(out_dir: Path) -> list[Path]:
+    """Return the files in a dataset's folders, sorted; markers of other tools are left out."""
     return sorted(
         path
-        for path in images.rglob("*")
+        for folder in FOLDERS
+        for path in (out_dir / folder).rglob("*")
         if (path.is_symlink() or not path.is_dir()) and path.name != ".snakemake_timestamp"
     )
 
 
 def _remove_strangers(out_dir: Path, known: set[str]) -> None:
     """Remove files of an earlier split, or of a killed run, and folders that are empty then."""
-    images = out_dir / IMAGES
-    for path in _files_below(images):
+    for path in _files_of(out_dir):
         if path.relative_to(out_dir).as_posix() not in known:
             path.unlink()
-    for folder in sorted((path for path in images.rglob("*") if path.is_dir()), reverse=True):
-        if not any(folder.iterdir()):
-            folder.rmdir()
+    for name in FOLDERS:
+        folders = [out_dir / name, *(out_dir / name).rglob("*")]
+        for folder in sorted((path for path in folders if path.is_dir()), reverse=True):
+            if not any(folder.iterdir()):
+                folder.rmdir()
 
 
-def check_split(dataset_dir: Path) -> list[str]:
+def check_split(dataset: DatasetConfig, dataset_dir: Path) -> list[str]:
     """Return one sentence for each problem of a dataset's folder, naming the file; none if it is whole.
 
-    Every image is decoded and its pixels compared with the table; files that the table does not know,
-    groups with two roles, repeated images and an order that is not the table's are reported too.
+    Every image is decoded and its pixels compared with the table, and every condition file with its own; files
+    that no table knows, groups with two roles, classes with two roles where the YAML says `disjoint`, repeated
+    images and an order that is not the table's are reported too.
     """
     try:
         rows = read_rows(dataset_dir / TABLE)
     except UserError as error:
         return [str(error)]
     problems = _table_problems(dataset_dir / TABLE, rows)
+    try:
+        _require_disjoint(dataset, rows, str(dataset_dir / TABLE))
+    except UserError as error:
+        problems.append(str(error))
     for row in rows:
         try:
             if pixels_sha256(read_rgb(dataset_dir / row.image)) != row.pixels_sha256:
                 problems.append(f"{dataset_dir / row.image} does not have the pixels that {TABLE} states")
         except UserError as error:
             problems.append(str(error))
-    known = {row.image for row in rows}
-    for path in _files_below(dataset_dir / IMAGES):
+    of_conditions, condition_files = condition_problems(dataset, dataset_dir, [row.image for row in rows])
+    problems += of_conditions
+    known = {row.image for row in rows} | condition_files
+    for path in _files_of(dataset_dir):
         if path.relative_to(dataset_dir).as_posix() not in known:
             problems.append(f"{path} is not part of the split: remove it")
     return problems

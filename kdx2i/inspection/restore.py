@@ -19,8 +19,8 @@ def restore(
 ) -> list[Finding]:
     """Remove stale and corrupt results, make the images of pulled splits again, and return what was removed.
 
-    DVC keeps a split's table; its images are made from the same source by `make_split`, and must be the
-    same. With `dry_run` nothing is changed.
+    DVC keeps a split's tables; its images and conditions are made from the same source by `make_split`, and must
+    be the same. With `dry_run` nothing is changed.
     """
     for dataset in plan.datasets:
         leaf = _split_of(plan, dataset)

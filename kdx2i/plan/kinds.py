@@ -105,6 +105,7 @@ SPLIT = Kind(
     flow="split",
     address="data/{dataset}",
     outputs=("split.csv",),
+    variants={"conditioned": ("conditions.csv",)},
     message="split {dataset}",
     priority=50,
 )

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from kdx2i.config import Settings, SourceConfig, SplitRule, Strict, TableConfig
+from kdx2i.config import ConditionKind, Settings, SourceConfig, SplitRule, Strict, TableConfig
 from kdx2i.config.figures import FigureConfig
 
 
@@ -25,6 +25,8 @@ class SplitSpec(Spec):
     """A split: the source and the rule of its dataset, without what only describes it."""
 
     name: str
+    conditions: tuple[ConditionKind, ...]
+    labels: tuple[str, ...]
     source: SourceConfig
     reader: str
     options: Settings

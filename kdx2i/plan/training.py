@@ -18,7 +18,8 @@ def plan_split(plan: PlanBase, dataset: str) -> Leaf[SplitSpec]:
         for name, file in config.source.files.items()
     }
     spec = SplitSpec.model_validate(config.model_dump(mode="json", include=set(SplitSpec.model_fields)))
-    return plan.leaf_of(SPLIT, {"dataset": dataset}, spec, files=files)
+    variant = "conditioned" if config.conditions else ""
+    return plan.leaf_of(SPLIT, {"dataset": dataset}, spec, files=files, variant=variant)
 
 
 def plan_teacher(plan: PlanBase, teacher: str) -> Leaf[TeacherSpec]:

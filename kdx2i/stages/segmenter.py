@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from kdx2i.config import load_dataset
+from kdx2i.data.conditions.reading import Conditions
 from kdx2i.data.images import Split, load_images
-from kdx2i.data.label_maps import label_classes, load_label_maps
+from kdx2i.errors import UserError
 from kdx2i.files import write_json
 from kdx2i.metrics.segmentation import segmentation_entry
 from kdx2i.metrics.segmenter import train_segmenter
@@ -30,12 +31,14 @@ def run(plan: Plan, leaf: Leaf[SegmenterSpec]) -> None:
     spec = leaf.spec
     make_deterministic()
     device = pick_device()
-    dataset, size = load_dataset(plan.root, spec.dataset), spec.resolution
-    classes = label_classes(dataset)
-    split = Split(leaf.inputs["split"].folder)
+    if "label-maps" not in load_dataset(plan.root, spec.dataset).conditions:
+        raise UserError(f"dataset {spec.dataset} has no label maps")
+    split, size = Split(leaf.inputs["split"].folder), spec.resolution
+    conditions = Conditions(split)
+    classes = conditions.labels
     settings = SegmenterSettings.model_validate(spec.segmenter)
     (train, train_maps), (test, test_maps) = (
-        (load_images(split, role, size)[0], load_label_maps(dataset, plan.root, split.select(role), size))
+        (load_images(split, role, size)[0], conditions.label_maps(split.select(role), size))
         for role in ("train", "test")
     )
     segmenter = train_segmenter(train, train_maps, classes, settings, spec.seed, device)

@@ -1,0 +1,72 @@
+"""The conditions of a split for training and evaluation; every file's checksum is compared when it is read."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from kdx2i.config import ConditionKind
+from kdx2i.data.conditions.files import (
+    decode_captions,
+    decode_label_map,
+    decode_labels,
+    decode_speech,
+    read_verified_file,
+    require_known_labels,
+)
+from kdx2i.data.conditions.table import CONDITION_TABLE, ConditionRow, read_condition_rows
+from kdx2i.data.rows import Row, Split
+from kdx2i.errors import UserError
+
+
+class Conditions:
+    """The captions, utterances and label maps of a split's images, read when they are asked for.
+
+    A split without the kind that is asked for, and a file that is missing, changed or broken, raise `UserError`.
+    """
+
+    def __init__(self, split: Split) -> None:
+        self._folder = split.dataset_dir
+        self._rows: dict[tuple[ConditionKind, str], list[ConditionRow]] = {}
+        for row in read_condition_rows(self._folder / CONDITION_TABLE):
+            self._rows.setdefault((row.kind, row.image), []).append(row)
+
+    def captions(self, row: Row) -> list[str]:
+        """Return the captions of an image, at least one."""
+        return [caption for data, name in self._files("captions", row.image) for caption in decode_captions(data, name)]
+
+    def waveforms(self, row: Row) -> list[Tensor]:
+        """Return the utterances of an image, each int16 (N,) at `files.RATE`, in the order of the captions."""
+        return [torch.from_numpy(decode_speech(data, name)) for data, name in self._files("speech", row.image)]
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the labels of the label maps, by number."""
+        ((data, name),) = self._files("label-maps", "")
+        return decode_labels(data, name)
+
+    def label_maps(self, rows: Sequence[Row], size: int) -> Tensor:
+        """Return the label maps of some images, uint8 (N, size, size), in their order.
+
+        Maps are resized to a square by the label under each pixel's centre.
+        """
+        maps = torch.empty((len(rows), size, size), dtype=torch.uint8)
+        for number, row in enumerate(rows):
+            ((data, name),) = self._files("label-maps", row.image)
+            labels = decode_label_map(data, name)
+            require_known_labels(labels, self.labels, name)
+            whole = torch.from_numpy(labels)[None, None].float()
+            maps[number] = functional.interpolate(whole, size=(size, size), mode="nearest-exact")[0, 0].to(torch.uint8)
+        return maps
+
+    def _files(self, kind: ConditionKind, image: str) -> list[tuple[bytes, str]]:
+        """Return the checked bytes and the path of each file of a kind that an image has."""
+        rows = self._rows.get((kind, image), [])
+        if len(rows) != 1 and (kind != "speech" or not rows):
+            of = f" of {image}" if image else ""
+            raise UserError(
+                f"{self._folder / CONDITION_TABLE} lists {len(rows)} files of {kind}{of}: make the split again"
+            )
+        return [(read_verified_file(self._folder, row), str(self._folder / row.file)) for row in rows]
