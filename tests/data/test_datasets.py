@@ -41,6 +41,10 @@ def test_an_open_dataset_is_pinned_permissive_and_readable(root, name):
     entries = build_reader(config, root).entries()
     roles = assign_roles(entries, config.split)
     assert len(roles) == len(entries) > 0
+    if config.split.disjoint:
+        train, test = ({e.label for e in entries if roles[e.source] == role} for role in ("train", "test"))
+        assert train and test and not train & test
+    assert (config.task != "image-to-image") == bool(config.conditions)
     assert f"| open-{name} |" in (root / "docs" / "open-emoji.md").read_text(encoding="utf-8")
 
 
@@ -96,7 +100,7 @@ def test_a_published_dataset_runs_on_a_tiny_archive_in_its_layout(root, name, tm
     split = Split(tmp_path / name)
     train = 10 if name == "animal-faces" else 18
     test = 10 if name == "animal-faces" else 2
-    assert check_split(tmp_path / name) == [] and split.classes == ["0", "1", "2"]
+    assert check_split(config, tmp_path / name) == [] and split.classes == ["0", "1", "2"]
     assert (len(split.select("train")), len(split.select("test"))) == (3 * train, 3 * test)
 
 

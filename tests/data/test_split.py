@@ -68,8 +68,8 @@ def test_everything_but_the_pixels_is_known_on_every_machine(birds):
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == "1dae9bbe5d7d08dd"
 
 
-def test_a_fresh_split_is_whole(birds):
-    assert check_split(birds) == []
+def test_a_fresh_split_is_whole(birds, root):
+    assert check_split(load_dataset(root, "open-birds"), birds) == []
 
 
 def test_making_it_again_changes_no_byte_and_writes_no_image(own_birds, root, monkeypatch):
@@ -100,7 +100,7 @@ def test_a_link_into_a_cache_is_replaced_not_written_through(own_birds, root, tm
     image.symlink_to(cached)
     make_split(load_dataset(root, "open-birds"), root, own_birds, progress=False)
     assert cached.read_bytes() == b"another" and not image.is_symlink()
-    assert check_split(own_birds) == []
+    assert check_split(load_dataset(root, "open-birds"), own_birds) == []
 
 
 @pytest.mark.parametrize("after", [0, 3])
@@ -122,7 +122,7 @@ def test_a_killed_run_leaves_no_table(photos, tmp_path, folder_dataset, monkeypa
     with pytest.raises(KeyboardInterrupt):
         make_split(config, tmp_path, out, progress=False)
     assert not (out / "split.csv").exists() and len(snapshot(out)) == after
-    assert check_split(out) == [f"{out}/split.csv does not exist: run `kdx2i split tiny`"]
+    assert check_split(config, out) == [f"{out}/split.csv does not exist: run `kdx2i split tiny`"]
     monkeypatch.undo()
     make_split(config, tmp_path, out, progress=False)
     assert snapshot(out) == whole
@@ -142,12 +142,13 @@ def test_the_order_of_the_archive_does_not_matter(tmp_path, zip_of, folder_datas
 
 def test_photographs_stay_as_published(photos, tmp_path, folder_dataset, encoded):
     out = tmp_path / "tiny"
-    make_split(folder_dataset(photos, rule="per-class", train=2, test=1, seed=0), tmp_path, out, progress=False)
+    config = folder_dataset(photos, rule="per-class", train=2, test=1, seed=0)
+    make_split(config, tmp_path, out, progress=False)
     rows = read_rows(out / "split.csv")
     assert len(rows) == 6 and {row.image.split("/")[1] for row in rows} == {"black_cat", "dog"}
     for row in rows:
         assert hashlib.sha256((out / row.image).read_bytes()).hexdigest() == row.source_sha256
-    assert check_split(out) == []
+    assert check_split(config, out) == []
 
 
 def test_a_source_in_the_folder_of_images_is_not_removed(tmp_path, folder_dataset, encoded):
@@ -155,19 +156,19 @@ def test_a_source_in_the_folder_of_images_is_not_removed(tmp_path, folder_datase
     source = out / "images" / "raw"
     (source / "cat").mkdir(parents=True)
     (source / "cat" / "0.png").write_bytes(encoded(0))
-    with pytest.raises(UserError, match=r"lies in .*images, where only the split's images may be"):
+    with pytest.raises(UserError, match=r"lies in .*images, where only the split's files may be"):
         make_split(folder_dataset(source, rule="fraction", train=1.0), tmp_path, out, progress=False)
     assert (source / "cat" / "0.png").exists()
 
 
-def test_check_names_each_damaged_file(own_birds, encoded):
+def test_check_names_each_damaged_file(own_birds, encoded, root):
     images = own_birds / "images" / "penguin"
     (images / "noto--penguin.png").write_bytes((images / "twemoji--penguin.png").read_bytes())
     data = (images / "twemoji--penguin.png").read_bytes()
     (images / "twemoji--penguin.png").write_bytes(data[: len(data) // 2])
     (images / "emojione--penguin.png").unlink()
     (images / "stranger.png").write_bytes(encoded(1))
-    problems = check_split(own_birds)
+    problems = check_split(load_dataset(root, "open-birds"), own_birds)
     for name, words in (
         ("noto--penguin.png", "does not have the pixels"),
         ("twemoji--penguin.png", "truncated or broken"),
@@ -177,12 +178,12 @@ def test_check_names_each_damaged_file(own_birds, encoded):
         assert [p for p in problems if name in p and words in p], (name, problems)
 
 
-def test_one_flipped_byte_is_found(own_birds):
+def test_one_flipped_byte_is_found(own_birds, root):
     path = own_birds / "images" / "rooster" / "noto--rooster.png"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(bytes(data))
-    problems = check_split(own_birds)
+    problems = check_split(load_dataset(root, "open-birds"), own_birds)
     assert len(problems) == 1 and str(path) in problems[0]
 
 
@@ -200,10 +201,10 @@ def test_one_flipped_byte_is_found(own_birds):
         (lambda text: text.replace(",test,birds-g", ",train,birds-g", 1), "in two roles"),
     ],
 )
-def test_a_damaged_table_is_reported(own_birds, change, words):
+def test_a_damaged_table_is_reported(own_birds, change, words, root):
     table = own_birds / "split.csv"
     table.write_text(change(table.read_text(encoding="utf-8")), encoding="utf-8")
-    problems = check_split(own_birds)
+    problems = check_split(load_dataset(root, "open-birds"), own_birds)
     assert any(re.search(words, problem) and "split.csv" in problem for problem in problems), problems
 
 
@@ -216,8 +217,8 @@ def test_file_names_are_safe_and_differ_whatever_the_labels(names):
     stems = image_stems(entries)
     assert len({stem.lower() for stem in stems.values()}) == len(entries)
     for stem in stems.values():
-        folder, label, name = stem.split("/")
-        assert folder == "images" and label and name and stem.isascii() and " " not in stem
+        label, name = stem.split("/")
+        assert label and name and stem.isascii() and " " not in stem
         assert not label.startswith(".") and not name.startswith(".")
     again = image_stems(entries[::-1])
     assert again == stems
@@ -234,5 +235,6 @@ def test_a_split_knows_its_name_classes_and_roles(birds):
     split = Split(birds)
     assert split.name == "open-birds" and split.classes == sorted(set(split.classes)) and len(split.classes) == 8
     assert (len(split.select("train")), len(split.select("test")), len(split.select("all"))) == (47, 18, 65)
+    assert split.classes_of("train") == split.classes_of("test") == split.classes
     with pytest.raises(UserError, match="run `kdx2i split nowhere`"):
         Split(birds.parent / "nowhere")

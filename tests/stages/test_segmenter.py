@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kdx2i.config import load_dataset
+from kdx2i.data.conditions.files import checksum, encode_description, encode_label_map
+from kdx2i.data.conditions.table import ConditionRow, write_condition_rows
 from kdx2i.data.decode import pixels_sha256
 from kdx2i.data.rows import Row, write_rows
 from kdx2i.errors import UserError
@@ -19,6 +22,7 @@ from kdx2i.suite import catalogue
 from kdx2i.workflow import Results
 from tests.support.repository import ROOT, settings_copy
 
+LABELS = load_dataset(ROOT, "open-face-parts").labels
 FILE = ROOT / "benchmarks" / "datasets" / "open_emoji" / "face_parts_128.npz"
 
 
@@ -37,7 +41,15 @@ def make_split(plan: Plan) -> None:
     folder = plan.split("open-face-parts").folder
     with np.load(FILE) as stored:
         sources, maps = stored["keys"][:6].tolist(), stored["labels"][:6]
-    rows = []
+    rows, conditions = [], []
+
+    def keep(image: str, file: str, data: bytes) -> None:
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        conditions.append(ConditionRow(image, "label-maps", file, checksum(data, "label-maps", image, file)))
+
+    keep("", "conditions/label-maps.json", encode_description({"labels": list(LABELS)}))
     for number, (source, labels) in enumerate(zip(sources, maps, strict=True)):
         path = folder / "images" / "face" / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,6 +58,8 @@ def make_split(plan: Plan) -> None:
         image.save(path)
         role = "train" if number < 4 else "test"
         rows.append(Row(f"images/face/{number}.png", "face", role, "", source, "0" * 64, pixels_sha256(image)))
+        keep(rows[-1].image, f"conditions/label-maps/face/{number}.png", encode_label_map(labels))
+    write_condition_rows(folder / "conditions.csv", conditions)
     write_rows(folder / "split.csv", rows)
 
 

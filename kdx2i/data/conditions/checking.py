@@ -78,8 +78,6 @@ def _count_problems(table: Path, kind: ConditionKind, counts: Mapping[str, int],
     repeated = [image for image in images if counts[image] > 1 and kind != "speech"]
     problems = [f"{table} lists no {kind} of {image}" for image in lacking]
     problems += [f"{table} lists the {kind} of {image} twice" for image in repeated]
-    described = kind != "captions"
-    if counts[""] != described:
-        problems.append(f"{table} must list the file {CONDITIONS}/{kind}.json once" if described else
-                        f"{table} has captions of no image")  # fmt: skip
+    if counts[""] != (kind != "captions"):
+        problems.append(f"{table} lists {counts['']} files that describe all {kind} ({CONDITIONS}/{kind}.json)")
     return problems

@@ -59,7 +59,7 @@ class Synthesiser:
         }
 
     def say(self, text: str, voice: str) -> np.ndarray:
-        """Return a text spoken by a voice of `VOICES`, int16 (N,) with N > 0, at `RATE`.
+        """Return a text spoken by a voice of `VOICES`, int16 (N,), at `RATE`.
 
         A text without anything to say, or a voice that the library lacks, raises `UserError`.
         """
@@ -82,7 +82,7 @@ class Synthesiser:
             failed = library.espeak_Synth(spoken, size, start, 0, end, ctypes.c_uint(_UTF8), None, None)
         finally:
             self._close(library)
-        if failed or not heard:
+        if failed or not any(heard):
             raise UserError(f"the synthesiser has no sound for the text {text[:60]!r}")
         return np.frombuffer(bytes(heard), dtype=np.int16)
 
