@@ -25,12 +25,13 @@ from typing import Any
 
 from snakemake.io import ancient
 
-from kdx2i.config import listed, parse_seeds
+from kdx2i.config import listed, names_in, parse_seeds
 from kdx2i.errors import UserError
 from kdx2i.files import write_text
 from kdx2i.plan import KINDS, Kind, Leaf, Plan
-from kdx2i.plan.kinds import COMPARISON, FIELDS, FIGURE, NUMBER, TABLE
+from kdx2i.plan.kinds import COMPARISON, FIELDS, FIGURE, NUMBER, SPLIT, TABLE
 from kdx2i.plan.leaf import upstream_of
+from kdx2i.plan.training import split_variant
 from kdx2i.provenance import problem
 from kdx2i.stages.table import show
 
@@ -90,6 +91,10 @@ class Results:
         """Return which names the last field of a kind's address may have in a rule; None where any may."""
         if kind is TABLE:
             return [name for name in self.plan.tables if self.plan.rendered(name).variant == variant]
+        if kind is SPLIT:
+            # Asked of the YAML files alone: planning a split may take the checksum of a large archive.
+            every = names_in(self.plan.root / "benchmarks" / "datasets")
+            return [name for name in every if split_variant(self.plan.dataset(name)) == variant]
         return self.figures() if kind is FIGURE else None
 
     def marker(self, leaf: Leaf[Any]) -> str | None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kdx2i.config import DatasetConfig
 from kdx2i.errors import UserError
 from kdx2i.identity import file_hash
 from kdx2i.plan.base import PlanBase
@@ -18,8 +19,12 @@ def plan_split(plan: PlanBase, dataset: str) -> Leaf[SplitSpec]:
         for name, file in config.source.files.items()
     }
     spec = SplitSpec.model_validate(config.model_dump(mode="json", include=set(SplitSpec.model_fields)))
-    variant = "conditioned" if config.conditions else ""
-    return plan.leaf_of(SPLIT, {"dataset": dataset}, spec, files=files, variant=variant)
+    return plan.leaf_of(SPLIT, {"dataset": dataset}, spec, files=files, variant=split_variant(config))
+
+
+def split_variant(dataset: DatasetConfig) -> str:
+    """Return which of the kind's further files a dataset's split has: the table of conditions, if it has some."""
+    return "conditioned" if dataset.conditions else ""
 
 
 def plan_teacher(plan: PlanBase, teacher: str) -> Leaf[TeacherSpec]:

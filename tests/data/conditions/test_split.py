@@ -19,6 +19,7 @@ from kdx2i.data.split import check_split, make_split
 from kdx2i.errors import UserError
 from kdx2i.plan import Plan
 from kdx2i.stages import split as stage
+from kdx2i.suite import catalogue
 
 
 def snapshot(folder):
@@ -265,7 +266,7 @@ def test_a_description_that_contradicts_itself_is_refused(flowers, keys, words):
 
 def test_the_open_captions_are_those_of_the_manifest_and_the_command_checks_them(root, tmp_path):
     (tmp_path / "benchmarks").symlink_to(root / "benchmarks")
-    plan = Plan(tmp_path, "open")
+    plan = Plan(tmp_path, "open", None, catalogue())
     leaf = plan.split("open-birds-text")
     assert leaf.outputs == ("split.csv", "conditions.csv") and plan.split("open-birds").outputs == ("split.csv",)
     stage.run(plan, leaf, progress=False)
