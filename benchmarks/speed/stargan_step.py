@@ -37,6 +37,7 @@ def main() -> None:
     import torch
 
     from kdx2i.config import find_root
+    from kdx2i.methods.base import MethodSetup
     from kdx2i.methods.stargan_v2.method import Method
     from kdx2i.methods.stargan_v2.settings import Settings
     from kdx2i.plan import Plan
@@ -50,7 +51,7 @@ def main() -> None:
     torch.manual_seed(0)
     images = torch.randint(0, 256, (4 * classes, 3, side, side), dtype=torch.uint8)
     sampler = BalancedImages(lambda i: images[i], torch.arange(4 * classes) // 4, classes, device)
-    method = Method(settings, side, classes, device, sampler)
+    method = Method(MethodSetup(settings, side, classes, device, sampler))
     plain = Straightforward(method)
 
     def step(number: int, call: Any) -> dict[str, float]:
@@ -104,7 +105,7 @@ def plain_blocks(network: Any) -> Any:
     """Let every block of a network compute its layers one after the other, as `core/model.py` writes them."""
     import torch.nn.functional as F
 
-    from kdx2i.methods.stargan_v2 import blocks
+    from kdx2i.methods.families.stargan import blocks
 
     def norm(layer: Any, x: Any) -> Any:
         return F.instance_norm(x, weight=layer.weight, bias=layer.bias)
@@ -163,7 +164,7 @@ class Straightforward:
     def training_step(self, step: int) -> dict[str, Any]:
         """One iteration on the batch that the suite's method would draw."""
         t = self.method.settings.train
-        x, y, latent, reference = self.method._draw()
+        x, y, latent, reference = self.method.draw()
         x = x.contiguous()
         weight = t.lambda_ds * max(0.0, 1.0 - step / t.ds_iterations)
         scalars = {}

@@ -11,10 +11,11 @@ from kdx2i.methods.settings import StrictSettings
 class Architecture:
     """What the suite knows of an architecture without importing torch.
 
-    `settings` has the fields `networks`, `distill` and `train`. `method` and `student` are `module:class`; without
-    `student` stage 1 cannot distil it. `modes` are the ways in which a run can be asked for images. With
-    `starts_from_teacher` runs begin at the teacher's own networks. `count_updates` tells from the settings of
-    stage 2 how often the translating generator is updated; without it that is `iterations`.
+    `settings` has the fields `networks`, `distill` and `train`. `method` is the `module:name` of what makes the method
+    of a `MethodSetup`, `student` that of the student's class; without `student` stage 1 cannot distil it. `modes` are
+    the ways in which a run can be asked for images. With `starts_from_teacher` runs begin at the teacher's own
+    networks. `count_updates` tells from the settings of stage 2 how often the translating generator is updated;
+    without it that is `iterations`.
     """
 
     name: str

@@ -1,12 +1,20 @@
 """The protocols through which the loop, the distillation and the evaluation drive an architecture."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
+import torch
 from torch import Tensor, nn
 
+from kdx2i.methods.settings import StrictSettings
 from kdx2i.training.loop import Trainable
+from kdx2i.training.sampling import BalancedImages
+
+SettingsT = TypeVar("SettingsT", bound=StrictSettings)
+OtherSettingsT = TypeVar("OtherSettingsT", bound=StrictSettings)
+ConditionT = TypeVar("ConditionT", contravariant=True)
 
 Features = dict[int, Tensor]
 """Features [B, C, r, r] by their resolution r."""
@@ -41,22 +49,40 @@ class I2IStudent(Protocol):
         """Return the logits [B] of the student's discriminator D_S."""
 
 
+@dataclass(frozen=True)
+class MethodSetup(Generic[SettingsT]):
+    """What a method of stage 2 is built from.
+
+    It generates images of `resolution` px for `num_classes` domains, on one device, and trains on `images`, which is
+    None for a method that only generates.
+    """
+
+    settings: SettingsT
+    resolution: int
+    num_classes: int
+    device: torch.device
+    images: BalancedImages | None = None
+
+    def with_settings(self, settings: OtherSettingsT) -> "MethodSetup[OtherSettingsT]":
+        """Return the same set-up with other settings."""
+        return MethodSetup(settings, self.resolution, self.num_classes, self.device, self.images)
+
+
 class StartsFromTeacher(Protocol):
-    """A method that is made from a teacher's own networks: its settings module says `STARTS_FROM_TEACHER = True`."""
+    """A method that is made from a teacher's own networks: its `Architecture` says `starts_from_teacher`."""
 
     def start_from_teacher(self, path: Path) -> None:
         """Copy a teacher's networks. `UserError` when the file is no teacher of the form and sizes needed."""
 
 
-class I2IMethod(Trainable, Protocol):
-    """An image-to-image method in stage 2 and after it."""
+class ConditionalMethod(Trainable, Protocol[ConditionT]):
+    """A method in stage 2 and after it; a condition is one of `kdx2i.tasks.conditions`."""
 
     def initialise(self, student: Mapping[str, Tensor], *, reset_encoders: bool) -> None:
         """Start from a distilled student: `student` holds its tensors as `<network>.<parameter>`."""
 
-    def translate(self, x: Tensor, y: Tensor, mode: str, references: Tensor | None = None) -> Tensor:
-        """Translate images [B, 3, R, R] to the domains y [B] with the averaged networks, in [-1, 1].
+    def generate(self, condition: ConditionT) -> Tensor:
+        """Return images [B, 3, R, R] in [-1, 1] of the averaged networks; noise is from torch's global generator.
 
-        `references` [B, 3, R, R] are images of the target domains, needed in the mode `reference`; the mode
-        `latent` draws its noise from torch's global generator.
+        `UserError` for a condition that the method has no networks for.
         """

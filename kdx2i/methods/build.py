@@ -8,7 +8,7 @@ import torch
 
 from kdx2i.errors import UserError
 from kdx2i.methods.architecture import Architecture
-from kdx2i.methods.base import I2IStudent
+from kdx2i.methods.base import I2IStudent, MethodSetup
 from kdx2i.methods.catalogue import architectures
 from kdx2i.training.sampling import BalancedImages
 
@@ -27,7 +27,8 @@ def build_method(
     is not registered.
     """
     registered = _registered(architecture)
-    return _load(registered.method)(registered.settings(**settings), resolution, num_classes, device, images)
+    setup = MethodSetup(registered.settings(**settings), resolution, num_classes, device, images)
+    return _load(registered.method)(setup)
 
 
 def build_student(

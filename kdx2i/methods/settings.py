@@ -1,8 +1,9 @@
 """Settings that several architectures share. Torch-free."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class StrictSettings(BaseModel):
@@ -25,6 +26,11 @@ class LoopBudget(StrictSettings):
         default=False,
         description="bound the decay by (1 + n)/(10 + n), so that short runs forget their start",
     )
+
+    def average_decay(self, step: int) -> float:
+        """Return the decay of the averages after a step: the configured one, bounded when `ema_warm_up` is on."""
+        bound = (1 + step) / (10 + step) if self.ema_warm_up else 1.0
+        return min(self.ema_decay, bound)
 
 
 class I2IDistillSettings(LoopBudget):
@@ -49,3 +55,42 @@ class I2IDistillSettings(LoopBudget):
     mixing_layers: int = Field(default=4, ge=1, description="layers that take s1 (footnote 1)")
     truncation: float = Field(default=1.0, gt=0, le=1)
     guidance: Literal["both", "reference"] = "both"
+
+
+class TranslationTrain(LoopBudget):
+    """Stage 2 of an image-to-image architecture: Adam's betas, the augmentation, and which iterations come first."""
+
+    beta1: float = 0.0
+    beta2: float = 0.99
+    crop_probability: float = Field(default=0.0, ge=0, le=1)
+    ema_decay: float = Field(default=0.0, ge=0, lt=1, description="0: no averages, as in most official codes")
+
+    @property
+    def first_iterations(self) -> int:
+        """Iterations before the generator that translates is trained as a whole."""
+        return 0
+
+    @model_validator(mode="after")
+    def _translation_is_trained(self) -> Self:
+        if self.first_iterations >= self.iterations:
+            raise ValueError(
+                f"`iterations` ({self.iterations}) must be more than the {self.first_iterations} that come before "
+                "the whole generator learns"
+            )
+        return self
+
+
+class TranslationSettings(StrictSettings):
+    """Everything that a preset may say about an image-to-image architecture; `distill` is unused without a student."""
+
+    networks: StrictSettings
+    distill: I2IDistillSettings = I2IDistillSettings()
+    train: TranslationTrain
+
+
+FIRST_PHASES = ("source_target_iterations", "adaptor_iterations")
+
+
+def updates_after_first_phases(train: Mapping[str, Any]) -> int:
+    """Return how often the whole generator that translates is updated, given the settings of stage 2."""
+    return int(train["iterations"]) - sum(int(train.get(phase, 0)) for phase in FIRST_PHASES)

@@ -1,7 +1,8 @@
-"""What image-to-image methods of stage 2 share: their images, averages and previews."""
+"""What image-to-image methods of stage 2 share: their images, averages, optimisers, guidance and previews."""
 
 import copy
 from collections.abc import Iterable, Mapping
+from typing import Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -9,70 +10,126 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from kdx2i.errors import UserError
-from kdx2i.methods.settings import LoopBudget
+from kdx2i.methods.base import MethodSetup
+from kdx2i.methods.settings import TranslationSettings
+from kdx2i.tasks.conditions import TranslationCondition
+from kdx2i.training.distributed import shard
+from kdx2i.training.optimizers import adam
 from kdx2i.training.sampling import BalancedImages
 
 SHOWN = 8
 
+TranslationSettingsT = TypeVar("TranslationSettingsT", bound=TranslationSettings)
 
-class TranslationMethod:
-    """A method for `num_classes` domains on one device; `images` is None when it only translates.
 
-    A subclass fills `networks`, `averages` and `optimizers`, and has `training_step`, `translate` and `modes`.
+class TranslationMethod(Generic[TranslationSettingsT]):
+    """A method that translates images to one of several domains.
+
+    A subclass fills `networks`, `averages` and `optimizers`, and has `training_step` and `_translate`. It stands in
+    the folder of its architecture or in that of a family.
     """
 
-    modes: tuple[str, ...] = ("latent", "reference")
+    guidances: tuple[str, ...] = ("latent", "reference")
+    averages_start: int = 0
+    """The step from which on the averages lag behind the networks; before it they equal them."""
 
-    def __init__(
-        self, budget: LoopBudget, num_classes: int, device: torch.device, images: BalancedImages | None
-    ) -> None:
-        self.budget, self.num_classes, self.device, self._images = budget, num_classes, device, images
+    def __init__(self, setup: MethodSetup[TranslationSettingsT]) -> None:
+        self.setup, self.settings = setup, setup.settings
+        self.num_classes, self.device = setup.num_classes, setup.device
         self.networks: Mapping[str, nn.Module] = {}
         self.averages: Mapping[str, nn.Module] = {}
         self.optimizers: Mapping[str, Optimizer] = {}
 
     @property
+    def architecture(self) -> str:
+        """The name of the architecture, which is that of its folder."""
+        return type(self).__module__.split(".")[-2]
+
+    @property
     def images(self) -> BalancedImages:
-        """The images to train on."""
-        if self._images is None:
+        """The images to train on; `RuntimeError` for a method that only translates."""
+        if self.setup.images is None:
             raise RuntimeError("this method was built without images to train on")
-        return self._images
+        return self.setup.images
 
     def initialise(self, student: Mapping[str, Tensor], *, reset_encoders: bool) -> None:
         """Refuse a distilled student: a method that has one replaces this."""
-        name = type(self).__module__.split(".")[-2]
-        raise UserError(f"{name} has no distilled student; its transfer is `scratch`")
+        raise UserError(f"{self.architecture} has no distilled student; its transfer is `scratch`")
+
+    def share(self, joint: Tensor) -> Tensor:
+        """Return this process's share [B, ...] of what was drawn for a joint batch, on the device."""
+        return shard(joint).to(self.device)
 
     def one_hot(self, labels: Tensor) -> Tensor:
         """Return domains int64 [B] as one-hot [B, num_classes] on the device."""
         return F.one_hot(labels, self.num_classes).float().to(self.device)
 
+    def adams(
+        self, rates: Mapping[str, float], *, eps: float = 1e-8, weight_decay: float = 0.0
+    ) -> dict[str, Optimizer]:
+        """Return an Adam with its rate for each of the named networks, over the parameters that learn."""
+        t = self.settings.train
+        return {
+            name: adam(
+                [p for p in self.networks[name].parameters() if p.requires_grad],
+                rate,
+                (t.beta1, t.beta2),
+                eps=eps,
+                weight_decay=weight_decay,
+            )
+            for name, rate in rates.items()
+        }
+
     def hold_then_decay(self, names: Iterable[str], rate: float, step: int, start: float) -> None:
         """Hold the rate of these optimisers for a share `start` of the training, then let it fall to zero."""
-        hold = start * self.budget.iterations
-        share = 1.0 - max(0.0, step - hold) / (self.budget.iterations - hold + 1)
+        iterations = self.settings.train.iterations
+        hold = start * iterations
+        share = 1.0 - max(0.0, step - hold) / (iterations - hold + 1)
         for name in names:
             for group in self.optimizers[name].param_groups:
                 group["lr"] = rate * share
 
-    def ema_decay(self, step: int) -> float:
-        """The configured decay, bounded at the start when `ema_warm_up` is on."""
-        bound = (1 + step) / (10 + step) if self.budget.ema_warm_up else 1.0
-        return min(self.budget.ema_decay, bound)
+    def copy_to_averages(self) -> None:
+        """Let the averages start at the networks."""
+        for name, average in self.averages.items():
+            average.load_state_dict(self.networks[name].state_dict())
 
-    def translate(self, x: Tensor, y: Tensor, mode: str, references: Tensor | None = None) -> Tensor:
-        """See `kdx2i.methods.base.I2IMethod`."""
+    def ema_decay(self, step: int) -> float:
+        """Return the decay of the averages after a step: zero before `averages_start`."""
+        since = step - self.averages_start
+        return self.settings.train.average_decay(since) if since >= 0 else 0.0
+
+    @torch.no_grad()
+    def generate(self, condition: TranslationCondition) -> Tensor:
+        """Return the translations [B, 3, R, R] in [-1, 1] of the averaged networks.
+
+        `UserError` for a guidance that the method has no networks for.
+        """
+        if condition.guidance not in self.guidances:
+            known = " and ".join(f"`{guidance}`" for guidance in self.guidances)
+            raise UserError(
+                f"{self.architecture} with these networks has no mode `{condition.guidance}`, but only {known}"
+            )
+        given = condition.to(self.device)
+        references = given.references if given.guidance == "reference" else None
+        return self._translate(given.sources, given.targets, references).clamp(-1, 1)
+
+    def _translate(self, x: Tensor, y: Tensor, references: Tensor | None) -> Tensor:
+        """Translate x [B, 3, R, R] to the domains y [B] with the averages, to about [-1, 1].
+
+        Styles are those of `references` [B, 3, R, R], or drawn from torch's global generator without them.
+        """
         raise NotImplementedError
 
     @torch.no_grad()
     def preview(self) -> tuple[Tensor, int]:
-        """Eight sources, references where they are used, and translations to random domains, a row a mode."""
+        """Eight sources, references where they are used, and translations to random domains, a row a guidance."""
         torch.manual_seed(0)
         y, targets = self.images.draw_labels(SHOWN), self.images.draw_labels(SHOWN)
         x, references = (self.images.draw(labels, 0.0, share=False) for labels in (y, targets))
-        shown = [x, references] if "reference" in self.modes else [x]
-        rows = self.modes if len(self.modes) > 1 else 2 * self.modes
-        shown += [self.translate(x, targets, mode, references) for mode in rows]
+        shown = [x, references] if "reference" in self.guidances else [x]
+        rows = self.guidances if len(self.guidances) > 1 else 2 * self.guidances
+        shown += [self.generate(TranslationCondition(x, targets, guidance, references)) for guidance in rows]
         return torch.cat(shown), SHOWN
 
     def scalars(self) -> dict[str, float]:

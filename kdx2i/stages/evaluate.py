@@ -17,6 +17,7 @@ from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import EvaluationSpec, RunSpec
 from kdx2i.provenance import write_provenance
 from kdx2i.stages.scoring import class_indices, evaluator, real_classifier
+from kdx2i.tasks.conditions import TranslationCondition
 from kdx2i.training.checkpoint import load_module, load_tensors, select
 from kdx2i.training.determinism import derive_seed, describe_device, make_deterministic, pick_device
 from kdx2i.training.loop import save_grid
@@ -86,7 +87,8 @@ def translate(method: Any, real: RealImages, requests: Requests, mode: str, batc
         part = slice(start, start + batch)
         x = to_images(real.images[requests.sources[part]], device)
         references = to_images(real.images[requests.references[part]], device)
-        made.append(to_pixels(method.translate(x, requests.targets[part], mode, references)))
+        condition = TranslationCondition(x, requests.targets[part], mode, references)
+        made.append(to_pixels(method.generate(condition)))
     return torch.cat(made)
 
 

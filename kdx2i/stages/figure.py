@@ -18,6 +18,7 @@ from kdx2i.plan.specs import DistillSpec, FigureSpec
 from kdx2i.provenance import require_current, write_provenance
 from kdx2i.stages.evaluate import load_method
 from kdx2i.stages.scoring import real_images
+from kdx2i.tasks.conditions import TranslationCondition
 from kdx2i.teacher.triplets import draw_triplets
 from kdx2i.teacher.weights import load_teacher
 from kdx2i.training.checkpoint import load_module, load_tensors, select
@@ -195,5 +196,5 @@ def _translate(
     made = []
     for part in torch.split(torch.arange(len(sources)), BATCH):
         x, shown = (to_images(real.images[index[part]], device) for index in (sources, references))
-        made.append(to_pixels(method.translate(x, targets[part], guidance, shown)))
+        made.append(to_pixels(method.generate(TranslationCondition(x, targets[part], guidance, shown))))
     return torch.cat(made)

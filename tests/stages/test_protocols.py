@@ -14,6 +14,7 @@ from kdx2i.files import read_json
 from kdx2i.metrics.protocols import DEPENDS, DIMENSIONS
 from kdx2i.plan import Leaf
 from kdx2i.suite import make_plan
+from kdx2i.tasks.conditions import TranslationCondition
 
 RUN = ["--dataset", "open-birds", "--architecture", "stargan_v2", "--transfer", "scratch", "--resolution", "32"]
 EVALUATE = ["evaluate", *RUN, "--mode", "latent", "--preset", "open-smoke"]
@@ -22,8 +23,9 @@ EVALUATE = ["evaluate", *RUN, "--mode", "latent", "--preset", "open-smoke"]
 class Painter:
     """In the place of a trained method: references behind noise from torch's global generator."""
 
-    def translate(self, x: Tensor, targets: Tensor, mode: str, references: Tensor) -> Tensor:
-        return (references + 0.5 * torch.randn(references.shape)).clamp(-1, 1)
+    def generate(self, condition: TranslationCondition) -> Tensor:
+        assert condition.references is not None
+        return (condition.references + 0.5 * torch.randn(condition.references.shape)).clamp(-1, 1)
 
 
 @pytest.fixture(scope="module")

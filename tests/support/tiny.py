@@ -10,10 +10,13 @@ from torch.optim import Optimizer
 
 from kdx2i.distill.i2i import I2IDistillation
 from kdx2i.distill.transfers import TRANSFERS
+from kdx2i.methods.base import MethodSetup
 from kdx2i.methods.settings import I2IDistillSettings
 from kdx2i.methods.stargan_v2.method import Method
 from kdx2i.methods.stargan_v2.settings import Networks, Settings, Train
 from kdx2i.methods.stargan_v2.student import Student
+from kdx2i.methods.translation import TranslationMethod
+from kdx2i.tasks.conditions import TranslationCondition
 from kdx2i.teacher import biggan as biggan_networks
 from kdx2i.teacher.augment import AugmentSettings
 from kdx2i.teacher.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
@@ -109,7 +112,14 @@ def method(*, device: torch.device = CPU, seed: int = 2, images: bool = True, **
     """Return StarGAN v2 for three classes."""
     settings = Settings(networks=SIZES, train=Train(**({"batch": 2, "ds_iterations": 10} | changes)))
     torch.manual_seed(seed)
-    return Method(settings, 8, CLASSES, device, sampler(device) if images else None)
+    return Method(MethodSetup(settings, 8, CLASSES, device, sampler(device) if images else None))
+
+
+def translated(
+    subject: TranslationMethod[Any], x: Tensor, y: Tensor, guidance: str, references: Tensor | None = None
+) -> Tensor:
+    """Return what a method makes of images [B, 3, R, R] for the domains y [B]."""
+    return subject.generate(TranslationCondition(x, y, guidance, references))
 
 
 BUILDERS = {"teacher": teacher_training, "distillation": distillation, "method": method}

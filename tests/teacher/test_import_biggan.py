@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from kdx2i.errors import UserError
-from kdx2i.methods.biggan_settings import BigGANNetworks
-from kdx2i.methods.biggan_translation import Adaptor, build, copy_teacher
+from kdx2i.methods.families.biggan.networks import Adaptor, build, copy_teacher
+from kdx2i.methods.families.biggan.settings import BigGANNetworks
 from kdx2i.stages.teacher import import_teacher
 from kdx2i.teacher.biggan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from kdx2i.teacher.biggan_weights import load_biggan

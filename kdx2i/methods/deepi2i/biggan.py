@@ -1,4 +1,4 @@
-"""DeepI2I on BigGAN in training (`train_fns.py` of yaxingwang/DeepI2I)."""
+"""DeepI2I on BigGAN in training (`DeepI2I_BigGAN/train_fns.py` of yaxingwang/DeepI2I)."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -7,15 +7,19 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from kdx2i.methods import biggan_translation as flow
-from kdx2i.methods.biggan_losses import discriminator_hinge, feature_pairs, generator_hinge
-from kdx2i.methods.biggan_method import BigGANTranslation
-from kdx2i.methods.deepi2i.settings import BigGANSettings
+from kdx2i.methods.base import MethodSetup
+from kdx2i.methods.deepi2i.settings import OnBigGAN
+from kdx2i.methods.families.biggan.losses import (
+    discriminator_hinge,
+    feature_distances,
+    feature_pairs,
+    generator_hinge,
+    weighted_sum,
+)
+from kdx2i.methods.families.biggan.method import BigGANTranslation
 from kdx2i.teacher.biggan import Features
 from kdx2i.training import distributed
-from kdx2i.training.distributed import shard
 from kdx2i.training.precision import autocast
-from kdx2i.training.sampling import BalancedImages
 
 
 class Part(NamedTuple):
@@ -29,24 +33,13 @@ class Part(NamedTuple):
     z_generator: Tensor
 
 
-class BigGANMethod(BigGANTranslation):
-    """DeepI2I for the first `num_classes` of the teacher's classes; `images` is None when it only translates."""
+class BigGANMethod(BigGANTranslation[OnBigGAN]):
+    """DeepI2I for the first of the teacher's classes."""
 
-    title = "DeepI2I"
-
-    def __init__(
-        self,
-        settings: BigGANSettings,
-        resolution: int,
-        num_classes: int,
-        device: torch.device,
-        images: BalancedImages | None = None,
-    ) -> None:
-        t = settings.train
-        trains_encoder = t.encoder == "trained"
-        super().__init__(settings.networks, t, resolution, num_classes, device, images, trains_encoder=trains_encoder)
-        self.settings = settings
-        self.encoder.train(t.encoder != "frozen")
+    def __init__(self, setup: MethodSetup[OnBigGAN]) -> None:
+        role = setup.settings.train.encoder
+        super().__init__(setup, trains_encoder=role == "trained")
+        self.encoder.train(role != "frozen")
 
     def training_step(self, step: int) -> dict[str, Tensor]:
         """Update the discriminator, then the adaptor and, after its own steps, the generator (and the encoder)."""
@@ -72,8 +65,7 @@ class BigGANMethod(BigGANTranslation):
             images.draw(labels, t.crop_probability, mirror_probability=t.mirror_probability)
             for labels in (y_source, y_real)
         )
-        z = torch.randn(2, t.batch, self.generator.config.noise_dim)
-        shares = [shard(tensor).to(self.device) for tensor in (y_real, y, z[0], z[1])]
+        shares = [self.share(tensor) for tensor in (y_real, y, *self.draw_noise(2, t.batch))]
         parts = [tensor.chunk(t.accumulation) for tensor in (source, real, *shares)]
         yield from (Part(*tensors) for tensors in zip(*parts, strict=True))
 
@@ -81,27 +73,22 @@ class BigGANMethod(BigGANTranslation):
     def _encode(self, part: Part) -> Features:
         return self.encoder.features(part.source)
 
-    def _generate(self, z: Tensor, y: Tensor, encoded: Features) -> Tensor:
-        """Return the translation in training mode: with the statistics of its own part of the batch."""
-        added = flow.weighted(self.networks["adaptor"](encoded), self.settings.networks.added)
-        image: Tensor = self.generator(z, y, added)
-        return image
-
     def _discriminator_terms(self, part: Part, encoded: Features) -> dict[str, Tensor]:
         with torch.no_grad():
-            fake = self._generate(part.z_discriminator, part.y, encoded)
+            fake = self.render(self.networks, part.z_discriminator, part.y, encoded)
         logits, _ = self.discriminator(torch.cat([fake, part.real]), torch.cat([part.y, part.y_real]))
-        made, real = logits.chunk(2)
-        d_real, d_fake = discriminator_hinge(real, made)
+        of_fake, of_real = logits.chunk(2)
+        d_real, d_fake = discriminator_hinge(of_real, of_fake)
         return {"total": d_real + d_fake, "d_real": d_real, "d_fake": d_fake}
 
     def _generator_terms(self, part: Part, encoded: Features) -> dict[str, Tensor]:
         t = self.settings.train
-        logits, features = self.discriminator(self._generate(part.z_generator, part.y, encoded), part.y)
+        fake = self.render(self.networks, part.z_generator, part.y, encoded)
+        logits, features = self.discriminator(fake, part.y)
         with torch.no_grad():
             wanted = self.discriminator.features(part.source) if t.feature_pairs == "per-sample" else features
-        distances = flow.feature_distances(*feature_pairs(features, wanted, t.feature_pairs))
-        adversarial, feature = generator_hinge(logits), flow.weighted_sum(distances, t.compared)
+        distances = feature_distances(*feature_pairs(features, wanted, t.feature_pairs))
+        adversarial, feature = generator_hinge(logits), weighted_sum(distances, t.compared)
         return {"total": adversarial + feature, "g_adv": adversarial, "feature": feature}
 
     def _update(self, losses: Iterator[dict[str, Tensor]], names: list[str]) -> dict[str, Tensor]:

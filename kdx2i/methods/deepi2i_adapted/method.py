@@ -1,22 +1,14 @@
 """DeepI2I* (Appendix B.3) in training and translation."""
 
-import torch
+from torch import Tensor
 
-from kdx2i.methods.adapted import AdaptedMethod
 from kdx2i.methods.deepi2i_adapted.settings import Settings
-from kdx2i.training.sampling import BalancedImages
+from kdx2i.methods.families.adapted.method import LEARNING, NEW, AdaptedTranslation
 
 
-class Method(AdaptedMethod):
-    """DeepI2I* for `num_classes` domains at one resolution; `images` is None when it only translates."""
+class Method(AdaptedTranslation[Settings]):
+    """DeepI2I's recipe on the networks of the adapted baselines."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        resolution: int,
-        num_classes: int,
-        device: torch.device,
-        images: BalancedImages | None = None,
-    ) -> None:
-        self.settings = settings
-        super().__init__(settings.networks, settings.train, resolution, num_classes, device, images, auxiliary=False)
+    def training_step(self, step: int) -> dict[str, Tensor]:
+        """Train the new parts and the discriminator first, then all but the image encoder."""
+        return self.translation_step(step, NEW if step < self.settings.train.first_iterations else LEARNING)

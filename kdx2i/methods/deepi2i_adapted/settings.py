@@ -1,17 +1,8 @@
 """Settings of DeepI2I* (Appendix B.3)."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from pydantic import Field
 
-from kdx2i.methods.adapted_settings import AdaptedNetworks, AdaptedTrain
-from kdx2i.methods.settings import I2IDistillSettings, StrictSettings
-
-
-def generator_updates(train: Mapping[str, Any]) -> int:
-    """Return how often the whole generator that translates is updated."""
-    return int(train["iterations"]) - int(train.get("adaptor_iterations", 0))
+from kdx2i.methods.families.adapted.settings import AdaptedSettings, AdaptedTrain
 
 
 class Train(AdaptedTrain):
@@ -20,10 +11,13 @@ class Train(AdaptedTrain):
     iterations: int = Field(default=100_501, ge=1)
     adaptor_iterations: int = Field(default=501, ge=0, description="first iterations: new parts and discriminator only")
 
+    @property
+    def first_iterations(self) -> int:
+        """Iterations in which the teacher's parts do not learn."""
+        return self.adaptor_iterations
 
-class Settings(StrictSettings):
-    """Everything that a preset may say about DeepI2I*; it has no stage 1."""
 
-    networks: AdaptedNetworks = AdaptedNetworks()
-    distill: I2IDistillSettings = I2IDistillSettings()
+class Settings(AdaptedSettings):
+    """Everything that a preset may say about DeepI2I*."""
+
     train: Train = Train()

@@ -1,10 +1,11 @@
-"""DMIT in training (`models/base_model.py`, `update_model`) and translation."""
+"""DMIT in training (`models/base_model.py` of Xiaoming-Yu/DMIT, `update_model`) and translation."""
 
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
+from kdx2i.methods.base import MethodSetup
 from kdx2i.methods.dmit import losses
 from kdx2i.methods.dmit.networks import (
     ContentEncoder,
@@ -17,35 +18,25 @@ from kdx2i.methods.dmit.networks import (
 from kdx2i.methods.dmit.settings import Settings
 from kdx2i.methods.translation import TranslationMethod, averages_of
 from kdx2i.training import distributed
-from kdx2i.training.distributed import shard
-from kdx2i.training.optimizers import adam, step_optimizers
+from kdx2i.training.optimizers import step_optimizers
 from kdx2i.training.precision import autocast, place
-from kdx2i.training.sampling import BalancedImages
 
 TRANSLATING = ("content_encoder", "style_encoder", "decoder")
 
 
-class Method(TranslationMethod):
-    """DMIT for `num_classes` domains at one resolution; `images` is None when it only translates.
+class Method(TranslationMethod[Settings]):
+    """DMIT.
 
     The many-class task follows the official template: single images, one-hot domains, a permutation of the
     batch as targets.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        resolution: int,
-        num_classes: int,
-        device: torch.device,
-        images: BalancedImages | None = None,
-    ) -> None:
-        super().__init__(settings.train, num_classes, device, images)
-        n, t = settings.networks, settings.train
-        self.settings = settings
+    def __init__(self, setup: MethodSetup[Settings]) -> None:
+        super().__init__(setup)
+        n, t, num_classes = self.settings.networks, self.settings.train, self.num_classes
         wide = 4 * n.width
         # The official content discriminator ends at one logit for the 32 px content of 128 px images.
-        blocks = min(n.content_discriminator_blocks, (resolution // 4).bit_length() - 1)
+        blocks = min(n.content_discriminator_blocks, (setup.resolution // 4).bit_length() - 1)
         built: dict[str, nn.Module] = {
             "content_encoder": ContentEncoder(3, n.width, 2, n.encoder_blocks),
             "style_encoder": StyleEncoder(3, n.width, n.style_dim, n.style_blocks),
@@ -58,12 +49,9 @@ class Method(TranslationMethod):
         }
         for network in built.values():
             initialise(network)
-        self.networks = {name: place(net, device) for name, net in built.items()}
+        self.networks = {name: place(net, self.device) for name, net in built.items()}
         self.averages = averages_of(self.networks, TRANSLATING)
-        self.optimizers = {
-            name: adam(network.parameters(), t.learning_rate, (t.beta1, t.beta2))
-            for name, network in self.networks.items()
-        }
+        self.optimizers = self.adams(dict.fromkeys(self.networks, t.learning_rate))
 
     def _decode(self, content: Tensor, domain: Tensor, style: Tensor) -> Tensor:
         image: Tensor = self.networks["decoder"](content, torch.cat([domain, style], 1))
@@ -80,8 +68,8 @@ class Method(TranslationMethod):
         labels = self.images.draw_labels(t.batch)
         x = self.images.draw(labels, t.crop_probability)
         order = torch.randperm(x.shape[0])
-        draws = [shard(torch.randn(t.batch, n.style_dim)).to(self.device) for _ in range(3)]
-        labels = shard(labels)
+        draws = [self.share(torch.randn(t.batch, n.style_dim)) for _ in range(3)]
+        labels = self.share(labels)
         source, target = self.one_hot(labels), self.one_hot(labels[order])
         with autocast(self.device, t.precision):
             mean, log_variance = self.networks["style_encoder"](x)
@@ -172,16 +160,11 @@ class Method(TranslationMethod):
                 self.optimizers[network].step()
                 self.optimizers[network].zero_grad(set_to_none=True)
 
-    @torch.no_grad()
-    def translate(self, x: Tensor, y: Tensor, mode: str, references: Tensor | None = None) -> Tensor:
-        """Translate x [B, 3, R, R] to the domains y [B], in [-1, 1]; a reference gives the mean of its style."""
-        net, n = self.averages, self.settings.networks
-        if mode == "latent":
-            style = torch.randn(len(x), n.style_dim).to(self.device)
-        elif mode == "reference" and references is not None:
-            style = net["style_encoder"](references.to(self.device))[0]
+    def _translate(self, x: Tensor, y: Tensor, references: Tensor | None) -> Tensor:
+        net = self.averages
+        if references is None:
+            style = torch.randn(len(x), self.settings.networks.style_dim).to(self.device)
         else:
-            raise ValueError(f"the mode `{mode}` is unknown or lacks its reference images")
-        content = net["content_encoder"](x.to(self.device))
-        image: Tensor = net["decoder"](content, torch.cat([self.one_hot(y), style], 1))
+            style = net["style_encoder"](references)[0]  # The mean of its distribution.
+        image: Tensor = net["decoder"](net["content_encoder"](x), torch.cat([self.one_hot(y), style], 1))
         return image

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from kdx2i.methods.settings import I2IDistillSettings, LoopBudget, StrictSettings
+from kdx2i.methods.settings import StrictSettings, TranslationSettings, TranslationTrain
 
 
 class Networks(StrictSettings):
@@ -20,7 +20,7 @@ class Networks(StrictSettings):
     content_discriminator_blocks: int = Field(default=5, ge=1)
 
 
-class Train(LoopBudget):
+class Train(TranslationTrain):
     """Training of `models/base_model.py`, `update_model`; the official schedule counts epochs."""
 
     iterations: int = Field(default=100_000, ge=1)
@@ -36,12 +36,10 @@ class Train(LoopBudget):
     lambda_diversity: float = 0.05
     lambda_content: float = 1.0
     crop_probability: float = Field(default=0.5, ge=0, le=1)
-    ema_decay: float = Field(default=0.0, ge=0, lt=1, description="0: no averages, as in the official code")
 
 
-class Settings(StrictSettings):
-    """Everything that a preset may say about DMIT; it has no stage 1."""
+class Settings(TranslationSettings):
+    """Everything that a preset may say about DMIT."""
 
     networks: Networks = Networks()
-    distill: I2IDistillSettings = I2IDistillSettings()
     train: Train = Train()

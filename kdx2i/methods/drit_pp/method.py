@@ -1,17 +1,16 @@
-"""DRIT++ in training (`MD_multi` in `model.py` of MDMM) and translation."""
+"""DRIT++ in training (`MD_multi` in `model.py` of HsinYingLee/MDMM) and translation."""
 
 import torch
 from torch import Tensor, nn
 
+from kdx2i.methods.base import MethodSetup
 from kdx2i.methods.drit_pp import losses, networks
 from kdx2i.methods.drit_pp.blocks import initialise
 from kdx2i.methods.drit_pp.settings import Settings
 from kdx2i.methods.translation import TranslationMethod, averages_of
 from kdx2i.training import distributed
-from kdx2i.training.distributed import shard
-from kdx2i.training.optimizers import adam, step_optimizers
+from kdx2i.training.optimizers import step_optimizers
 from kdx2i.training.precision import autocast, place
-from kdx2i.training.sampling import BalancedImages
 
 TRANSLATING = ("content_encoder", "attribute_encoder", "generator")
 LARGEST_NORM = 5.0
@@ -22,24 +21,16 @@ def swap(t: Tensor) -> Tensor:
     return t.reshape(-1, 2, *t.shape[1:]).flip(1).reshape(t.shape)
 
 
-class Method(TranslationMethod):
-    """DRIT++ for `num_classes` domains at one resolution; `images` is None when it only translates.
+class Method(TranslationMethod[Settings]):
+    """DRIT++.
 
     A batch is made of pairs (two neighbours) that swap their contents. Officially its halves do; neighbours are
     the same for independent draws, and stay together when processes share a batch.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        resolution: int,
-        num_classes: int,
-        device: torch.device,
-        images: BalancedImages | None = None,
-    ) -> None:
-        super().__init__(settings.train, num_classes, device, images)
-        n, t = settings.networks, settings.train
-        self.settings = settings
+    def __init__(self, setup: MethodSetup[Settings]) -> None:
+        super().__init__(setup)
+        n, t, num_classes, resolution = self.settings.networks, self.settings.train, self.num_classes, setup.resolution
         halvings = resolution.bit_length() - 1
         if n.attribute_mode == "concat":
             attribute: type[nn.Module] = networks.AttributeEncoder
@@ -61,24 +52,19 @@ class Method(TranslationMethod):
             built["content_discriminator"] = networks.ContentDiscriminator(num_classes, n.width, 3, halvings - 4)
         for network in built.values():
             initialise(network)
-        self.networks = {name: place(net, device) for name, net in built.items()}
+        self.networks = {name: place(net, self.device) for name, net in built.items()}
         self.averages = averages_of(self.networks, TRANSLATING)
-        self.optimizers = {
-            name: adam(
-                network.parameters(),
-                t.content_learning_rate if name == "content_discriminator" else t.learning_rate,
-                (t.beta1, t.beta2),
-                weight_decay=t.weight_decay,
-            )
-            for name, network in self.networks.items()
+        rates = {
+            name: t.content_learning_rate if name == "content_discriminator" else t.learning_rate for name in built
         }
+        self.optimizers = self.adams(rates, weight_decay=t.weight_decay)
 
     def _draw(self) -> tuple[Tensor, Tensor]:
         """Draw this process's share of a batch: images and one-hot domains."""
         t = self.settings.train
         labels = self.images.draw_labels(t.batch)
         x = self.images.draw(labels, t.crop_probability)
-        return x, self.one_hot(shard(labels))
+        return x, self.one_hot(self.share(labels))
 
     def training_step(self, step: int) -> dict[str, Tensor]:
         """Update the content discriminator if there is one, both image discriminators, encoders and generator.
@@ -96,9 +82,7 @@ class Method(TranslationMethod):
                 scalars["d_content"] = self._update_content_discriminator()
         x, domains = self._draw()
         size = (t.batch // 2, n.attribute_dim)
-        z = tuple(
-            shard(torch.randn(size)).to(self.device).repeat_interleave(2, 0) for _ in range(2 if t.mode_seeking else 1)
-        )
+        z = tuple(self.share(torch.randn(size)).repeat_interleave(2, 0) for _ in range(2 if t.mode_seeking else 1))
         weights = losses.Weights(
             cls=t.lambda_cls,
             cls_generator=t.lambda_cls_generator,
@@ -143,7 +127,7 @@ class Method(TranslationMethod):
         mean, log_variance = self.networks["attribute_encoder"](x, domains)
         if log_variance is None:
             return mean, mean, None
-        drawn = shard(torch.randn(self.settings.train.batch, mean.shape[1])).to(self.device)
+        drawn = self.share(torch.randn(self.settings.train.batch, mean.shape[1]))
         return mean + drawn * (0.5 * log_variance).exp(), mean, log_variance
 
     def _forward(self, x: Tensor, domains: Tensor, z: tuple[Tensor, ...]) -> losses.Pass:
@@ -181,18 +165,12 @@ class Method(TranslationMethod):
             self.optimizers[name].step()
             self.optimizers[name].zero_grad(set_to_none=True)
 
-    @torch.no_grad()
-    def translate(self, x: Tensor, y: Tensor, mode: str, references: Tensor | None = None) -> Tensor:
-        """Translate x [B, 3, R, R] to the domains y [B], in [-1, 1]; a reference gives the mean of its attribute.
-
-        The content has no noise, as in the official test.
-        """
+    def _translate(self, x: Tensor, y: Tensor, references: Tensor | None) -> Tensor:
+        # The content has no noise, as in the official test.
         net, domains = self.averages, self.one_hot(y)
-        if mode == "latent":
+        if references is None:
             attribute = torch.randn(len(x), self.settings.networks.attribute_dim).to(self.device)
-        elif mode == "reference" and references is not None:
-            attribute = net["attribute_encoder"](references.to(self.device), domains)[0]
         else:
-            raise ValueError(f"the mode `{mode}` is unknown or lacks its reference images")
-        image: Tensor = net["generator"](net["content_encoder"](x.to(self.device)), attribute, domains)
+            attribute = net["attribute_encoder"](references, domains)[0]  # The mean of its distribution.
+        image: Tensor = net["generator"](net["content_encoder"](x), attribute, domains)
         return image

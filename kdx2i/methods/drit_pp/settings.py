@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from kdx2i.methods.settings import I2IDistillSettings, LoopBudget, StrictSettings
+from kdx2i.methods.settings import StrictSettings, TranslationSettings, TranslationTrain
 
 
 class Networks(StrictSettings):
@@ -23,7 +23,7 @@ class Networks(StrictSettings):
     spectral_norm: bool = Field(default=False, description="in the image discriminators")
 
 
-class Train(LoopBudget):
+class Train(TranslationTrain):
     """Training of `model.py`, `MD_multi`; the official schedule counts epochs."""
 
     iterations: int = Field(default=500_000, ge=1)
@@ -43,12 +43,10 @@ class Train(LoopBudget):
     lambda_latent: float = Field(default=10.0, description="latent regression, for each image of a pair")
     mode_seeking: bool = Field(default=False, description="protocol entry drit-mode-seeking")
     crop_probability: float = Field(default=1.0, ge=0, le=1)
-    ema_decay: float = Field(default=0.0, ge=0, lt=1, description="0: no averages, as in the official code")
 
 
-class Settings(StrictSettings):
-    """Everything that a preset may say about DRIT++; it has no stage 1."""
+class Settings(TranslationSettings):
+    """Everything that a preset may say about DRIT++."""
 
     networks: Networks = Networks()
-    distill: I2IDistillSettings = I2IDistillSettings()
     train: Train = Train()

@@ -1,54 +1,43 @@
-"""SDIT in training (`solver.py`) and translation: a latent-guided baseline from scratch."""
+"""SDIT in training (`solver.py` of yaxingwang/SDIT) and translation: a latent-guided baseline from scratch."""
 
 import torch
 from torch import Tensor
 
+from kdx2i.methods.base import MethodSetup
+from kdx2i.methods.sdit import ARCHITECTURE
 from kdx2i.methods.sdit.losses import Weights, discriminator_loss, generator_loss
 from kdx2i.methods.sdit.networks import STYLE_DIM, AttentionGenerator, Discriminator, PlainGenerator
-from kdx2i.methods.sdit.settings import MODES, Settings
+from kdx2i.methods.sdit.settings import Settings
 from kdx2i.methods.translation import TranslationMethod, averages_of
-from kdx2i.training.distributed import shard
-from kdx2i.training.optimizers import adam, step_optimizers
+from kdx2i.training.optimizers import step_optimizers
 from kdx2i.training.precision import autocast, place
-from kdx2i.training.sampling import BalancedImages
 
 
-class Method(TranslationMethod):
-    """SDIT for `num_classes` domains at one resolution; `images` is None when it only translates.
+class Method(TranslationMethod[Settings]):
+    """SDIT.
 
     The generator translates in training mode, as the official test does: its instance norms then use each
     image's own statistics. The style regressor of the discriminator is never trained, which is official too.
     """
 
-    modes = MODES
+    guidances = ARCHITECTURE.modes
 
-    def __init__(
-        self,
-        settings: Settings,
-        resolution: int,
-        num_classes: int,
-        device: torch.device,
-        images: BalancedImages | None = None,
-    ) -> None:
-        super().__init__(settings.train, num_classes, device, images)
-        n, t = settings.networks, settings.train
-        self.settings = settings
+    def __init__(self, setup: MethodSetup[Settings]) -> None:
+        super().__init__(setup)
+        n, t, num_classes, resolution = self.settings.networks, self.settings.train, self.num_classes, setup.resolution
         kind = AttentionGenerator if n.attention else PlainGenerator
         generator = kind(n.width, num_classes, n.encoder_blocks, n.adain_blocks, n.width, STYLE_DIM, n.mlp_dim)
         discriminator = Discriminator(resolution, n.width, num_classes, resolution.bit_length() - 2)
         self.networks = {
-            "generator": place(generator, device),
-            "discriminator": place(discriminator, device),
+            "generator": place(generator, self.device),
+            "discriminator": place(discriminator, self.device),
         }
         # The style regressor keeps its random start: only the generator's step has its loss.
         discriminator.conv3.requires_grad_(False)
         discriminator.mlp.requires_grad_(False)
         self.averages = averages_of(self.networks, ["generator"])
         self.averages["generator"].train()
-        self.optimizers = {
-            name: adam([p for p in network.parameters() if p.requires_grad], t.learning_rate, (t.beta1, t.beta2))
-            for name, network in self.networks.items()
-        }
+        self.optimizers = self.adams(dict.fromkeys(self.networks, t.learning_rate))
 
     def _generate(self, x: Tensor, domain: Tensor, style: Tensor) -> Tensor:
         image: Tensor = self.networks["generator"](x, domain, style)[0]
@@ -61,9 +50,9 @@ class Method(TranslationMethod):
         labels = self.images.draw_labels(t.batch)
         x = self.images.draw(labels, t.crop_probability)
         targets = labels[torch.randperm(t.batch)]
-        first, second = (shard(torch.randn(t.batch, STYLE_DIM)).to(self.device) for _ in range(2))
-        mix = shard(torch.rand(t.batch, 1, 1, 1)).to(self.device)
-        labels, targets = shard(labels).to(self.device), shard(targets).to(self.device)
+        first, second = (self.share(torch.randn(t.batch, STYLE_DIM)) for _ in range(2))
+        mix = self.share(torch.rand(t.batch, 1, 1, 1))
+        labels, targets = self.share(labels), self.share(targets)
         source, target = self.one_hot(labels), self.one_hot(targets)
         discriminate = self.networks["discriminator"]
         with autocast(self.device, t.precision):
@@ -73,18 +62,14 @@ class Method(TranslationMethod):
             step_optimizers(terms["total"], self.optimizers["discriminator"])
             scalars = {f"d_{name}": value for name, value in terms.items() if name != "total"}
             if (step + 1) % t.critic_updates == 0:
-                made = generator_loss(
+                terms = generator_loss(
                     self._generate, discriminate, x, (source, target), targets, (first, second), weights
                 )
-                step_optimizers(made["total"], self.optimizers["generator"])
-                scalars |= {f"g_{name}": value for name, value in made.items() if name != "total"}
+                step_optimizers(terms["total"], self.optimizers["generator"])
+                scalars |= {f"g_{name}": value for name, value in terms.items() if name != "total"}
         return scalars
 
-    @torch.no_grad()
-    def translate(self, x: Tensor, y: Tensor, mode: str, references: Tensor | None = None) -> Tensor:
-        """Translate x [B, 3, R, R] to the domains y [B] with random styles, in [-1, 1]; mode `latent` only."""
-        if mode != "latent":
-            raise ValueError(f"sdit has no mode `{mode}`")
+    def _translate(self, x: Tensor, y: Tensor, references: Tensor | None) -> Tensor:
         style = torch.randn(len(x), STYLE_DIM).to(self.device)
-        image: Tensor = self.averages["generator"](x.to(self.device), self.one_hot(y), style)[0]
+        image: Tensor = self.averages["generator"](x, self.one_hot(y), style)[0]
         return image

@@ -5,9 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
-from kdx2i.methods.settings import I2IDistillSettings, LoopBudget, StrictSettings
-
-MODES = ("latent",)
+from kdx2i.methods.settings import StrictSettings, TranslationSettings, TranslationTrain
 
 
 def generator_updates(train: Mapping[str, Any]) -> int:
@@ -26,7 +24,7 @@ class Networks(StrictSettings):
     attention: bool = Field(default=True, description="protocol entry sdit-attention")
 
 
-class Train(LoopBudget):
+class Train(TranslationTrain):
     """Training of `solver.py`; an iteration is a discriminator update, as in the official counting."""
 
     iterations: int = Field(default=200_000, ge=1)
@@ -39,13 +37,10 @@ class Train(LoopBudget):
     lambda_gp: float = 10.0
     lambda_rec: float = 10.0
     lambda_noise: float = Field(default=800.0, ge=0, description="protocol entry sdit-noise-weight")
-    crop_probability: float = Field(default=0.0, ge=0, le=1)
-    ema_decay: float = Field(default=0.0, ge=0, lt=1, description="0: no averages, as in the official code")
 
 
-class Settings(StrictSettings):
-    """Everything that a preset may say about SDIT; it has no stage 1."""
+class Settings(TranslationSettings):
+    """Everything that a preset may say about SDIT."""
 
     networks: Networks = Networks()
-    distill: I2IDistillSettings = I2IDistillSettings()
     train: Train = Train()

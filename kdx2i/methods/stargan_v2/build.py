@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from kdx2i.methods.stargan_v2.networks import Discriminator, Generator, MappingNetwork, StyleEncoder, he_init
+from kdx2i.methods.families.stargan.blocks import he_init
+from kdx2i.methods.stargan_v2.networks import Discriminator, Generator, MappingNetwork, StyleEncoder
 from kdx2i.methods.stargan_v2.settings import Networks as Sizes
 from kdx2i.training.precision import place
 

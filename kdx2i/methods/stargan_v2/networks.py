@@ -1,4 +1,4 @@
-"""The four networks of StarGAN v2 (section 1 of its facts; `core/model.py` of clovaai/stargan-v2).
+"""The four networks of StarGAN v2 (`core/model.py` of clovaai/stargan-v2).
 
 Images are [B, 3, H, W] in [-1, 1]; labels y are int64 [B]. State dicts have the official keys, so that
 official checkpoints load with `load_state_dict`. `dim_in`, `hidden_dim` and `num_down` exist for the reduced
@@ -9,11 +9,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdx2i.methods.stargan_v2.blocks import SLOPE, AdainResBlk, DomainHeads, HighPass, ResBlk
+from kdx2i.methods.families.stargan.blocks import SLOPE, AdainResBlk, DomainHeads, HighPass, ResBlk
 
 HintBlock = Literal["first", "last"]
 HPF_HEIGHTS = (32, 64, 128)
@@ -232,24 +231,6 @@ class Discriminator(nn.Module):
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """x [B, 3, img_size, img_size], y [B] -> [B]."""
         return cast(Tensor, self.main(x).flatten(1)).gather(1, y[:, None]).squeeze(1)
-
-
-def he_init(network: nn.Module, generator: torch.Generator | None = None) -> None:
-    """Initialise every convolution and linear layer: N(0, 2 / fan_in) weights, zero biases.
-
-    Instance norms keep weight 1 and bias 0 (section 2 of the facts; `core/utils.py`).
-    """
-    with torch.no_grad():
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
-                if module.bias is not None:
-                    module.bias.zero_()
-            elif isinstance(module, DomainHeads):
-                for k in range(module.depth):
-                    weight, bias = module.layer(k)
-                    weight.normal_(0.0, math.sqrt(2.0 / weight.shape[2]), generator=generator)
-                    bias.zero_()
 
 
 def replicate_domains(state: Mapping[str, Tensor], num_domains: int) -> dict[str, Tensor]:

@@ -3,68 +3,42 @@
 import torch
 from torch import Tensor
 
-from kdx2i.methods import biggan_translation as flow
-from kdx2i.methods.biggan_losses import discriminator_hinge, generator_hinge
-from kdx2i.methods.biggan_method import BigGANTranslation
-from kdx2i.methods.transferi2i.settings import BigGANSettings
+from kdx2i.methods.families.biggan.losses import (
+    discriminator_hinge,
+    feature_distances,
+    generator_hinge,
+    weighted_sum,
+)
+from kdx2i.methods.families.biggan.method import BigGANTranslation
+from kdx2i.methods.families.three_phases.method import ThreePhases
+from kdx2i.methods.transferi2i.settings import OnBigGAN
 from kdx2i.teacher.biggan import Features
-from kdx2i.training.distributed import shard
 from kdx2i.training.optimizers import step_optimizers
 from kdx2i.training.precision import autocast
-from kdx2i.training.sampling import BalancedImages
 
 
-class BigGANMethod(BigGANTranslation):
-    """TransferI2I for the first `num_classes` of the teacher's classes; `images` is None when it only translates.
-
-    Phases follow from the step. (1) Source-target initialisation: the class-conditional GAN is fine-tuned on the
-    labelled images, one GAN for both roles. (2) Self-initialisation: without data, the adaptor learns to turn the
-    discriminator's features of a generated image back into the generator's own. (3) Translation: the encoder is the
-    fine-tuned discriminator, and the plain GAN, which shares the generator, makes further fakes (auxiliary GAN).
-    """
-
-    title = "TransferI2I"
-
-    def __init__(
-        self,
-        settings: BigGANSettings,
-        resolution: int,
-        num_classes: int,
-        device: torch.device,
-        images: BalancedImages | None = None,
-    ) -> None:
-        super().__init__(settings.networks, settings.train, resolution, num_classes, device, images)
-        self.settings = settings
+class BigGANMethod(ThreePhases, BigGANTranslation[OnBigGAN]):
+    """TransferI2I for the first of the teacher's classes: one class-conditional GAN for both roles."""
 
     def training_step(self, step: int) -> dict[str, Tensor]:
-        """One step of the phase that `step` belongs to; optimisers start afresh with each phase."""
+        """One step of the phase that `step` belongs to."""
         t = self.settings.train
-        if step in (t.source_target_iterations, t.first_iterations):
-            for optimizer in self.optimizers.values():
-                optimizer.state.clear()
-        if step == t.source_target_iterations:
-            self.encoder.load_state_dict(self.discriminator.state_dict())
         with autocast(self.device, t.precision):
-            if step < t.source_target_iterations:
-                return self._source_target_step()
-            if step < t.first_iterations:
-                return self._self_initialisation_step()
-            return self._translation_step()
+            return self.phase_step(step, t)
 
     def _noise(self) -> tuple[Tensor, Tensor]:
         """Draw classes [B] and noise [B, Z]."""
-        t = self.settings.train
-        y, z = self.images.draw_labels(t.batch), torch.randn(t.batch, self.generator.config.noise_dim)
-        return shard(y).to(self.device), shard(z).to(self.device)
+        batch = self.settings.train.batch
+        return self.share(self.images.draw_labels(batch)), self.share(self.draw_noise(batch))
 
     def _real(self) -> tuple[Tensor, Tensor]:
         """Draw real images [B, 3, R, R] and their classes [B]."""
         t = self.settings.train
         labels = self.images.draw_labels(t.batch)
         x = self.images.draw(labels, t.crop_probability, mirror_probability=t.mirror_probability)
-        return x, shard(labels).to(self.device)
+        return x, self.share(labels)
 
-    def _source_target_step(self) -> dict[str, Tensor]:
+    def source_target_step(self) -> dict[str, Tensor]:
         """Fine-tune the plain GAN on the images and their classes, with the hinge loss."""
         real, y_real = self._real()
         y, z = self._noise()
@@ -77,18 +51,22 @@ class BigGANMethod(BigGANTranslation):
         step_optimizers(g_loss, self.optimizers["generator"])
         return {"d_gan": d_loss.detach(), "g_gan": g_loss.detach()}
 
-    def _self_initialisation_step(self) -> dict[str, Tensor]:
+    def adopt_discriminators(self) -> None:
+        """Let the encoder start at the fine-tuned discriminator."""
+        self.encoder.load_state_dict(self.discriminator.state_dict())
+
+    def self_initialisation_step(self) -> dict[str, Tensor]:
         """Fit the adaptor to the generator's features of its own images, resolution by resolution, by L1."""
         y, z = self._noise()
         with torch.no_grad():
             image, wanted = self.generator.render(z, self.generator.shared(y))
             encoded = self.encoder.features(image)
-        found = self.networks["adaptor"](encoded)
-        loss = torch.stack([(found[r] - wanted[r]).abs().mean() for r in sorted(found)]).sum()
+        adapted = self.networks["adaptor"](encoded)
+        loss = torch.stack([(adapted[r] - wanted[r]).abs().mean() for r in sorted(adapted)]).sum()
         step_optimizers(loss, self.optimizers["adaptor"])
         return {"self_adaptor": loss.detach()}
 
-    def _translation_step(self) -> dict[str, Tensor]:
+    def last_phase_step(self, step: int) -> dict[str, Tensor]:
         """Update the discriminator on both kinds of fakes, then adaptor and generator."""
         t = self.settings.train
         source = self._real()[0]
@@ -104,8 +82,8 @@ class BigGANMethod(BigGANTranslation):
         (translation, y, _), *auxiliary = fakes
         logits, features = self.discriminator(translation, y)
         adversarial = generator_hinge(logits)
-        distances = flow.feature_distances(features, wanted, t.feature_power)
-        feature = flow.weighted_sum(distances, t.compared)
+        distances = feature_distances(features, wanted, t.feature_power)
+        feature = weighted_sum(distances, t.compared)
         total = adversarial + feature
         for image, classes, weight in auxiliary:
             total = total + weight * generator_hinge(self.discriminator(image, classes)[0])
@@ -116,12 +94,11 @@ class BigGANMethod(BigGANTranslation):
         """Return translations of the encoded sources and images of the plain GAN, with classes and weights."""
         t = self.settings.train
         y, z = self._noise()
-        added = flow.weighted(self.networks["adaptor"](encoded), self.settings.networks.added)
-        found = [(self.generator(z, y, added), y, 1.0)]
+        fakes = [(self.render(self.networks, z, y, encoded), y, 1.0)]
         if t.lambda_aux:
             y, z = self._noise()
-            found.append((self.generator(z, y), y, t.lambda_aux))
-        return found
+            fakes.append((self.generator(z, y), y, t.lambda_aux))
+        return fakes
 
     def _discriminator_loss(self, real: Tensor, y_real: Tensor, fakes: list[tuple[Tensor, Tensor, float]]) -> Tensor:
         """Return the hinge loss on real images and on weighted batches of fakes, in one pass."""
@@ -130,6 +107,6 @@ class BigGANMethod(BigGANTranslation):
         of_real, *of_fakes = self.discriminator(images, classes)[0].chunk(1 + len(fakes))
         terms = [discriminator_hinge(of_real, logits) for logits in of_fakes]
         loss = terms[0][0]
-        for (_, made), (_, _, weight) in zip(terms, fakes, strict=True):
-            loss = loss + weight * made
+        for (_, of_fake), (_, _, weight) in zip(terms, fakes, strict=True):
+            loss = loss + weight * of_fake
         return loss

@@ -6,11 +6,13 @@ import torch
 from pydantic import ValidationError
 
 from kdx2i.errors import UserError
-from kdx2i.methods import biggan_translation as flow
-from kdx2i.methods.biggan_losses import feature_pairs
-from kdx2i.methods.biggan_settings import BigGANNetworks
-from kdx2i.methods.deepi2i.method import Method
-from kdx2i.methods.deepi2i.settings import Settings, generator_updates
+from kdx2i.methods.base import MethodSetup
+from kdx2i.methods.deepi2i.method import build
+from kdx2i.methods.deepi2i.settings import Settings
+from kdx2i.methods.families.biggan import networks as biggan
+from kdx2i.methods.families.biggan.losses import feature_distances, feature_pairs, weighted_sum
+from kdx2i.methods.families.biggan.settings import BigGANNetworks
+from kdx2i.methods.settings import updates_after_first_phases
 from kdx2i.teacher.biggan_weights import save_biggan
 from kdx2i.training.loop import LoopSettings, train
 
@@ -32,7 +34,7 @@ def method(networks=None, **changes):
         networks={**tiny.BIGGAN, "teacher_classes": TEACHER_CLASSES, **(networks or {})},
         train={**budget, "generator_rate": 1e-3, "discriminator_rate": 2e-3, **changes},
     )
-    return Method(settings, 32, CLASSES, tiny.CPU, tiny.sampler(side=32))
+    return build(MethodSetup(settings, 32, CLASSES, tiny.CPU, tiny.sampler(side=32)))
 
 
 def state(network):
@@ -57,7 +59,7 @@ def test_it_starts_from_the_teacher(teacher):
             subject.networks[name].state_dict().items(), source.state_dict().values(), strict=True
         ):
             assert torch.equal(ours, theirs), f"{name}.{key}"
-    for name in flow.TRANSLATING:
+    for name in biggan.TRANSLATING:
         for ours, theirs in zip(subject.networks[name].parameters(), subject.averages[name].parameters(), strict=True):
             assert torch.equal(ours, theirs)
 
@@ -81,7 +83,7 @@ def test_teachers_that_do_not_fit_are_refused(teacher, tmp_path):
     with pytest.raises(UserError, match="no weight for the features at 16 px"):
         method({"added": {4: 0.1, 8: 0.1}})
     with pytest.raises(UserError, match=r"networks\.table"):
-        flow.build(BigGANNetworks(table="truncated"), 64, 3, tiny.CPU)
+        biggan.build(BigGANNetworks(table="truncated"), 64, 3, tiny.CPU)
 
 
 def test_the_first_stage_leaves_the_generator_and_the_encoder_alone(teacher):
@@ -134,11 +136,11 @@ def test_the_feature_loss_alone_falls(teacher):
 
 def test_pairs_of_the_feature_loss():
     made, source = {4: torch.arange(3.0)[:, None]}, {4: torch.full((3, 1), 5.0)}
-    distances = flow.feature_distances(*feature_pairs(made, source, "per-sample"))
+    distances = feature_distances(*feature_pairs(made, source, "per-sample"))
     assert distances[4].item() == pytest.approx((25 + 16 + 9) / 3)
     # The official code compares translations 0 and 1.
-    assert flow.feature_distances(*feature_pairs(made, source, "official"))[4].item() == 1.0
-    assert flow.weighted_sum(distances, {4: 0.5, 32: 7.0}).item() == pytest.approx(25 / 3)
+    assert feature_distances(*feature_pairs(made, source, "official"))[4].item() == 1.0
+    assert weighted_sum(distances, {4: 0.5, 32: 7.0}).item() == pytest.approx(25 / 3)
 
 
 def test_parts_of_a_batch_give_the_gradients_of_the_whole(teacher):
@@ -164,7 +166,7 @@ def test_translation_depends_on_source_class_and_noise(teacher):
 
     def translate(x, y, seed=0):
         torch.manual_seed(seed)
-        return subject.translate(x, y, "latent")
+        return tiny.translated(subject, x, y, "latent")
 
     image = translate(x, y)
     assert image.shape == x.shape
@@ -175,9 +177,9 @@ def test_translation_depends_on_source_class_and_noise(teacher):
     assert not torch.equal(image, translate(x, y, 1))
     # Running statistics: an image does not depend on its neighbours.
     torch.manual_seed(0)
-    torch.testing.assert_close(subject.translate(x[:1], y[:1], "latent"), image[:1], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(tiny.translated(subject, x[:1], y[:1], "latent"), image[:1], rtol=1e-4, atol=1e-5)
     with pytest.raises(UserError, match="no mode `reference`"):
-        subject.translate(x, y, "reference", x)
+        tiny.translated(subject, x, y, "reference", x)
 
 
 def test_an_interrupted_training_ends_in_the_same_weights(teacher, tmp_path):
@@ -208,4 +210,7 @@ def test_settings_that_contradict_each_other_are_refused(wrong):
 
 
 def test_updates_count_those_of_the_generator():
-    assert generator_updates(Settings(train={"iterations": 30, "adaptor_iterations": 10}).model_dump()["train"]) == 20
+    assert (
+        updates_after_first_phases(Settings(train={"iterations": 30, "adaptor_iterations": 10}).model_dump()["train"])
+        == 20
+    )

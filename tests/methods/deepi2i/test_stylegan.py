@@ -5,12 +5,13 @@ import torch
 
 from kdx2i.config import validate
 from kdx2i.errors import UserError
-from kdx2i.methods import stylegan_losses as losses
-from kdx2i.methods.deepi2i.method import Method
-from kdx2i.methods.deepi2i.settings import BigGANSettings, Settings
+from kdx2i.methods.base import MethodSetup
+from kdx2i.methods.deepi2i.method import build
+from kdx2i.methods.deepi2i.settings import OnBigGAN, Settings, Train
 from kdx2i.methods.deepi2i.stylegan import StyleGANMethod
-from kdx2i.methods.stylegan_settings import StyleGANNetworks, StyleGANSettings, StyleGANTrain
-from kdx2i.methods.stylegan_translation import mixed_styles
+from kdx2i.methods.families.stylegan import losses
+from kdx2i.methods.families.stylegan.direction import mixed_styles
+from kdx2i.methods.families.stylegan.settings import StyleGANNetworks, StyleGANSettings, StyleGANTrain
 from kdx2i.teacher.stylegan1 import Discriminator, Generator
 from kdx2i.teacher.weights import save_teacher
 from kdx2i.training.loop import LoopSettings, train, update_averages
@@ -39,7 +40,7 @@ def method(**changes):
         },
     )
     torch.manual_seed(1)
-    return StyleGANMethod(settings, SIZE, CLASSES, tiny.CPU, sampler)
+    return StyleGANMethod(MethodSetup(settings, SIZE, CLASSES, tiny.CPU, sampler))
 
 
 def teacher_file(tmp_path, resolution=SIZE, **changes):
@@ -82,7 +83,7 @@ def test_feature_loss_pairs_each_source_with_its_own_translation():
 
 
 def test_style_mixing_cuts_once_between_two_layers():
-    direction = method().model.directions[0]
+    direction = method().directions[0]
     z, z2 = torch.randn(2, 6), torch.randn(2, 6)
     torch.manual_seed(3)
     assert torch.equal(mixed_styles(direction, z, z2, 0.0)[:, -1], direction.style(z))
@@ -100,7 +101,7 @@ def test_every_direction_starts_at_the_teacher(tmp_path):
     subject.start_from_teacher(path)
     assert tiny.changed(before, tiny.state_of({"adaptor": subject.networks["adaptor_0"]})) == set()
     z, x = torch.randn(3, 6), torch.randn(3, 3, SIZE, SIZE)
-    for direction in (*subject.model.directions, *subject.model.averaged):
+    for direction in (*subject.directions, *subject.averaged):
         torch.manual_seed(0)
         image, _ = direction.generate(direction.style(z))
         torch.manual_seed(0)
@@ -120,7 +121,7 @@ def test_a_teacher_of_other_sizes_is_one_sentence(tmp_path, change):
 def test_it_starts_from_an_official_stylegan1_checkpoint(tmp_path):
     subject = method(backbone="stylegan1")
     torch.manual_seed(7)
-    config = subject.model.backbone.style1
+    config = subject.backbone.style1
     official = Generator(config), Discriminator(config)
     states = {"generator": official[0].state_dict(), "discriminator": official[1].state_dict()}
     torch.save(states, tmp_path / "official.model")
@@ -129,7 +130,7 @@ def test_it_starts_from_an_official_stylegan1_checkpoint(tmp_path):
     torch.manual_seed(0)
     expected = official[0](z)
     torch.manual_seed(0)
-    direction = subject.model.directions[1]
+    direction = subject.directions[1]
     torch.testing.assert_close(direction.generate(direction.style(z))[0], expected)
 
 
@@ -162,17 +163,17 @@ def test_translation_uses_the_model_of_the_target_class():
     step(subject, 0)
     x = torch.rand(4, 3, SIZE, SIZE) * 2 - 1
     y = torch.tensor([1, 0, 1, 0])
-    joint = subject.translate(x, y, "reference", x.flip(0))
+    joint = tiny.translated(subject, x, y, "reference", x.flip(0))
     assert joint.abs().max() <= 1
-    one = subject.translate(x[1::2], y[1::2], "reference", x.flip(0)[1::2])
+    one = tiny.translated(subject, x[1::2], y[1::2], "reference", x.flip(0)[1::2])
     torch.testing.assert_close(joint[1::2], one)
     torch.manual_seed(0)
-    first = subject.translate(x, y, "latent")
+    first = tiny.translated(subject, x, y, "latent")
     torch.manual_seed(0)
-    assert torch.equal(first, subject.translate(x, y, "latent"))
-    assert not torch.equal(first, subject.translate(x, y, "latent"))
+    assert torch.equal(first, tiny.translated(subject, x, y, "latent"))
+    assert not torch.equal(first, tiny.translated(subject, x, y, "latent"))
     with pytest.raises(ValueError, match="reference"):
-        subject.translate(x, y, "reference")
+        tiny.translated(subject, x, y, "reference")
 
 
 def test_unknown_resolutions_of_features_are_one_sentence():
@@ -181,7 +182,7 @@ def test_unknown_resolutions_of_features_are_one_sentence():
 
 
 def test_the_phases_must_leave_iterations_for_the_generator():
-    with pytest.raises(ValueError, match="must be more than `adaptor_iterations`"):
+    with pytest.raises(ValueError, match=r"`iterations` \(5\) must be more than the 5 that come before"):
         StyleGANTrain(iterations=5, adaptor_iterations=5)
     assert StyleGANNetworks().backbone == "stylegan1"
 
@@ -196,12 +197,12 @@ def test_killed_and_resumed_it_ends_in_the_same_bytes(tmp_path):
 
 def test_the_settings_follow_the_backbone():
     official = Settings.model_validate({"networks": {"backbone": "stylegan1"}, "train": {"batch": 4}})
-    assert isinstance(official.on_backbone(), StyleGANSettings)
+    assert official.on_stylegan and official.narrowed(StyleGANSettings).train == official.train
     assert (official.train.adversarial, official.train.batch) == ("wgan-gp", 4)
     again = Settings.model_validate(official.model_dump(mode="json"))
     assert again == official
     assert Settings(networks={"backbone": "stylegan2"}).train.learning_rate == 1e-3
-    assert isinstance(Settings().on_backbone(), BigGANSettings)
+    assert not Settings().on_stylegan and isinstance(Settings().narrowed(OnBigGAN).train, Train)
     with pytest.raises(ValueError, match="needs a StyleGAN backbone"):
         Settings(train={"adversarial": "r1"})
     with pytest.raises(UserError, match=r"x: the key `networks\.width` is unknown; the keys here are addition_w"):
@@ -210,4 +211,4 @@ def test_the_settings_follow_the_backbone():
 
 def test_the_backbone_is_a_setting():
     networks = {"backbone": "stylegan2", "addition_weights": {4: 0.1}, **SIZES}
-    assert isinstance(Method(Settings(networks=networks), SIZE, CLASSES, tiny.CPU), StyleGANMethod)
+    assert isinstance(build(MethodSetup(Settings(networks=networks), SIZE, CLASSES, tiny.CPU)), StyleGANMethod)

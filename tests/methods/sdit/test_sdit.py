@@ -1,8 +1,10 @@
 """SDIT: its objectives against their definitions, and that it learns one small batch."""
 
+import tiny
 import torch
 import torch.nn.functional as F
 
+from kdx2i.methods.base import MethodSetup
 from kdx2i.methods.sdit.losses import Weights, discriminator_loss, generator_loss, gradient_penalty
 from kdx2i.methods.sdit.method import Method
 from kdx2i.methods.sdit.settings import Settings
@@ -58,7 +60,7 @@ def method(**train):
     networks = {"width": 8, "encoder_blocks": 1, "adain_blocks": 2, "mlp_dim": 16}
     torch.manual_seed(1)
     settings = Settings(networks=networks, train={"batch": 6, "learning_rate": 2e-3, **train})
-    return Method(settings, SIZE, CLASSES, torch.device("cpu"), sampler)
+    return Method(MethodSetup(settings, SIZE, CLASSES, torch.device("cpu"), sampler))
 
 
 def test_it_learns_one_small_batch():
@@ -91,9 +93,9 @@ def test_translation_uses_each_images_own_statistics():
     update_averages(subject, subject.ema_decay(0))
     x, y = torch.rand(4, 3, SIZE, SIZE) * 2 - 1, torch.tensor([0, 1, 2, 0])
     torch.manual_seed(3)
-    together = subject.translate(x, y, "latent")
+    together = tiny.translated(subject, x, y, "latent")
     torch.manual_seed(3)
-    others = subject.translate(torch.cat([x[:1], -x[1:]]), y, "latent")
+    others = tiny.translated(subject, torch.cat([x[:1], -x[1:]]), y, "latent")
     assert together.shape == x.shape
     assert together.abs().max() <= 1
     torch.testing.assert_close(together[0], others[0])

@@ -5,7 +5,7 @@ import tiny
 import torch
 
 from kdx2i.errors import UserError
-from kdx2i.methods.stargan_v2 import method as module
+from kdx2i.methods.families.stargan import method as module
 from kdx2i.methods.stargan_v2.settings import Train
 from kdx2i.training.loop import LoopSettings, train
 
@@ -259,11 +259,11 @@ def test_translation_uses_the_averages_and_the_asked_style():
     x, references, y = sources()
     average = method.averages
     torch.manual_seed(4)
-    latent = method.translate(x, y, "latent")
+    latent = tiny.translated(method, x, y, "latent")
     torch.manual_seed(4)
     style = average["mapping_network"](torch.randn(3, 4), y)
     torch.testing.assert_close(latent, average["generator"](x, style).clamp(-1, 1))
-    guided = method.translate(x, y, "reference", references)
+    guided = tiny.translated(method, x, y, "reference", references)
     style = average["style_encoder"](references, y)
     torch.testing.assert_close(guided, average["generator"](x, style).clamp(-1, 1))
     assert not torch.allclose(latent, guided, atol=1e-3)
@@ -277,7 +277,9 @@ def test_translation_is_a_function_of_the_seed_and_clamped():
     outputs = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
-        outputs.append((method.translate(x, y, "latent"), method.translate(x, y, "reference", references)))
+        outputs.append(
+            (tiny.translated(method, x, y, "latent"), tiny.translated(method, x, y, "reference", references))
+        )
     assert torch.equal(outputs[0][0], outputs[1][0])
     assert not torch.equal(outputs[0][0], outputs[2][0])
     assert all(torch.equal(outputs[0][1], other[1]) for other in outputs)
@@ -295,15 +297,21 @@ def test_targets_matter():
         outputs = []
         for target in (y, (y + 1) % 3):
             torch.manual_seed(0)
-            outputs.append(method.translate(x, target, mode, references))
+            outputs.append(tiny.translated(method, x, target, mode, references))
         assert not torch.allclose(*outputs, atol=1e-4)
 
 
-@pytest.mark.parametrize(("mode", "with_references"), [("reference", False), ("dreaming", True)])
-def test_translation_refuses_what_it_cannot_do(mode, with_references):
+@pytest.mark.parametrize(
+    ("guidance", "with_references", "error", "sentence"),
+    [
+        ("reference", False, ValueError, "the guidance `reference` lacks its reference images"),
+        ("dreaming", True, UserError, "stargan_v2 with these networks has no mode `dreaming`, but only `latent` and"),
+    ],
+)
+def test_translation_refuses_what_it_cannot_do(guidance, with_references, error, sentence):
     x, references, y = sources()
-    with pytest.raises(ValueError, match=mode):
-        tiny.method(images=False).translate(x, y, mode, references if with_references else None)
+    with pytest.raises(error, match=sentence):
+        tiny.translated(tiny.method(images=False), x, y, guidance, references if with_references else None)
 
 
 def test_preview_is_four_rows_and_repeats():

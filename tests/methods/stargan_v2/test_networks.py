@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from kdx2i.methods.stargan_v2.blocks import AdaIN, AdainResBlk, DomainHeads, ResBlk, conv_pool, enlarge_conv
+from kdx2i.methods.families.stargan.blocks import AdaIN, AdainResBlk, DomainHeads, ResBlk, conv_pool, enlarge_conv
 from kdx2i.methods.stargan_v2.networks import (
     Discriminator,
     Generator,

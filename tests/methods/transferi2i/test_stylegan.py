@@ -1,14 +1,18 @@
 """TransferI2I between two classes on StyleGAN: its phases, what learns in each, and that each objective falls."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from kdx2i.config import validate
 from kdx2i.errors import UserError
-from kdx2i.methods import stylegan_losses as losses
+from kdx2i.methods.base import MethodSetup
+from kdx2i.methods.families.stylegan import losses
+from kdx2i.methods.settings import updates_after_first_phases
 from kdx2i.methods.transferi2i.biggan import BigGANMethod
-from kdx2i.methods.transferi2i.method import Method
-from kdx2i.methods.transferi2i.settings import Settings, TwoClassSettings, generator_updates
+from kdx2i.methods.transferi2i.method import build
+from kdx2i.methods.transferi2i.settings import OnStyleGAN, Settings, TwoClassTrain
 from kdx2i.methods.transferi2i.stylegan import StyleGANMethod
 from kdx2i.teacher.weights import save_teacher
 from kdx2i.training.loop import LoopSettings, train, update_averages
@@ -36,7 +40,7 @@ def method(classes=2, backbone="stylegan2", **changes):
         },
     )
     torch.manual_seed(1)
-    return Method(settings, SIZE, classes, tiny.CPU, sampler)
+    return build(MethodSetup(settings, SIZE, classes, tiny.CPU, sampler))
 
 
 def step(subject, number, seed=None):
@@ -104,20 +108,20 @@ def test_the_style_encoder_starts_at_its_own_class_s_discriminator(started):
     subject.start_from_teacher(started)
     for number in range(2):
         step(subject, number)
-    subject._adopt_discriminators()
+    subject.adopt_discriminators()
     x = torch.randn(3, 3, SIZE, SIZE)
     for target in (0, 1):
         trunk = subject.networks[f"style_encoder_{target}"].trunk.state_dict()
         found = subject.networks[f"discriminator_{target}"].state_dict()
         assert all(torch.equal(tensor, found[key]) for key, tensor in trunk.items())
-        style = subject.model.directions[target].style_of(x)
+        style = subject.directions[target].style_of(x)
         torch.testing.assert_close(style, style[:1].expand_as(style))  # The head is still the mean style.
 
 
 def test_self_initialisation_needs_no_data_and_approaches_the_generator_s_features(started):
     subject = method(iterations=60, source_target_iterations=0, adaptor_iterations=50, learning_rate=5e-3)
     subject.start_from_teacher(started)
-    subject._images = None
+    subject.setup = replace(subject.setup, images=None)
     found = [step(subject, number) for number in range(50)]
     for term in ("self_adaptor_0", "self_adaptor_1", "self_style_0", "self_style_1"):
         assert sum(s[term].item() for s in found[-5:]) < 0.85 * sum(s[term].item() for s in found[:5])
@@ -128,12 +132,13 @@ def test_fine_tuning_brings_a_class_s_gan_to_its_images(started):
     pictures = torch.stack([torch.full((3, SIZE, SIZE), 20), torch.full((3, SIZE, SIZE), 235)]).to(torch.uint8)
     subject = method(iterations=200, source_target_iterations=150, learning_rate=5e-3)
     subject.start_from_teacher(started)
-    subject._images = BalancedImages(lambda index: pictures[index], torch.arange(2), 2, tiny.CPU)
+    images = BalancedImages(lambda index: pictures[index], torch.arange(2), 2, tiny.CPU)
+    subject.setup = replace(subject.setup, images=images)
     for number in range(60):
         step(subject, number)
     torch.manual_seed(0)
     z = torch.randn(16, 6)
-    means = [direction.generate(direction.style(z))[0].mean().item() for direction in subject.model.directions]
+    means = [direction.generate(direction.style(z))[0].mean().item() for direction in subject.directions]
     assert means[0] < -0.3 and means[1] > 0.3
 
 
@@ -194,7 +199,7 @@ def test_both_modes_translate_with_the_model_of_the_target(mode, started):
     made = []
     for targets in (y, 1 - y):
         torch.manual_seed(0)
-        made.append(subject.translate(x, targets, mode, x.flip(0)))
+        made.append(tiny.translated(subject, x, targets, mode, x.flip(0)))
         assert made[-1].shape == x.shape and made[-1].abs().max() <= 1
     assert not torch.equal(*made)
 
@@ -227,14 +232,15 @@ def test_other_numbers_of_classes_are_refused(classes):
 
 def test_the_settings_follow_the_backbone():
     on_stylegan = Settings.model_validate({"networks": {"backbone": "stylegan1"}, "train": {"batch": 4}})
-    assert isinstance(on_stylegan.on_backbone(), TwoClassSettings)
+    assert on_stylegan.on_stylegan and isinstance(on_stylegan.narrowed(OnStyleGAN).train, TwoClassTrain)
+    assert not Settings().on_stylegan
     t = on_stylegan.train
     assert (t.adversarial, t.batch, t.iterations, t.feature_power, t.ema_decay) == ("wgan-gp", 4, 120_000, 1, 0.0)
     assert Settings.model_validate(on_stylegan.model_dump(mode="json")) == on_stylegan
-    assert generator_updates(t.model_dump(mode="json")) == 100_000
+    assert updates_after_first_phases(t.model_dump(mode="json")) == 100_000
     assert isinstance(method(), StyleGANMethod)
     networks = {**tiny.BIGGAN, "teacher_classes": 2}
-    assert isinstance(Method(Settings(networks=networks), 32, 2, tiny.CPU), BigGANMethod)
+    assert isinstance(build(MethodSetup(Settings(networks=networks), 32, 2, tiny.CPU)), BigGANMethod)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +260,7 @@ def test_the_settings_follow_the_backbone():
         ),
         (
             {"networks": {"backbone": "stylegan2"}, "train": {"iterations": 20_000}},
-            "x: key `train`: iterations must exceed source_target_iterations + adaptor_iterations",
+            "x: key `train`: `iterations` (20000) must be more than the 20000 that come before",
         ),
     ],
 )
@@ -265,6 +271,6 @@ def test_mistakes_in_settings_are_one_sentence(data, sentence):
 
 
 def test_a_biggan_has_no_references():
-    subject = Method(Settings(networks={**tiny.BIGGAN, "teacher_classes": 2}), 32, 2, tiny.CPU)
-    with pytest.raises(UserError, match="TransferI2I on BigGAN has no mode `reference`"):
-        subject.translate(torch.zeros(1, 3, 32, 32), torch.tensor([0]), "reference", torch.zeros(1, 3, 32, 32))
+    subject = build(MethodSetup(Settings(networks={**tiny.BIGGAN, "teacher_classes": 2}), 32, 2, tiny.CPU))
+    with pytest.raises(UserError, match="transferi2i with these networks has no mode `reference`, but only `latent`"):
+        tiny.translated(subject, torch.zeros(1, 3, 32, 32), torch.tensor([0]), "reference", torch.zeros(1, 3, 32, 32))

@@ -5,8 +5,10 @@ import tiny
 import torch
 from pydantic import ValidationError
 
-from kdx2i.methods.transferi2i.method import Method
-from kdx2i.methods.transferi2i.settings import Settings, Train, generator_updates
+from kdx2i.methods.base import MethodSetup
+from kdx2i.methods.settings import updates_after_first_phases
+from kdx2i.methods.transferi2i.method import build
+from kdx2i.methods.transferi2i.settings import Settings, Train
 from kdx2i.teacher.biggan_weights import save_biggan
 from kdx2i.training.checkpoint import load_tensors
 from kdx2i.training.loop import LoopSettings, train
@@ -21,7 +23,7 @@ def method(**changes):
         networks={**tiny.BIGGAN, "teacher_classes": 5},
         train={**budget, "generator_rate": 1e-3, "discriminator_rate": 2e-3, **changes},
     )
-    return Method(settings, 32, CLASSES, tiny.CPU, tiny.sampler(side=32))
+    return build(MethodSetup(settings, 32, CLASSES, tiny.CPU, tiny.sampler(side=32)))
 
 
 def learnt(subject, step):
@@ -81,11 +83,11 @@ def test_it_starts_from_the_teacher_and_translates(tmp_path):
     subject.start_from_teacher(tmp_path / "teacher.safetensors")
     assert torch.equal(subject.generator.shared.weight, generator.shared.weight)
     x = torch.rand(2, 3, 32, 32) * 2 - 1
-    made = subject.translate(x, torch.tensor([0, 2]), "latent")
+    made = tiny.translated(subject, x, torch.tensor([0, 2]), "latent")
     assert made.shape == x.shape and made.abs().max() <= 1
 
 
 def test_the_phases_must_leave_iterations_to_translate():
-    with pytest.raises(ValidationError, match="iterations must exceed"):
+    with pytest.raises(ValidationError, match="must be more than the 10 that come before"):
         Train(iterations=10, source_target_iterations=5, adaptor_iterations=5)
-    assert generator_updates({"iterations": 10, "source_target_iterations": 4, "adaptor_iterations": 2}) == 4
+    assert updates_after_first_phases({"iterations": 10, "source_target_iterations": 4, "adaptor_iterations": 2}) == 4

@@ -2,8 +2,14 @@
 
 import torch
 
-from kdx2i.methods.biggan_losses import discriminator_hinge, feature_pairs, generator_hinge
-from kdx2i.methods.biggan_translation import Adaptor, feature_distances, weighted, weighted_sum
+from kdx2i.methods.families.biggan.losses import (
+    discriminator_hinge,
+    feature_distances,
+    feature_pairs,
+    generator_hinge,
+    weighted_sum,
+)
+from kdx2i.methods.families.biggan.networks import Adaptor, weighted
 from kdx2i.teacher.biggan import BOTTOM, Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 
 from ..subject import ModuleSubject

@@ -2,7 +2,7 @@
 
 import torch
 
-from kdx2i.methods.stylegan_translation import Adaptor
+from kdx2i.methods.families.stylegan.networks import Adaptor
 from kdx2i.teacher import stylegan1
 
 from ..subject import ModuleSubject

@@ -2,7 +2,7 @@
 
 import torch
 
-from kdx2i.methods.stargan_losses import Guidance, Networks, Weights, discriminator_loss, generator_loss
+from kdx2i.methods.families.stargan.losses import Guidance, Networks, Weights, discriminator_loss, generator_loss
 from kdx2i.methods.stargan_v2.networks import Discriminator, Generator, MappingNetwork, StyleEncoder
 
 from ..subject import ModuleSubject

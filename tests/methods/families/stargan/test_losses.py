@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from kdx2i.methods.stargan_losses import (
+from kdx2i.methods.families.stargan.blocks import he_init
+from kdx2i.methods.families.stargan.losses import (
     Guidance,
     Networks,
     Weights,
@@ -13,7 +14,7 @@ from kdx2i.methods.stargan_losses import (
     frozen,
     generator_loss,
 )
-from kdx2i.methods.stargan_v2.networks import Discriminator, Generator, MappingNetwork, StyleEncoder, he_init
+from kdx2i.methods.stargan_v2.networks import Discriminator, Generator, MappingNetwork, StyleEncoder
 
 
 @pytest.fixture

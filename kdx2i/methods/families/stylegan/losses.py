@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdx2i.methods.stylegan_settings import StyleGANTrain
+from kdx2i.methods.families.stylegan.settings import StyleGANTrain
 
 Logits = Callable[[Tensor], Tensor]
 """Images -> logits [B]."""
@@ -27,15 +27,15 @@ def wasserstein_discriminator_loss(
 
     `further` fakes enter by their own distance to the real images: fakes alone would push all logits down.
     """
-    found = logits(real)
+    of_real = logits(real)
     share = torch.rand(len(real), 1, 1, 1).to(real.device)
     between = (share * real + (1 - share) * fake).detach().requires_grad_()
     (gradient,) = torch.autograd.grad(logits(between).sum(), between, create_graph=True)
     penalty: Tensor = (gradient.flatten(1).norm(2, dim=1) - 1).square().mean()
-    critic: Tensor = logits(fake).mean() - found.mean()
+    critic: Tensor = logits(fake).mean() - of_real.mean()
     if further is not None:
-        critic = critic + further[1] * (logits(further[0]).mean() - found.mean())
-    return critic + drift * found.square().mean() + gradient_weight * penalty
+        critic = critic + further[1] * (logits(further[0]).mean() - of_real.mean())
+    return critic + drift * of_real.square().mean() + gradient_weight * penalty
 
 
 def logistic_discriminator_loss(
@@ -43,10 +43,10 @@ def logistic_discriminator_loss(
 ) -> Tensor:
     """Non-saturating logistic loss with R1 on the real images, gradient_weight / 2 times the squared gradient."""
     real = real.detach().requires_grad_()
-    found = logits(real)
-    (gradient,) = torch.autograd.grad(found.sum(), real, create_graph=True)
+    of_real = logits(real)
+    (gradient,) = torch.autograd.grad(of_real.sum(), real, create_graph=True)
     penalty = gradient.square().flatten(1).sum(dim=1).mean()
-    loss: Tensor = F.softplus(-found).mean() + F.softplus(logits(fake)).mean() + 0.5 * gradient_weight * penalty
+    loss: Tensor = F.softplus(-of_real).mean() + F.softplus(logits(fake)).mean() + 0.5 * gradient_weight * penalty
     return loss if further is None else loss + further[1] * F.softplus(logits(further[0])).mean()
 
 
@@ -67,7 +67,7 @@ def generator_loss(logits: Tensor, settings: StyleGANTrain) -> Tensor:
 
 
 def feature_loss(
-    source: Mapping[int, Tensor], made: Mapping[int, Tensor], weights: Mapping[int, float], power: int = 2
+    source: Mapping[int, Tensor], translated: Mapping[int, Tensor], weights: Mapping[int, float], power: int = 2
 ) -> Tensor:
     """Weighted sum over resolutions of the mean distance between features of each source and its translation.
 
@@ -75,5 +75,5 @@ def feature_loss(
     without one the loss is zero.
     """
     distance = F.mse_loss if power == 2 else F.l1_loss
-    terms = [weight * distance(made[r], source[r]) for r, weight in weights.items() if weight != 0]
-    return torch.stack(terms).sum() if terms else next(iter(made.values())).new_zeros(())
+    terms = [weight * distance(translated[r], source[r]) for r, weight in weights.items() if weight != 0]
+    return torch.stack(terms).sum() if terms else next(iter(translated.values())).new_zeros(())

@@ -4,9 +4,12 @@ import pytest
 import torch
 
 from kdx2i.errors import UserError
-from kdx2i.methods.adapted_networks import MappingNetworks, StyleEncoder
+from kdx2i.methods.base import MethodSetup
 from kdx2i.methods.deepi2i_adapted import method as deepi2i_adapted
 from kdx2i.methods.deepi2i_adapted import settings as deepi2i_settings
+from kdx2i.methods.families.adapted.networks import MappingNetworks
+from kdx2i.methods.families.stylegan.networks import StyleEncoder
+from kdx2i.methods.settings import updates_after_first_phases
 from kdx2i.methods.transferi2i_adapted import method as transferi2i_adapted
 from kdx2i.methods.transferi2i_adapted import settings as transferi2i_settings
 from kdx2i.teacher.weights import save_teacher
@@ -29,7 +32,7 @@ def method(name="deepi2i", networks=None, **changes):
     sizes = {**SIZES, "noise": "none", **(networks or {})}
     torch.manual_seed(1)
     chosen = settings.Settings(networks=sizes, train={**budget, **changes})
-    return module.Method(chosen, SIZE, CLASSES, tiny.CPU, sampler)
+    return module.Method(MethodSetup(chosen, SIZE, CLASSES, tiny.CPU, sampler))
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +100,12 @@ def test_there_are_four_new_blocks(kind):
     blocks = subject.networks["blocks"]
     assert len(blocks.plain) == (2 if kind == "stargan_v2" else 0)
     assert len(blocks.plain) + len(blocks.styled) == 4
-    assert subject.translate(torch.randn(2, 3, SIZE, SIZE), torch.tensor([0, 1]), "latent").shape == (2, 3, SIZE, SIZE)
+    assert tiny.translated(subject, torch.randn(2, 3, SIZE, SIZE), torch.tensor([0, 1]), "latent").shape == (
+        2,
+        3,
+        SIZE,
+        SIZE,
+    )
 
 
 def trained_in(subject, number):
@@ -169,11 +177,11 @@ def test_mistakes_are_one_sentence(started):
         method(networks={"bottleneck": 16})
     with pytest.raises(UserError, match=r"teacher\.safetensors does not fit the settings of `networks`"):
         method(networks={"w_dim": 8}).start_from_teacher(started[1])
-    with pytest.raises(ValueError, match="more than those before translation"):
+    with pytest.raises(ValueError, match=r"`iterations` \(4\) must be more than the 4 that come before"):
         method("transferi2i", iterations=4)
 
 
 def test_budgets_count_updates_of_the_whole_generator():
-    assert deepi2i_settings.generator_updates({"iterations": 160, "adaptor_iterations": 30}) == 130
+    assert updates_after_first_phases({"iterations": 160, "adaptor_iterations": 30}) == 130
     phases = {"iterations": 230, "source_target_iterations": 60, "adaptor_iterations": 40}
-    assert transferi2i_settings.generator_updates(phases) == 130
+    assert updates_after_first_phases(phases) == 130

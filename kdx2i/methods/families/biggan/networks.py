@@ -1,4 +1,4 @@
-"""Translation with a BigGAN, which DeepI2I and TransferI2I share: encoder features, adaptor, generator.
+"""The networks of translation with a BigGAN: encoder, adaptor, generator, discriminator, and their start.
 
 The encoder is a copy of the discriminator. Its features at several resolutions go through the adaptor and are
 added, weighted, to the generator's activations of the same resolution (`DeepI2I_BigGAN/BigGAN.py` of
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from kdx2i.errors import UserError
-from kdx2i.methods.biggan_settings import BigGANNetworks
+from kdx2i.methods.families.biggan.settings import BigGANNetworks
 from kdx2i.teacher import biggan
 from kdx2i.teacher.biggan_layers import SN_EPS, DiscriminatorBlock, Embedding, Linear
 from kdx2i.teacher.biggan_weights import load_biggan
@@ -69,16 +69,6 @@ class Adaptor(nn.Module):
 def weighted(features: Mapping[int, Tensor], weights: Mapping[int, float]) -> dict[int, Tensor]:
     """Return each feature times the weight of its resolution: what is added to the generator's activations."""
     return {r: feature * weights[r] for r, feature in features.items()}
-
-
-def feature_distances(first: Mapping[int, Tensor], second: Mapping[int, Tensor], power: int = 2) -> dict[int, Tensor]:
-    """Return the mean distance of two batches of features by resolution, image by image: squared, or L1 (power 1)."""
-    return {r: (first[r] - second[r]).abs().pow(power).mean() for r in first.keys() & second.keys()}
-
-
-def weighted_sum(terms: Mapping[int, Tensor], weights: Mapping[int, float]) -> Tensor:
-    """Return the sum of the terms of the resolutions that have a weight."""
-    return torch.stack([terms[r] * weight for r, weight in sorted(weights.items()) if r in terms]).sum()
 
 
 def build(sizes: BigGANNetworks, resolution: int, num_classes: int, device: torch.device) -> dict[str, nn.Module]:
@@ -148,13 +138,3 @@ def copy_teacher(networks: Mapping[str, nn.Module], path: Path, class_start: str
             cast(biggan.Discriminator, networks["discriminator"]).embed.weight,
         ):
             table.copy_(table.mean(dim=0, keepdim=True).expand_as(table))
-
-
-@torch.no_grad()
-def translate(networks: Mapping[str, nn.Module], x: Tensor, y: Tensor, added: Mapping[int, float]) -> Tensor:
-    """Translate images [B, 3, R, R] to classes [B] with fresh noise from torch's global generator."""
-    generator = cast(biggan.Generator, networks["generator"])
-    adapted = networks["adaptor"](cast(biggan.Discriminator, networks["encoder"]).features(x))
-    z = torch.randn(len(x), generator.config.noise_dim).to(x.device)
-    image: Tensor = generator(z, y, weighted(adapted, added))
-    return image

@@ -1,4 +1,4 @@
-"""The objectives of StarGAN v2 (section 3 of its facts; `core/solver.py` of clovaai/stargan-v2).
+"""The objectives of StarGAN v2 (`core/solver.py` of clovaai/stargan-v2).
 
 Pure functions of the networks' callables. One iteration has four half-steps: discriminator and generator,
 each with the style of the mapping network (latent) and of the style encoder (reference). What an objective

@@ -1,4 +1,4 @@
-"""The building blocks of StarGAN v2 (section 1 of its facts; `core/model.py` of clovaai/stargan-v2).
+"""The building blocks of StarGAN v2 (`core/model.py` of clovaai/stargan-v2).
 
 Parameters carry the official names. A 3x3 convolution that is followed by average pooling, or that follows
 a nearest enlargement, is computed as one strided 4x4 convolution with the summed kernel: the same function
@@ -258,3 +258,21 @@ def _per_domain(x: Tensor, weight: Tensor, bias: Tensor, y: Tensor) -> Tensor:
     inverse = torch.empty_like(order)
     inverse[order] = torch.arange(len(order), device=order.device)
     return torch.cat(parts).index_select(0, inverse)
+
+
+def he_init(network: nn.Module, generator: torch.Generator | None = None) -> None:
+    """Initialise every convolution and linear layer: N(0, 2 / fan_in) weights, zero biases.
+
+    Instance norms keep weight 1 and bias 0 (`core/utils.py`).
+    """
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+                if module.bias is not None:
+                    module.bias.zero_()
+            elif isinstance(module, DomainHeads):
+                for k in range(module.depth):
+                    weight, bias = module.layer(k)
+                    weight.normal_(0.0, math.sqrt(2.0 / weight.shape[2]), generator=generator)
+                    bias.zero_()

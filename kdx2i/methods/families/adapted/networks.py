@@ -6,15 +6,13 @@ decoder"; the mapping network is kept, the discriminator becomes the style encod
 class, the discriminator. Images are [B, 3, R, R] in [-1, 1]; labels y are int64 [B].
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from kdx2i.methods.stargan_v2.blocks import AdaIN, AdainResBlk, ResBlk
-from kdx2i.methods.stargan_v2.networks import he_init
+from kdx2i.methods.families.stargan.blocks import AdaIN, AdainResBlk, ResBlk, he_init
+from kdx2i.methods.families.stylegan.networks import NoiseMode, State, pick
 from kdx2i.teacher.layers import EqualizedLinear
 from kdx2i.teacher.stylegan2 import (
     Discriminator,
@@ -27,19 +25,6 @@ from kdx2i.teacher.stylegan2 import (
     channel_widths,
     resolutions,
 )
-
-State = Mapping[str, Tensor]
-NoiseMode = Literal["random", "none"]
-
-
-def part_of(state: State, module: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors of a teacher's network that a module with the same names takes over."""
-    return {name: state[name] for name in module.state_dict()}
-
-
-def pick(values: Tensor, y: Tensor) -> Tensor:
-    """[B, D, ...] and y [B] -> [B, ...], the entry of each sample's class."""
-    return values[torch.arange(len(y), device=y.device), y]
 
 
 class ImageEncoder(nn.Module):
@@ -174,32 +159,6 @@ class MappingNetworks(nn.Module):
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         """Map with the network of each sample's class."""
         return pick(torch.stack([mapping(z) for mapping in self.classes], dim=1), y)
-
-
-class StyleEncoder(nn.Module):
-    """The teacher's discriminator with one style a class in the place of its logit: image, y -> w [B, w_dim].
-
-    It takes each image alone (no standard deviation over the batch) and starts at the teacher's mean style.
-    """
-
-    def __init__(self, config: DiscriminatorConfig, w_dim: int, num_classes: int) -> None:
-        super().__init__()
-        self.w_dim = w_dim
-        self.trunk = Discriminator(replace(config, mbstd_group_size=1))
-        self.head = EqualizedLinear(self.trunk.semantic_dim, num_classes * w_dim)
-        nn.init.zeros_(self.head.weight)
-        del self.trunk.b4.out
-
-    def take_over(self, discriminator: State, mean_style: Tensor | None = None) -> None:
-        """Copy the layers of a discriminator and, if given, start at the mean style [w_dim]."""
-        self.trunk.load_state_dict(part_of(discriminator, self.trunk))
-        if mean_style is not None:
-            with torch.no_grad():
-                self.head.bias.copy_(mean_style.repeat(len(self.head.bias) // self.w_dim))
-
-    def forward(self, image: Tensor, y: Tensor) -> Tensor:
-        """Encode with the branch of each sample's class."""
-        return pick(self.head(self.trunk.semantic(image)).reshape(len(image), -1, self.w_dim), y)
 
 
 class BranchedDiscriminator(nn.Module):

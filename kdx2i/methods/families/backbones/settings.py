@@ -4,43 +4,49 @@ A preset that has both backbones names each one's settings by resolution.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Discriminator, Tag, model_validator
 
-from kdx2i.methods.biggan_settings import BigGANNetworks
-from kdx2i.methods.settings import I2IDistillSettings, LoopBudget, StrictSettings
-from kdx2i.methods.stylegan_settings import StyleGANNetworks, StyleGANTrain
+from kdx2i.methods.families.biggan.settings import BigGANNetworks
+from kdx2i.methods.families.stylegan.settings import StyleGANNetworks, StyleGANTrain
+from kdx2i.methods.settings import TranslationSettings, TranslationTrain
 
 BIGGAN, STYLEGAN = Tag("[biggan]"), Tag("[stylegan]")
 """Mark the alternatives of a union that `BY_BACKBONE` tells apart."""
 
-
-class Networks(BigGANNetworks):
-    """BigGAN's sizes."""
-
-    backbone: Literal["biggan"] = "biggan"
+OneBackboneT = TypeVar("OneBackboneT", bound=TranslationSettings)
 
 
 def _kind(value: Any) -> str:
     """Return the tag of `networks` or `train`: only StyleGAN's training has a choice of `adversarial`."""
-    found = value if isinstance(value, Mapping) else dict(value)
-    on_stylegan = "adversarial" in found or str(found.get("backbone")).startswith("stylegan")
+    keys = value if isinstance(value, Mapping) else dict(value)
+    on_stylegan = "adversarial" in keys or str(keys.get("backbone")).startswith("stylegan")
     return (STYLEGAN if on_stylegan else BIGGAN).tag
 
 
 BY_BACKBONE = Discriminator(_kind)
 
 
-class BackboneSettings(StrictSettings):
-    """What a preset may say of an architecture on either backbone; there is no stage 1.
+class BackboneSettings(TranslationSettings):
+    """What a preset may say of an architecture on either backbone.
 
     A subclass declares `train` as the union of its two trainings, by `BY_BACKBONE`, with BigGAN's as default.
     """
 
-    networks: Annotated[Annotated[Networks, BIGGAN] | Annotated[StyleGANNetworks, STYLEGAN], BY_BACKBONE] = Networks()
-    distill: I2IDistillSettings = I2IDistillSettings()
-    train: LoopBudget
+    networks: Annotated[Annotated[BigGANNetworks, BIGGAN] | Annotated[StyleGANNetworks, STYLEGAN], BY_BACKBONE] = (
+        BigGANNetworks()
+    )
+    train: TranslationTrain
+
+    @property
+    def on_stylegan(self) -> bool:
+        """Whether the backbone is a StyleGAN."""
+        return isinstance(self.networks, StyleGANNetworks)
+
+    def narrowed(self, settings: type[OneBackboneT]) -> OneBackboneT:
+        """Return these settings as those of their backbone."""
+        return settings.model_validate(dict(self))
 
     @model_validator(mode="before")
     @classmethod
@@ -53,6 +59,6 @@ class BackboneSettings(StrictSettings):
 
     @model_validator(mode="after")
     def _parts_belong_together(self) -> "BackboneSettings":
-        if isinstance(self.networks, StyleGANNetworks) != isinstance(self.train, StyleGANTrain):
+        if self.on_stylegan != isinstance(self.train, StyleGANTrain):
             raise ValueError("`train.adversarial` needs a StyleGAN backbone: BigGAN has the hinge loss")
         return self

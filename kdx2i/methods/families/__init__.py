@@ -1,0 +1,1 @@
+"""Families: what several architectures build on. A family imports no architecture."""

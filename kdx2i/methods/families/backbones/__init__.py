@@ -1,0 +1,1 @@
+"""One architecture on two backbones, BigGAN and StyleGAN, of which the settings choose one."""
