@@ -10,13 +10,20 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from kdx2i.methods.families.stargan.blocks import AdaIN, AdainResBlk, DomainHeads, ResBlk, conv_pool, enlarge_conv
+from kdx2i.methods.families.stargan.blocks import (
+    AdaIN,
+    AdainResBlk,
+    DomainHeads,
+    ResBlk,
+    conv_pool,
+    enlarge_conv,
+    he_init,
+)
 from kdx2i.methods.stargan_v2.networks import (
     Discriminator,
     Generator,
     MappingNetwork,
     StyleEncoder,
-    he_init,
     replicate_domains,
 )
 
