@@ -1,7 +1,7 @@
 """What image-to-image methods of stage 2 share: their images, averages, optimisers, guidance and previews."""
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 import torch
@@ -13,7 +13,7 @@ from kdx2i.errors import UserError
 from kdx2i.methods.base import MethodSetup
 from kdx2i.methods.settings import TranslationSettings
 from kdx2i.tasks.conditions import TranslationCondition
-from kdx2i.training.distributed import shard
+from kdx2i.training import distributed
 from kdx2i.training.optimizers import adam
 from kdx2i.training.sampling import BalancedImages
 
@@ -58,7 +58,7 @@ class TranslationMethod(Generic[TranslationSettingsT]):
 
     def share(self, joint: Tensor) -> Tensor:
         """Return this process's share [B, ...] of what was drawn for a joint batch, on the device."""
-        return shard(joint).to(self.device)
+        return distributed.shard(joint).to(self.device)
 
     def one_hot(self, labels: Tensor) -> Tensor:
         """Return domains int64 [B] as one-hot [B, num_classes] on the device."""
@@ -88,6 +88,24 @@ class TranslationMethod(Generic[TranslationSettingsT]):
         for name in names:
             for group in self.optimizers[name].param_groups:
                 group["lr"] = rate * share
+
+    def steps_at_same_weights(self, *plans: tuple[Tensor, Iterable[str]]) -> None:
+        """Take a step down each objective in turn, into the networks named with it.
+
+        Official code takes each gradient at weights that the steps before have changed since the forward pass, which
+        autograd refuses; here all belong to the weights of the forward pass (protocol entry generator-steps).
+        """
+        steps = []
+        for objective, names in plans:
+            trained = list(names)
+            parameters = [p for name in trained for p in self.networks[name].parameters()]
+            gradients = torch.autograd.grad(objective, parameters, retain_graph=True, allow_unused=True)
+            steps.append((trained, parameters, gradients))
+        for trained, parameters, gradients in steps:
+            put_gradients(parameters, gradients)
+            for name in trained:
+                self.optimizers[name].step()
+                self.optimizers[name].zero_grad(set_to_none=True)
 
     def copy_to_averages(self) -> None:
         """Let the averages start at the networks."""
@@ -143,3 +161,10 @@ class TranslationMethod(Generic[TranslationSettingsT]):
 def averages_of(networks: Mapping[str, nn.Module], names: Iterable[str]) -> dict[str, nn.Module]:
     """Return frozen copies, in evaluation mode, of the named networks."""
     return {name: copy.deepcopy(networks[name]).eval().requires_grad_(False) for name in names}
+
+
+def put_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:
+    """Give parameters their gradients, averaged over processes."""
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    distributed.average_gradients(parameters)

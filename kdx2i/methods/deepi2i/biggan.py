@@ -86,8 +86,8 @@ class BigGANMethod(BigGANTranslation[OnBigGAN]):
         fake = self.render(self.networks, part.z_generator, part.y, encoded)
         logits, features = self.discriminator(fake, part.y)
         with torch.no_grad():
-            wanted = self.discriminator.features(part.source) if t.feature_pairs == "per-sample" else features
-        distances = feature_distances(*feature_pairs(features, wanted, t.feature_pairs))
+            of_source = self.discriminator.features(part.source) if t.feature_pairs == "per-sample" else features
+        distances = feature_distances(*feature_pairs(features, of_source, t.feature_pairs))
         adversarial, feature = generator_hinge(logits), weighted_sum(distances, t.compared)
         return {"total": adversarial + feature, "g_adv": adversarial, "feature": feature}
 

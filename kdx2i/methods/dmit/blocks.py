@@ -6,10 +6,11 @@ reflection. Codes are [B, N]: domain, or domain and style.
 
 from collections.abc import Callable
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
+
+from kdx2i.methods.layers import LayerNorm
 
 SLOPE = 0.2
 LARGEST_WIDTH = 512
@@ -23,19 +24,6 @@ def instance_norm(channels: int) -> nn.Module:
 def leaky() -> nn.Module:
     """Return the activation of encoders and discriminators."""
     return nn.LeakyReLU(SLOPE, inplace=True)
-
-
-class LayerNorm(nn.Module):
-    """Normalise each image over (C, H, W), then scale and shift each channel."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(channels, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] -> the same."""
-        return F.layer_norm(x, x.shape[1:], eps=1e-5) * self.weight + self.bias
 
 
 class CentralBiasing(nn.Module):

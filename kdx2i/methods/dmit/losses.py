@@ -26,8 +26,8 @@ def image_discriminator_loss(
     """Return the hinge loss with three terms: real, real with the wrong domain (half), fake (half)."""
     real = _over_scales(discriminate(x, source), lambda logits: F.relu(1 - logits).mean())
     wrong = _over_scales(discriminate(x, target), lambda logits: F.relu(1 + logits).mean())
-    made = _over_scales(discriminate(fake.detach(), target), lambda logits: F.relu(1 + logits).mean())
-    return real + 0.5 * (wrong + made)
+    of_fake = _over_scales(discriminate(fake.detach(), target), lambda logits: F.relu(1 + logits).mean())
+    return real + 0.5 * (wrong + of_fake)
 
 
 def image_generator_loss(discriminate: Discriminate, fake: Tensor, target: Tensor) -> Tensor:

@@ -1,7 +1,5 @@
 """DMIT in training (`models/base_model.py` of Xiaoming-Yu/DMIT, `update_model`) and translation."""
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +15,6 @@ from kdx2i.methods.dmit.networks import (
 )
 from kdx2i.methods.dmit.settings import Settings
 from kdx2i.methods.translation import TranslationMethod, averages_of
-from kdx2i.training import distributed
 from kdx2i.training.optimizers import step_optimizers
 from kdx2i.training.precision import autocast, place
 
@@ -77,7 +74,8 @@ class Method(TranslationMethod[Settings]):
             fakes = self._forward(x, source, target, style, style[order], (draws[1], draws[2]))
             scalars = self._update_discriminators(x, source, target, fakes)
             terms = self._generator_terms(x, source, target, fakes, mean, log_variance, style, draws[1:3])
-        self._update_generators(terms)
+        trained = {"joint": TRANSLATING, "decoder": ("decoder",), "content": ("content_encoder",)}
+        self.steps_at_same_weights(*((terms[name], networks) for name, networks in trained.items()))
         return scalars | terms
 
     def _forward(
@@ -98,14 +96,14 @@ class Method(TranslationMethod[Settings]):
         """Update the content discriminator and both image discriminators."""
         names = ("content_discriminator", "prior_discriminator", "exemplar_discriminator")
         content, prior, exemplar = (self.networks[name] for name in names)
-        found = {
+        terms = {
             "content_discriminator": losses.content_discriminator_loss(content, fakes.content, source, target),
             "prior_discriminator": losses.image_discriminator_loss(prior, x, source, target, fakes.prior[0]),
             "exemplar_discriminator": losses.image_discriminator_loss(exemplar, x, source, target, fakes.exemplar),
         }
-        for name, loss in found.items():
+        for name, loss in terms.items():
             step_optimizers(loss, self.optimizers[name])
-        return {f"d_{name.split('_')[0]}": loss for name, loss in found.items()}
+        return {f"d_{name.split('_')[0]}": loss for name, loss in terms.items()}
 
     def _generator_terms(
         self,
@@ -143,22 +141,6 @@ class Method(TranslationMethod[Settings]):
             "rec": reconstruction.detach(),
             "cyc": cycle.detach(),
         }
-
-    def _update_generators(self, terms: Mapping[str, Tensor]) -> None:
-        """Take the three steps, each with the gradients of its own objective at the weights of the forward pass."""
-        plans = (("joint", TRANSLATING), ("decoder", ("decoder",)), ("content", ("content_encoder",)))
-        gradients = []
-        for name, trained in plans:
-            parameters = [p for network in trained for p in self.networks[network].parameters()]
-            found = torch.autograd.grad(terms[name], parameters, retain_graph=True, allow_unused=True)
-            gradients.append((trained, parameters, found))
-        for trained, parameters, found in gradients:
-            for parameter, gradient in zip(parameters, found, strict=True):
-                parameter.grad = gradient
-            distributed.average_gradients(parameters)
-            for network in trained:
-                self.optimizers[network].step()
-                self.optimizers[network].zero_grad(set_to_none=True)
 
     def _translate(self, x: Tensor, y: Tensor, references: Tensor | None) -> Tensor:
         net = self.averages

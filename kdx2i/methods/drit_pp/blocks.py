@@ -7,30 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kdx2i.methods.layers import LayerNorm, Lines, spread
 from kdx2i.training import distributed
-
-
-def spread(code: Tensor, like: Tensor) -> Tensor:
-    """Return a code [B, N] as maps [B, N, H, W] of the size of `like`."""
-    return code[:, :, None, None].expand(-1, -1, *like.shape[2:]).to(like.dtype)
 
 
 def padded(inputs: int, outputs: int, kernel: int, stride: int, padding: int) -> list[nn.Module]:
     """Return reflection padding and a convolution."""
     return [nn.ReflectionPad2d(padding), nn.Conv2d(inputs, outputs, kernel, stride)]
-
-
-class LayerNorm(nn.Module):
-    """Normalise each image over (C, H, W), then scale and shift each channel."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(channels, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] -> the same."""
-        return F.layer_norm(x, x.shape[1:], eps=1e-5) * self.weight + self.bias
 
 
 class SpectralConv2d(nn.Conv2d):
@@ -61,19 +44,6 @@ class SpectralConv2d(nn.Conv2d):
             weight = self.weight_orig / (u @ (matrix @ v))
             self.weight.copy_(weight.detach())
         result: Tensor = self._conv_forward(x, weight, self.bias)
-        return result
-
-
-class Lines(nn.Module):
-    """The holder `model` that official blocks keep their layers in."""
-
-    def __init__(self, *layers: nn.Module) -> None:
-        super().__init__()
-        self.model = nn.Sequential(*layers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Run the layers."""
-        result: Tensor = self.model(x)
         return result
 
 

@@ -77,46 +77,47 @@ def discriminator_loss(
     discriminate: Discriminate, x: Tensor, domains: Tensor, fake: Tensor, weights: Weights
 ) -> Tensor:
     """Return the loss on real images and their domains, and on fakes."""
-    real, found = discriminate(x)
-    made, _ = discriminate(fake.detach())
-    apart = adversarial(real, 1.0) + adversarial(made, 0.0)
-    return weights.batch * apart + weights.cls * classification(found, domains)
+    of_real, domains_of_real = discriminate(x)
+    of_fake, _ = discriminate(fake.detach())
+    apart = adversarial(of_real, 1.0) + adversarial(of_fake, 0.0)
+    return weights.batch * apart + weights.cls * classification(domains_of_real, domains)
 
 
 def generator_terms(discriminate: Discriminate, fake: Tensor, domains: Tensor, weights: Weights) -> Tensor:
     """Return the loss of made images: real-looking and of their domain."""
-    logits, found = discriminate(fake)
-    return weights.batch * adversarial(logits, 1.0) + weights.cls_generator * classification(found, domains)
+    logits, domain_logits = discriminate(fake)
+    classes = classification(domain_logits, domains)
+    return weights.batch * adversarial(logits, 1.0) + weights.cls_generator * classes
 
 
 def joint_loss(
-    discriminate: Discriminate, x: Tensor, domains: Tensor, made: Pass, weights: Weights
+    discriminate: Discriminate, x: Tensor, domains: Tensor, forward: Pass, weights: Weights
 ) -> dict[str, Tensor]:
     """Return the objective `total` of encoders and generator, and its reconstruction terms."""
-    terms = {"rec": (x - made.reconstruction).abs().mean(), "cyc": (x - made.cycle).abs().mean()}
+    terms = {"rec": (x - forward.reconstruction).abs().mean(), "cyc": (x - forward.cycle).abs().mean()}
     total = (
-        generator_terms(discriminate, made.swapped, domains, weights)
+        generator_terms(discriminate, forward.swapped, domains, weights)
         + weights.rec * (terms["rec"] + terms["cyc"])
-        + weights.content * made.content.square().mean()
-        + weights.kl * divergence(made.mean, made.log_variance, weights.batch)
+        + weights.content * forward.content.square().mean()
+        + weights.kl * divergence(forward.mean, forward.log_variance, weights.batch)
     )
     return {**terms, "total": total}
 
 
 def prior_loss(
-    discriminate: Discriminate, domains: Tensor, z: tuple[Tensor, ...], made: Pass, weights: Weights
+    discriminate: Discriminate, domains: Tensor, z: tuple[Tensor, ...], forward: Pass, weights: Weights
 ) -> dict[str, Tensor]:
     """Return the objective `total` of the second step, content encoder and generator, and its latent regression.
 
     The two images of a pair (neighbours in the batch) share their noise; the regression counts for each of them.
     A second noise brings mode seeking, for each direction of the translation.
     """
-    regression = (made.regressed - z[0]).abs().mean()
+    regression = (forward.regressed - z[0]).abs().mean()
     total = 2 * weights.latent * regression
-    for fake in made.prior:
+    for fake in forward.prior:
         total = total + generator_terms(discriminate, fake, domains, weights)
-    if len(made.prior) == 2:
+    if len(forward.prior) == 2:
         for side in (0, 1):
-            first, second = (fake[side::2] for fake in made.prior)
+            first, second = (fake[side::2] for fake in forward.prior)
             total = total + mode_seeking((z[0][side::2], z[1][side::2]), (first, second))
     return {"latent": regression, "total": total}

@@ -7,12 +7,14 @@ from kdx2i.methods.base import MethodSetup
 from kdx2i.methods.drit_pp import losses, networks
 from kdx2i.methods.drit_pp.blocks import initialise
 from kdx2i.methods.drit_pp.settings import Settings
-from kdx2i.methods.translation import TranslationMethod, averages_of
+from kdx2i.methods.translation import TranslationMethod, averages_of, put_gradients
 from kdx2i.training import distributed
 from kdx2i.training.optimizers import step_optimizers
 from kdx2i.training.precision import autocast, place
 
 TRANSLATING = ("content_encoder", "attribute_encoder", "generator")
+PRIOR_TRAINED = ("content_encoder", "generator")
+"""What the objective with noise for the attribute trains."""
 LARGEST_NORM = 5.0
 
 
@@ -93,18 +95,18 @@ class Method(TranslationMethod[Settings]):
             batch=distributed.world_size(),
         )
         with autocast(self.device, t.precision):
-            made = self._forward(x, domains, z)
-            for name, fakes in (("swap", (made.swapped,)), ("prior", made.prior)):
+            forward = self._forward(x, domains, z)
+            for name, fakes in (("swap", (forward.swapped,)), ("prior", forward.prior)):
                 discriminate = self.networks[f"{name}_discriminator"]
-                found = [losses.discriminator_loss(discriminate, x, domains, fake, weights) for fake in fakes]
-                scalars[f"d_{name}"] = torch.stack(found).sum()
+                each = [losses.discriminator_loss(discriminate, x, domains, fake, weights) for fake in fakes]
+                scalars[f"d_{name}"] = torch.stack(each).sum()
                 step_optimizers(scalars[f"d_{name}"], self.optimizers[f"{name}_discriminator"])
-            joint = losses.joint_loss(self.networks["swap_discriminator"], x, domains, made, weights)
-            prior = losses.prior_loss(self.networks["prior_discriminator"], domains, z, made, weights)
+            joint = losses.joint_loss(self.networks["swap_discriminator"], x, domains, forward, weights)
+            prior = losses.prior_loss(self.networks["prior_discriminator"], domains, z, forward, weights)
             if "content_discriminator" in self.networks:
-                logits = self.networks["content_discriminator"](made.content)
+                logits = self.networks["content_discriminator"](forward.content)
                 joint["total"] = joint["total"] + losses.classification(logits, 1 - domains)
-        self._update_generators(joint["total"], prior["total"])
+        self.steps_at_same_weights((joint["total"], TRANSLATING), (prior["total"], PRIOR_TRAINED))
         scalars |= {"joint": joint.pop("total"), "prior": prior.pop("total"), **joint, **prior}
         return {name: value.detach() for name, value in scalars.items()}
 
@@ -117,9 +119,10 @@ class Method(TranslationMethod[Settings]):
                 content = self.networks["content_encoder"](x)
             loss = losses.classification(network(content), domains)
         parameters = list(network.parameters())
-        self._put_gradients(parameters, torch.autograd.grad(loss, parameters))
+        put_gradients(parameters, torch.autograd.grad(loss, parameters))
         nn.utils.clip_grad_norm_(parameters, LARGEST_NORM)
-        self._step("content_discriminator")
+        self.optimizers["content_discriminator"].step()
+        self.optimizers["content_discriminator"].zero_grad(set_to_none=True)
         return loss
 
     def _attribute(self, x: Tensor, domains: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -137,33 +140,12 @@ class Method(TranslationMethod[Settings]):
         attribute, mean, log_variance = self._attribute(x, domains)
         contents = torch.cat([swap(content), content, *[swap(content)] * len(z)])
         attributes = torch.cat([attribute, attribute, *z])
-        made = net["generator"](contents, attributes, domains.repeat(2 + len(z), 1)).chunk(2 + len(z))
-        again = swap(net["content_encoder"](made[0]))
-        cycle = net["generator"](again, self._attribute(made[0], domains)[0], domains)
-        regressed = net["attribute_encoder"](made[2], domains)[0]
-        return losses.Pass(content, mean, log_variance, made[0], made[1], cycle, tuple(made[2:]), regressed)
-
-    def _update_generators(self, joint: Tensor, prior: Tensor) -> None:
-        """Step encoders and generator, then content encoder and generator, by gradients at the same weights."""
-        first = [p for name in TRANSLATING for p in self.networks[name].parameters()]
-        second = [p for name in ("content_encoder", "generator") for p in self.networks[name].parameters()]
-        of_joint = torch.autograd.grad(joint, first, retain_graph=True)
-        of_prior = torch.autograd.grad(prior, second)
-        self._put_gradients(first, of_joint)
-        self._step(*TRANSLATING)
-        self._put_gradients(second, of_prior)
-        self._step("content_encoder", "generator")
-
-    def _put_gradients(self, parameters: list[nn.Parameter], gradients: tuple[Tensor, ...]) -> None:
-        """Give parameters their gradients, averaged over processes."""
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        distributed.average_gradients(parameters)
-
-    def _step(self, *names: str) -> None:
-        for name in names:
-            self.optimizers[name].step()
-            self.optimizers[name].zero_grad(set_to_none=True)
+        images = net["generator"](contents, attributes, domains.repeat(2 + len(z), 1)).chunk(2 + len(z))
+        swapped, reconstruction, *prior = images
+        again = swap(net["content_encoder"](swapped))
+        cycle = net["generator"](again, self._attribute(swapped, domains)[0], domains)
+        regressed = net["attribute_encoder"](prior[0], domains)[0]
+        return losses.Pass(content, mean, log_variance, swapped, reconstruction, cycle, tuple(prior), regressed)
 
     def _translate(self, x: Tensor, y: Tensor, references: Tensor | None) -> Tensor:
         # The content has no noise, as in the official test.

@@ -18,8 +18,8 @@ from kdx2i.methods.drit_pp.blocks import (
     ResBlock,
     UpConv,
     padded,
-    spread,
 )
+from kdx2i.methods.layers import spread
 
 
 def content_layers(inputs: int, width: int, blocks: int) -> list[nn.Module]:

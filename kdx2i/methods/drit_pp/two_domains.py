@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from kdx2i.methods.drit_pp.blocks import FeatureWiseBlock, LeakyConv, Noise, ResBlock, SpectralConv2d, UpConv, spread
+from kdx2i.methods.drit_pp.blocks import FeatureWiseBlock, LeakyConv, Noise, ResBlock, SpectralConv2d, UpConv
 from kdx2i.methods.drit_pp.networks import (
     attribute_layers,
     code_layers,
@@ -18,6 +18,7 @@ from kdx2i.methods.drit_pp.networks import (
     image_layers,
     plain_attribute_layers,
 )
+from kdx2i.methods.layers import spread
 
 DOMAINS = ("A", "B")
 
@@ -128,11 +129,11 @@ class MultiScaleDiscriminator(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the logits [B, 1, h, w] of every scale, the full size first."""
-        found = []
+        logits = []
         for scale in self.Diss:
-            found.append(scale(x))
+            logits.append(scale(x))
             x = self.downsample(x)
-        return found
+        return logits
 
 
 class SingleDiscriminator(nn.Module):

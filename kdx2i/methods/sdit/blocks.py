@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kdx2i.methods.layers import Lines
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "selu": nn.SELU}
 
 
@@ -24,19 +26,6 @@ def instance_norm(channels: int) -> nn.Module:
 def _pad(kind: str, width: int) -> nn.Module:
     pads = {"reflect": nn.ReflectionPad2d, "replicate": nn.ReplicationPad2d, "zero": nn.ZeroPad2d}
     return pads[kind](width)  # type: ignore[no-any-return]
-
-
-class Lines(nn.Module):
-    """The holder `model` that official parts keep their layers in."""
-
-    def __init__(self, *layers: nn.Module) -> None:
-        super().__init__()
-        self.model = nn.Sequential(*layers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Run the layers."""
-        result: Tensor = self.model(x)
-        return result
 
 
 class Linear(nn.Module):

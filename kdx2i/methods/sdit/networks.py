@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kdx2i.methods.layers import Lines, spread
 from kdx2i.methods.sdit.blocks import (
     AdaptiveNorm,
     AdaptiveResBlocks,
     ConvBlock,
-    Lines,
     Mlp,
     ResBlock,
     assign_adain,
@@ -96,12 +96,6 @@ class Attention(nn.Module):
         return result
 
 
-def spread(x: Tensor, c: Tensor) -> Tensor:
-    """Return the image with the domain vector repeated over its pixels, after the colours."""
-    maps = c.reshape(*c.shape, 1, 1).expand(-1, -1, *x.shape[2:])
-    return torch.cat([x, maps.to(x.dtype)], 1)
-
-
 class AttentionGenerator(nn.Module):
     """`Generator_w_att`: attention times the AdaIN features, decoded."""
 
@@ -126,7 +120,7 @@ class AttentionGenerator(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
         """Return the translation [B, 3, H, W] and the attention as an image of the same size, both in [-1, 1]."""
-        content = self.enc(spread(x, c))
+        content = self.enc(torch.cat([x, spread(c, x)], 1))
         attention = self.att(content)
         image = self.main(attention * self.ada(content, style))
         shown = F.interpolate(attention.repeat(1, 3, 1, 1) * 2 - 1, scale_factor=4, mode="bilinear")
@@ -159,7 +153,7 @@ class PlainGenerator(nn.Module):
     def forward(self, x: Tensor, c: Tensor, style: Tensor) -> tuple[Tensor, None]:
         """Return the translation [B, 3, H, W] and None."""
         assign_adain(self.mlp(style), self.ResBlocks_AdaIN_tv)
-        return self.main(spread(x, c)), None
+        return self.main(torch.cat([x, spread(c, x)], 1)), None
 
 
 class Discriminator(nn.Module):

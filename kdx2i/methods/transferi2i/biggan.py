@@ -59,10 +59,10 @@ class BigGANMethod(ThreePhases, BigGANTranslation[OnBigGAN]):
         """Fit the adaptor to the generator's features of its own images, resolution by resolution, by L1."""
         y, z = self._noise()
         with torch.no_grad():
-            image, wanted = self.generator.render(z, self.generator.shared(y))
+            image, own = self.generator.render(z, self.generator.shared(y))
             encoded = self.encoder.features(image)
         adapted = self.networks["adaptor"](encoded)
-        loss = torch.stack([(adapted[r] - wanted[r]).abs().mean() for r in sorted(adapted)]).sum()
+        loss = torch.stack([(adapted[r] - own[r]).abs().mean() for r in sorted(adapted)]).sum()
         step_optimizers(loss, self.optimizers["adaptor"])
         return {"self_adaptor": loss.detach()}
 
@@ -78,11 +78,11 @@ class BigGANMethod(ThreePhases, BigGANTranslation[OnBigGAN]):
         step_optimizers(d_loss, self.optimizers["discriminator"])
         fakes = self._fakes(encoded)
         with torch.no_grad():
-            wanted = self.discriminator.features(source)
+            of_source = self.discriminator.features(source)
         (translation, y, _), *auxiliary = fakes
         logits, features = self.discriminator(translation, y)
         adversarial = generator_hinge(logits)
-        distances = feature_distances(features, wanted, t.feature_power)
+        distances = feature_distances(features, of_source, t.feature_power)
         feature = weighted_sum(distances, t.compared)
         total = adversarial + feature
         for image, classes, weight in auxiliary:

@@ -76,11 +76,11 @@ class StyleGANMethod(ThreePhases, StyleGANTranslation[OnStyleGAN]):
             with autocast(self.device, self.settings.train.precision):
                 with torch.no_grad():
                     w = drawn.style(self.noise(1)[0])
-                    image, wanted = drawn.generate(w)
+                    image, own = drawn.generate(w)
                     encoded = direction.encode(image)
                 # The adaptor's own output, as in the many-class form: the weights of the additions come on top.
                 adapted = direction.adaptor(encoded)
-                adaptor_loss = torch.stack([F.l1_loss(adapted[r], wanted[r]) for r in sorted(adapted)]).sum()
+                adaptor_loss = torch.stack([F.l1_loss(adapted[r], own[r]) for r in sorted(adapted)]).sum()
                 step_optimizers(adaptor_loss, *self.optimizers_for(target, "adaptor"))
                 style_loss = F.l1_loss(drawn.style_of(image), w)
                 step_optimizers(style_loss, *self.optimizers_for(source, "style_encoder"))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from kdx2i.methods.base import MethodSetup
 from kdx2i.methods.drit_pp.blocks import SpectralConv2d
-from kdx2i.methods.drit_pp.method import TRANSLATING, Method, swap
+from kdx2i.methods.drit_pp.method import PRIOR_TRAINED, TRANSLATING, Method, swap
 from kdx2i.methods.drit_pp.networks import ContentDiscriminator, Discriminator
 from kdx2i.methods.drit_pp.settings import Settings
 from kdx2i.training.loop import update_averages
@@ -66,7 +66,8 @@ def test_the_second_step_belongs_to_the_weights_of_the_first_and_leaves_the_attr
             for power in (2, 3)
         ]
 
-    subject._update_generators(*objectives())
+    joint, prior = objectives()
+    subject.steps_at_same_weights((joint, TRANSLATING), (prior, PRIOR_TRAINED))
     for name in TRANSLATING:
         for old, new in zip(start[name], subject.networks[name].parameters(), strict=True):
             second = 0 if name == "attribute_encoder" else 3 * old**2

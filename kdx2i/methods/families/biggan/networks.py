@@ -32,8 +32,8 @@ def shared_resolutions(
 
     Officially 32, 16, 8 and 4 of 128 px images (protocol entry deepi2i-resolutions).
     """
-    made = {biggan.BOTTOM << i for i in range(len(generator.widths))}
-    return tuple(sorted((r for r in made & set(discriminator.sides) if r <= largest), reverse=True))
+    generated = {biggan.BOTTOM << i for i in range(len(generator.widths))}
+    return tuple(sorted((r for r in generated & set(discriminator.sides) if r <= largest), reverse=True))
 
 
 class Adaptor(nn.Module):
@@ -54,9 +54,9 @@ class Adaptor(nn.Module):
         self.resolutions = tuple(resolutions)
         # Two blocks may end at one resolution: the last one's feature is the one that is kept.
         encoded = dict(zip(discriminator.sides, discriminator.widths, strict=True))
-        made = {biggan.BOTTOM << i: width for i, width in enumerate(generator.widths)}
+        generated = {biggan.BOTTOM << i: width for i, width in enumerate(generator.widths)}
         self.blocks = nn.ModuleList(
-            nn.Sequential(DiscriminatorBlock(encoded[r], made[r], eps=eps)) for r in self.resolutions
+            nn.Sequential(DiscriminatorBlock(encoded[r], generated[r], eps=eps)) for r in self.resolutions
         )
         self.linear = Linear(discriminator.widths[-1], 1, eps=eps)
         self.embed = Embedding(discriminator.num_classes, discriminator.widths[-1], eps=eps)
@@ -122,11 +122,11 @@ def copy_teacher(networks: Mapping[str, nn.Module], path: Path, class_start: str
     for name, source in sources.items():
         own = cast(biggan.Generator | biggan.Discriminator, networks[name])
         for field in fields(source.config):
-            found, wanted = (getattr(config, field.name) for config in (source.config, own.config))
-            if found != wanted:
+            of_teacher, of_run = (getattr(config, field.name) for config in (source.config, own.config))
+            if of_teacher != of_run:
                 key = "teacher_classes" if field.name == "num_classes" else field.name
                 raise UserError(
-                    f"{path} is a teacher with {key} {found}, but this run's is {wanted}: set networks.{key}"
+                    f"{path} is a teacher with {key} {of_teacher}, but this run's is {of_run}: set networks.{key}"
                 )
     for name, source in sources.items():
         networks[name].load_state_dict(source.state_dict())

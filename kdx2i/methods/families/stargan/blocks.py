@@ -214,20 +214,20 @@ class DomainHeads(nn.Module):
         error_msgs: list[str],
     ) -> None:
         """Read official keys into the stacked tensors; reports are as in `nn.Module`."""
-        found: dict[str, list[Tensor]] = {}
-        wanted = set()
+        domains: dict[str, list[Tensor]] = {}
+        official = set()
         for key, name, _ in self._entries(prefix):
-            wanted.add(key)
+            official.add(key)
             shape, value = self.get_parameter(name).shape[1:], state_dict.get(key)
             if value is None:
                 missing_keys.append(key)
             elif value.shape != shape:
                 error_msgs.append(f"size mismatch for {key}: {tuple(value.shape)}, expected {tuple(shape)}")
             else:
-                found.setdefault(name, []).append(value)
+                domains.setdefault(name, []).append(value)
         if strict:
-            unexpected_keys.extend(k for k in state_dict if k.startswith(prefix) and k not in wanted)
-        for name, values in found.items():
+            unexpected_keys.extend(k for k in state_dict if k.startswith(prefix) and k not in official)
+        for name, values in domains.items():
             if len(values) == self.num_domains:
                 self._put(name, values, assign=bool(local_metadata.get("assign_to_params_buffers")))
 

@@ -162,10 +162,10 @@ class StyleGANTranslation(TranslationMethod[StyleGANSettingsT]):
         t = self.settings.train
         logits, translated = direction.examine(fake)
         with torch.no_grad():
-            wanted = direction.features(source)
+            of_source = direction.features(source)
         return {
             "adv": losses.generator_loss(logits, t),
-            "features": losses.feature_loss(wanted, translated, t.feature_weights, self.feature_power),
+            "features": losses.feature_loss(of_source, translated, t.feature_weights, self.feature_power),
         }
 
     def _translate(self, x: Tensor, y: Tensor, references: Tensor | None) -> Tensor:
