@@ -1,4 +1,4 @@
-"""The protocols through which the loop, the distillation and the evaluation drive an architecture."""
+"""What a method is built from, and the protocols through which loop, distillation and evaluation drive it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

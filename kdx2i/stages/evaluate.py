@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from kdx2i.files import write_json
+from kdx2i.methods.base import ConditionalMethod
 from kdx2i.methods.build import build_method
 from kdx2i.metrics.diversity import diversity
 from kdx2i.metrics.engine import RealImages
@@ -80,7 +81,14 @@ def load_method(run: Leaf[RunSpec], num_classes: int, device: torch.device) -> A
     return method
 
 
-def translate(method: Any, real: RealImages, requests: Requests, mode: str, batch: int, device: torch.device) -> Tensor:
+def translate(
+    method: ConditionalMethod[TranslationCondition],
+    real: RealImages,
+    requests: Requests,
+    mode: str,
+    batch: int,
+    device: torch.device,
+) -> Tensor:
     """Return the translations of all requests as uint8 [N, 3, R, R]."""
     made = []
     for start in range(0, len(requests.targets), batch):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kdx2i.errors import UserError
-from kdx2i.methods.families.biggan.networks import Adaptor, build, copy_teacher
+from kdx2i.methods.families.biggan.networks import Adaptor, build_networks, copy_teacher
 from kdx2i.methods.families.biggan.settings import BigGANNetworks
 from kdx2i.stages.teacher import import_teacher
 from kdx2i.teacher.biggan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
@@ -61,12 +61,12 @@ def test_four_files_give_encoder_and_adaptor_too(files):
 def test_a_whole_model_starts_a_run(tmp_path):
     sizes = BigGANNetworks(width=2, teacher_classes=3, z_dim=20, shared_dim=4, attention=0)
     torch.manual_seed(1)
-    model = build(sizes, 64, 3, torch.device("cpu"))
+    model = build_networks(sizes, 64, 3, torch.device("cpu"))
     paths = [tmp_path / f"{name}.pth" for name in ("E1", "A1", "G", "D")]
     for path, network in zip(paths, model.values(), strict=True):
         torch.save(network.state_dict(), path)
     import_teacher(paths, tmp_path / "teacher.safetensors")
-    other = build(sizes, 64, 3, torch.device("cpu"))
+    other = build_networks(sizes, 64, 3, torch.device("cpu"))
     copy_teacher(other, tmp_path / "teacher.safetensors", "index")
     assert all(equal(model[name], other[name]) for name in model)
 

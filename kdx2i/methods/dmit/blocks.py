@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
-from kdx2i.methods.layers import LayerNorm
+from kdx2i.methods.shared_layers import LayerNorm
 
 SLOPE = 0.2
 LARGEST_WIDTH = 512

@@ -1,4 +1,4 @@
-"""The objectives of DMIT (`models/base_model.py`, `util/loss.py`).
+"""The objectives of DMIT (`models/base_model.py`, `util/loss.py` of Xiaoming-Yu/DMIT).
 
 Logits may be a tuple of scales, whose losses are summed.
 """

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdx2i.methods.layers import LayerNorm, Lines, spread
+from kdx2i.methods.shared_layers import LayerNorm, Lines, spread
 from kdx2i.training import distributed
 
 

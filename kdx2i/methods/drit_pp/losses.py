@@ -1,4 +1,6 @@
-"""The objectives of DRIT++ (`MD_multi` in `model.py` of MDMM; mode seeking from `src/model.py` of DRIT).
+"""The objectives of DRIT++ (`MD_multi` in `model.py` of HsinYingLee/MDMM).
+
+Mode seeking is from `src/model.py` of HsinYingLee/DRIT.
 
 Pure functions of images [B, 3, H, W] in [-1, 1], one-hot domains [B, C] and attributes [B, A]; `discriminate(x)`
 returns patch logits [B, 1, h, w] and domain logits [B, C].

@@ -1,6 +1,6 @@
-"""The networks of MDMM, DRIT for many domains (`networks.py` at 18360fe), with the official parameter names.
+"""The networks of MDMM, DRIT for many domains (`networks.py` of HsinYingLee/MDMM at 18360fe).
 
-Images are [B, 3, H, W] in [-1, 1], domains one-hot [B, C], attributes [B, A], content maps [B, 4 W, H / 4, W / 4].
+Parameters have the official names. Images are [B, 3, H, W] in [-1, 1], domains one-hot [B, C], attributes [B, A], content maps [B, 4 W, H / 4, W / 4].
 Official widths are the defaults.
 """
 
@@ -19,7 +19,7 @@ from kdx2i.methods.drit_pp.blocks import (
     UpConv,
     padded,
 )
-from kdx2i.methods.layers import spread
+from kdx2i.methods.shared_layers import spread
 
 
 def content_layers(inputs: int, width: int, blocks: int) -> list[nn.Module]:

@@ -1,6 +1,6 @@
-"""The networks of DRIT for two domains (`src/networks.py` at f19f50a), with the official parameter names.
+"""The networks of DRIT for two domains (`src/networks.py` of HsinYingLee/DRIT at f19f50a).
 
-Each network holds the parts of both domains, which official names tell apart by a letter.
+Parameters have the official names. Each network holds the parts of both domains, which a letter tells apart.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from kdx2i.methods.drit_pp.networks import (
     image_layers,
     plain_attribute_layers,
 )
-from kdx2i.methods.layers import spread
+from kdx2i.methods.shared_layers import spread
 
 DOMAINS = ("A", "B")
 

@@ -1,4 +1,4 @@
-"""The objectives of SDIT (`solver.py`, `train`).
+"""The objectives of SDIT (`solver.py` of yaxingwang/SDIT).
 
 Pure functions of `generate(x, c, style) -> image` and `discriminate(x) -> (patch logits, domain logits, style)`;
 images [B, 3, H, W] in [-1, 1], domains one-hot [B, C], styles [B, S].

@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdx2i.methods.layers import Lines, spread
 from kdx2i.methods.sdit.blocks import (
     AdaptiveNorm,
     AdaptiveResBlocks,
@@ -21,6 +20,7 @@ from kdx2i.methods.sdit.blocks import (
     assign_adain,
     instance_norm,
 )
+from kdx2i.methods.shared_layers import Lines, spread
 
 STYLE_DIM = 8
 

@@ -9,8 +9,7 @@ from kdx2i.errors import UserError
 from kdx2i.methods.base import MethodSetup
 from kdx2i.methods.families.stargan.losses import Networks
 from kdx2i.methods.families.stargan.method import StarGANTranslation
-from kdx2i.methods.stargan_v2.build import NETWORKS, build
-from kdx2i.methods.stargan_v2.networks import Generator, replicate_domains
+from kdx2i.methods.stargan_v2.networks import NETWORKS, Generator, build_networks, replicate_domains
 from kdx2i.methods.stargan_v2.settings import Settings
 from kdx2i.methods.translation import averages_of
 from kdx2i.training.checkpoint import select
@@ -30,10 +29,10 @@ class Method(StarGANTranslation[Settings]):
         super().__init__(setup)
         t, size = self.settings.train, self.settings.networks
         self.noise_dim = size.latent_dim
-        self.networks = build(size, setup.resolution, setup.num_classes, setup.device)
+        self.networks = build_networks(size, setup.resolution, setup.num_classes, setup.device)
         source = self.networks
         if t.ema_start == "official":  # `build_model` copies the networks before `he_init` runs.
-            source = build(size, setup.resolution, setup.num_classes, setup.device, he=False)
+            source = build_networks(size, setup.resolution, setup.num_classes, setup.device, he=False)
         self.averages = averages_of(source, TRANSLATING)
         rates = dict.fromkeys(NETWORKS, t.learning_rate) | {"mapping_network": t.mapping_learning_rate}
         self.optimizers = self.adams(rates, weight_decay=t.weight_decay)

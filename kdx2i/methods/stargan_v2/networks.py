@@ -12,10 +12,13 @@ from typing import Literal, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdx2i.methods.families.stargan.blocks import SLOPE, AdainResBlk, DomainHeads, HighPass, ResBlk
+from kdx2i.methods.families.stargan.blocks import SLOPE, AdainResBlk, DomainHeads, HighPass, ResBlk, he_init
+from kdx2i.methods.stargan_v2.settings import Networks
+from kdx2i.training.precision import place
 
 HintBlock = Literal["first", "last"]
 HPF_HEIGHTS = (32, 64, 128)
+NETWORKS = ("generator", "mapping_network", "style_encoder", "discriminator")
 
 
 def _exponent(img_size: int) -> int:
@@ -255,3 +258,27 @@ def replicate_domains(state: Mapping[str, Tensor], num_domains: int) -> dict[str
                 raise ValueError("only a network with one domain can be replicated")
             result[last] = state[last].repeat_interleave(num_domains, dim=0)
     return result
+
+
+def build_networks(
+    sizes: Networks, resolution: int, num_domains: int, device: torch.device, *, he: bool = True
+) -> dict[str, nn.Module]:
+    """Return the four networks on the device, initialised from torch's global generator: He's way, or torch's own."""
+    n = sizes
+    networks: dict[str, nn.Module] = {
+        "generator": Generator(
+            resolution,
+            n.style_dim,
+            n.max_conv_dim,
+            dim_in=n.dim_in,
+            num_down=n.num_down,
+            hint_block=n.hint_block,
+        ),
+        "mapping_network": MappingNetwork(n.latent_dim, n.style_dim, num_domains, hidden_dim=n.hidden_dim),
+        "style_encoder": StyleEncoder(resolution, n.style_dim, num_domains, n.max_conv_dim, dim_in=n.dim_in),
+        "discriminator": Discriminator(resolution, num_domains, n.max_conv_dim, dim_in=n.dim_in),
+    }
+    if he:
+        for network in networks.values():
+            he_init(network)
+    return {name: place(network, device) for name, network in networks.items()}

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kdx2i.methods.base import Features
-from kdx2i.methods.stargan_v2.build import build
-from kdx2i.methods.stargan_v2.networks import Discriminator, Generator, MappingNetwork, StyleEncoder
+from kdx2i.methods.stargan_v2.networks import Discriminator, Generator, MappingNetwork, StyleEncoder, build_networks
 from kdx2i.methods.stargan_v2.settings import Networks as Sizes
 
 
@@ -18,7 +17,7 @@ class Student:
 
     def __init__(self, sizes: Sizes, resolution: int, device: torch.device) -> None:
         self.noise_dim, self.resolution = sizes.latent_dim, resolution
-        self._use(build(sizes, resolution, 1, device))
+        self._use(build_networks(sizes, resolution, 1, device))
 
     def _use(self, networks: Mapping[str, nn.Module]) -> None:
         self.networks = networks

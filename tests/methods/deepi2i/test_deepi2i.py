@@ -83,7 +83,7 @@ def test_teachers_that_do_not_fit_are_refused(teacher, tmp_path):
     with pytest.raises(UserError, match="no weight for the features at 16 px"):
         method({"added": {4: 0.1, 8: 0.1}})
     with pytest.raises(UserError, match=r"networks\.table"):
-        biggan.build(BigGANNetworks(table="truncated"), 64, 3, tiny.CPU)
+        biggan.build_networks(BigGANNetworks(table="truncated"), 64, 3, tiny.CPU)
 
 
 def test_the_first_stage_leaves_the_generator_and_the_encoder_alone(teacher):

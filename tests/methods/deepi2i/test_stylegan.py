@@ -121,7 +121,7 @@ def test_a_teacher_of_other_sizes_is_one_sentence(tmp_path, change):
 def test_it_starts_from_an_official_stylegan1_checkpoint(tmp_path):
     subject = method(backbone="stylegan1")
     torch.manual_seed(7)
-    config = subject.backbone.style1
+    config = subject.backbone.stylegan1_config
     official = Generator(config), Discriminator(config)
     states = {"generator": official[0].state_dict(), "discriminator": official[1].state_dict()}
     torch.save(states, tmp_path / "official.model")

@@ -42,7 +42,7 @@ class AdaptedTranslation(StarGANTranslation[AdaptedSettingsT]):
     be run. A subclass has `training_step`.
     """
 
-    generator = ("blocks", "decoder")
+    generator_parts = ("blocks", "decoder")
     fixed_encoder = True
     plain_gan: bool = False
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kdx2i.methods.base import MethodSetup
-from kdx2i.methods.families.biggan.networks import TRANSLATING, build, copy_teacher, weighted
+from kdx2i.methods.families.biggan.networks import TRANSLATING, build_networks, copy_teacher, weighted
 from kdx2i.methods.families.biggan.settings import BigGANSettings
 from kdx2i.methods.translation import TranslationMethod, averages_of
 from kdx2i.teacher.biggan import Discriminator, Features, Generator
@@ -29,7 +29,7 @@ class BigGANTranslation(TranslationMethod[BigGANSettingsT]):
     def __init__(self, setup: MethodSetup[BigGANSettingsT], *, trains_encoder: bool = False) -> None:
         super().__init__(setup)
         t = self.settings.train
-        self.networks = build(self.settings.networks, setup.resolution, setup.num_classes, setup.device)
+        self.networks = build_networks(self.settings.networks, setup.resolution, setup.num_classes, setup.device)
         self.generator = cast(Generator, self.networks["generator"])
         self.discriminator = cast(Discriminator, self.networks["discriminator"])
         self.encoder = cast(Discriminator, self.networks["encoder"].requires_grad_(trains_encoder))

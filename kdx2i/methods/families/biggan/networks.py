@@ -71,7 +71,9 @@ def weighted(features: Mapping[int, Tensor], weights: Mapping[int, float]) -> di
     return {r: feature * weights[r] for r, feature in features.items()}
 
 
-def build(sizes: BigGANNetworks, resolution: int, num_classes: int, device: torch.device) -> dict[str, nn.Module]:
+def build_networks(
+    sizes: BigGANNetworks, resolution: int, num_classes: int, device: torch.device
+) -> dict[str, nn.Module]:
     """Return `encoder`, `adaptor`, `generator` and `discriminator`, drawn from torch's global generator.
 
     Raises `UserError` when the teacher has fewer classes than the dataset, or no such network exists.

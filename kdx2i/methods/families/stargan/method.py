@@ -25,11 +25,11 @@ StarGANSettingsT = TypeVar("StarGANSettingsT", bound=StarGANSettings)
 class StarGANTranslation(TranslationMethod[StarGANSettingsT]):
     """A method with StarGAN v2's half-steps; a subclass has `callables`, `noise_dim` and `training_step`.
 
-    `generator` names the networks that a reference-guided half-step trains. Where the content encoder stays as it
+    `generator_parts` names the networks that a reference-guided half-step trains. Where the content encoder stays as it
     starts (`fixed_encoder`), the half-steps of the generator share the content of their sources.
     """
 
-    generator: tuple[str, ...] = ("generator",)
+    generator_parts: tuple[str, ...] = ("generator",)
     fixed_encoder: bool = False
     noise_dim: int
 
@@ -50,7 +50,7 @@ class StarGANTranslation(TranslationMethod[StarGANSettingsT]):
     def translation_step(self, step: int, trained: Iterable[str]) -> dict[str, Tensor]:
         """One iteration: the discriminator, then the generator, each latent-guided, then reference-guided.
 
-        Of the generating networks only `trained` learn, and of them only `generator` when guided by references. The
+        Of the generating networks only `trained` learn, and of them only `generator_parts` when guided by references. The
         weight of the diversity falls linearly to zero from the start of translation on.
         """
         t = self.settings.train
@@ -69,7 +69,7 @@ class StarGANTranslation(TranslationMethod[StarGANSettingsT]):
                 scalars[f"d_{name}"] = terms["total"]
             shared = content if self.fixed_encoder else None
             for name, guidance in guidances.items():
-                learning = [n for n in trained if guidance is latent or n in self.generator]
+                learning = [n for n in trained if guidance is latent or n in self.generator_parts]
                 with frozen(*(network for n, network in self.networks.items() if n not in learning)):
                     terms = generator_loss(networks, x, y, guidance, weights, shared)
                     total = terms["total"] + self.auxiliary_loss(guidance, for_generator=True)

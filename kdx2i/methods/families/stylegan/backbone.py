@@ -38,7 +38,7 @@ class Backbone:
         n = sizes
         up_to = stylegan2.resolutions(max(n.max_resolution, resolution))
         widths = tuple(max(1, min(n.channel_base // r, n.channel_max)) for r in up_to)
-        self.style1 = stylegan1.StyleGAN1Config(resolution, n.w_dim, n.mapping_layers, widths)
+        self.stylegan1_config = stylegan1.StyleGAN1Config(resolution, n.w_dim, n.mapping_layers, widths)
         self.generator_config, self.discriminator_config = stylegan2_configs(sizes, resolution)
         if n.backbone == "stylegan1" and n.z_dim != n.w_dim:
             raise UserError(f"networks: StyleGAN-1 has one size for z and w, not z_dim {n.z_dim} and w_dim {n.w_dim}")
@@ -46,13 +46,13 @@ class Backbone:
     def generator(self) -> nn.Module:
         """Return a generator (`StyleGenerator`)."""
         if self.sizes.backbone == "stylegan1":
-            return stylegan1.Generator(self.style1)
+            return stylegan1.Generator(self.stylegan1_config)
         return stylegan2.Generator(self.generator_config)
 
     def discriminator(self, *, separate: bool = False) -> nn.Module:
         """Return a discriminator (`FeatureDiscriminator`); `separate` ones do not mix the images of a batch."""
         if self.sizes.backbone == "stylegan1":
-            return stylegan1.Discriminator(self.style1, separate=separate)
+            return stylegan1.Discriminator(self.stylegan1_config, separate=separate)
         config = self.discriminator_config
         return stylegan2.Discriminator(replace(config, mbstd_group_size=1) if separate else config)
 
@@ -75,8 +75,12 @@ class Backbone:
         StyleGAN2: a file of `kdx2i teacher`; StyleGAN-1: an official checkpoint, read as tensors only.
         """
         if self.sizes.backbone == "stylegan1":
-            states = read_stylegan1(path, self.style1)
-            return states["generator"], states["discriminator"], stylegan1.mean_style(self.style1, states["generator"])
+            states = read_stylegan1(path, self.stylegan1_config)
+            return (
+                states["generator"],
+                states["discriminator"],
+                stylegan1.mean_style(self.stylegan1_config, states["generator"]),
+            )
         teacher = read_fitting_teacher(path, self.generator_config, self.discriminator_config)
         return (
             teacher.generator.state_dict(),

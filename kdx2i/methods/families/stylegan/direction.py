@@ -12,7 +12,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from kdx2i.methods.families.stylegan.networks import FeatureDiscriminator, Features, NoiseMode, StyleGenerator
+from kdx2i.methods.base import Features
+from kdx2i.methods.families.stylegan.networks import FeatureDiscriminator, NoiseMode, StyleGenerator
 
 
 @dataclass(frozen=True)

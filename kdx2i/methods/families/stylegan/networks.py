@@ -10,12 +10,12 @@ from typing import Literal, Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from kdx2i.methods.base import Features
 from kdx2i.teacher import stylegan1, stylegan2
 from kdx2i.teacher.layers import EqualizedLinear
 from kdx2i.teacher.stylegan1_layers import ConvBlock
 
 State = Mapping[str, Tensor]
-Features = dict[int, Tensor]
 NoiseMode = Literal["random", "none"]
 
 
