@@ -1,7 +1,7 @@
 """The networks of MDMM, DRIT for many domains (`networks.py` of HsinYingLee/MDMM at 18360fe).
 
-Parameters have the official names. Images are [B, 3, H, W] in [-1, 1], domains one-hot [B, C], attributes [B, A], content maps [B, 4 W, H / 4, W / 4].
-Official widths are the defaults.
+Parameters have the official names. Images are [B, 3, H, W] in [-1, 1], domains one-hot [B, C], attributes [B, A],
+content maps [B, 4 W, H / 4, W / 4]. Official widths are the defaults.
 """
 
 from itertools import pairwise

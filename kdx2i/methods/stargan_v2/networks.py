@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 

@@ -50,8 +50,8 @@ class StarGANTranslation(TranslationMethod[StarGANSettingsT]):
     def translation_step(self, step: int, trained: Iterable[str]) -> dict[str, Tensor]:
         """One iteration: the discriminator, then the generator, each latent-guided, then reference-guided.
 
-        Of the generating networks only `trained` learn, and of them only `generator_parts` when guided by references. The
-        weight of the diversity falls linearly to zero from the start of translation on.
+        Of the generating networks only `trained` learn, and of them only `generator_parts` when guided by references.
+        The weight of the diversity falls linearly to zero from the start of translation on.
         """
         t = self.settings.train
         x, y, latent, reference = self.draw()
