@@ -68,14 +68,28 @@ def test_a_room_imports_only_from_those_before_it(graph: grimp.ImportGraph, name
             assert reached <= allowed, f"{module} imports {sorted(reached - allowed)}"
 
 
-def test_no_architecture_imports_another_one(graph: grimp.ImportGraph) -> None:
+def test_no_architecture_imports_another_and_nothing_shared_imports_one(graph: grimp.ImportGraph) -> None:
+    """What several architectures build on is a family; a family and what all share import no architecture."""
     names = set(architectures())
     for module in graph.modules:
         parts = module.split(".")
-        if parts[1:2] == ["methods"] and len(parts) > 2 and parts[2] in names:
+        if parts[1:2] == ["methods"] and len(parts) > 2 and module not in BY_NAME:
             reached = {other.split(".")[2] for other in graph.find_modules_directly_imported_by(module)
                        if other.startswith("kdx2i.methods.") and len(other.split(".")) > 2}  # fmt: skip
             assert not reached & (names - {parts[2]}), module
+            assert "families" not in reached or parts[2] in {*names, "families"}, module
+
+
+def test_families_stand_on_each_other_in_one_direction(graph: grimp.ImportGraph) -> None:
+    def families(modules: set[str]) -> set[str]:
+        return {name.split(".")[3] for name in modules if name.startswith("kdx2i.methods.families.")}
+
+    reached: dict[str, set[str]] = {family: set() for family in families(set(graph.modules))}
+    assert reached
+    for module in graph.modules:
+        for family in families({module}):
+            reached[family] |= families(set(graph.find_modules_directly_imported_by(module))) - {family}
+    TopologicalSorter(reached).prepare()
 
 
 def test_modules_do_not_import_each_other_in_a_circle(graph: grimp.ImportGraph) -> None:
