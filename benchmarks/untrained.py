@@ -18,7 +18,7 @@ from torch import Tensor
 
 from kdx2i.config import find_root
 from kdx2i.data.images import ImageSet, Split
-from kdx2i.metrics.classwise import classwise_distances
+from kdx2i.metrics.distances.classwise import classwise_distances
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.plan import Plan
 from kdx2i.plan.leaf import Leaf

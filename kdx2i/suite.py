@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kdx2i.distill.transfers import TRANSFERS
 from kdx2i.methods.catalogue import architectures
-from kdx2i.metrics.segmenter_settings import SegmenterSettings
+from kdx2i.metrics.segmentation.settings import SegmenterSettings
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.plan import Catalogue, Plan
 from kdx2i.teacher.recipes import load_recipe

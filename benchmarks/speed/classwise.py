@@ -37,9 +37,9 @@ def main() -> None:
     from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
     from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
-    from kdx2i.metrics.classwise import classwise_distances
-    from kdx2i.metrics.frechet import frechet_distance_per_class
-    from kdx2i.metrics.kernel import kernel_distance_per_class
+    from kdx2i.metrics.distances.classwise import classwise_distances
+    from kdx2i.metrics.distances.frechet import frechet_distance_per_class
+    from kdx2i.metrics.distances.kernel import kernel_distance_per_class
 
     classes, dimensions = options.classes, options.dimensions
     generator = np.random.default_rng(0)

@@ -27,7 +27,7 @@ def main() -> None:
     import torch
     from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
-    from kdx2i.metrics.frechet import frechet_distance
+    from kdx2i.metrics.distances.frechet import frechet_distance
 
     torch.set_num_threads(options.threads)
     generator = np.random.default_rng(0)

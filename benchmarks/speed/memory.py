@@ -50,11 +50,11 @@ def measure(folder: Path) -> None:
     """Embed the folder, compute both distances and print the peak after each step."""
     import torch
 
-    from kdx2i.metrics.embedding import embed
-    from kdx2i.metrics.features import build_extractor
-    from kdx2i.metrics.frechet import frechet_distance
-    from kdx2i.metrics.image_files import open_images
-    from kdx2i.metrics.kernel import kernel_distance
+    from kdx2i.metrics.distances.frechet import frechet_distance
+    from kdx2i.metrics.distances.kernel import kernel_distance
+    from kdx2i.metrics.extractors.extractor import build_extractor
+    from kdx2i.metrics.images.embedding import embed
+    from kdx2i.metrics.images.streams import open_images
 
     torch.set_num_threads(1)
     images = open_images(folder)

@@ -39,14 +39,14 @@ def main() -> None:
     import torch_fidelity
     from random_inception import save_random_images, save_random_inception
 
-    from kdx2i.metrics.classwise import classwise_distances
-    from kdx2i.metrics.embedding import embed
-    from kdx2i.metrics.features import build_extractor
-    from kdx2i.metrics.frechet import frechet_distance
-    from kdx2i.metrics.image_files import open_images
+    from kdx2i.metrics.distances.classwise import classwise_distances
+    from kdx2i.metrics.distances.frechet import frechet_distance
+    from kdx2i.metrics.distances.kernel import kernel_estimate
+    from kdx2i.metrics.extractors.extractor import build_extractor
+    from kdx2i.metrics.extractors.networks import InceptionV3Compat
+    from kdx2i.metrics.images.embedding import embed
+    from kdx2i.metrics.images.streams import open_images
     from kdx2i.metrics.inception_score import CONVENTIONS, inception_score
-    from kdx2i.metrics.kernel import kernel_estimate
-    from kdx2i.metrics.networks import InceptionV3Compat
 
     torch.set_num_threads(arguments.threads)
     count = arguments.images

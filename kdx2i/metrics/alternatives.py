@@ -14,17 +14,17 @@ import torch
 from torch import Tensor
 
 from kdx2i.errors import UserError
-from kdx2i.metrics.classwise import classwise_distances
-from kdx2i.metrics.embedding import Embedding
-from kdx2i.metrics.features import Extractor, build_extractor
-from kdx2i.metrics.frechet_error import frechet_estimate
+from kdx2i.metrics.classifiers.probe import train_probe
+from kdx2i.metrics.distances.classwise import classwise_distances
+from kdx2i.metrics.distances.frechet_error import frechet_estimate
+from kdx2i.metrics.distances.kernel import kernel_distance_subsets, kernel_estimate
+from kdx2i.metrics.distances.samples import by_class
+from kdx2i.metrics.distances.subsets import clean_fid_subsets, torch_fidelity_subsets
+from kdx2i.metrics.extractors.extractor import Extractor, build_extractor
+from kdx2i.metrics.images.embedding import Embedding
 from kdx2i.metrics.inception_score import score_entry
-from kdx2i.metrics.kernel import kernel_distance_subsets, kernel_estimate
-from kdx2i.metrics.probe import train_probe
 from kdx2i.metrics.protocols import DIMENSIONS
-from kdx2i.metrics.samples import by_class
 from kdx2i.metrics.settings import ClassifierSettings
-from kdx2i.metrics.subsets import clean_fid_subsets, torch_fidelity_subsets
 from kdx2i.metrics.threads import single_thread
 
 

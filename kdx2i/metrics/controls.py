@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kdx2i.metrics.classifier import Classifier
-from kdx2i.metrics.diversity import diversity
-from kdx2i.metrics.engine import Evaluator, RealImages
-from kdx2i.metrics.features import Extractor
-from kdx2i.metrics.perceptual import build_perceptual
-from kdx2i.metrics.scores import Embedded, class_distances, classwise_entries, mean_distances
+from kdx2i.metrics.classifiers.classifier import Classifier
+from kdx2i.metrics.entries import Embedded, class_distances, classwise_entries, mean_distances
+from kdx2i.metrics.extractors.extractor import Extractor
+from kdx2i.metrics.perceptual.diversity import diversity
+from kdx2i.metrics.perceptual.trunks import build_perceptual
+from kdx2i.metrics.scorer import Evaluator, RealImages
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.metrics.sources import draw_directed, draw_requests
 

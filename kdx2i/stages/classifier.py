@@ -1,6 +1,6 @@
 """Stage `classifier`: real training images -> the real classifier of RC, once per dataset and resolution."""
 
-from kdx2i.metrics.classifier import save_classifier
+from kdx2i.metrics.classifiers.classifier import save_classifier
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import ClassifierSpec

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from kdx2i.files import write_json
 from kdx2i.methods.build import build_method
-from kdx2i.metrics.diversity import diversity
-from kdx2i.metrics.engine import RealImages
-from kdx2i.metrics.perceptual import build_perceptual
+from kdx2i.metrics.perceptual.diversity import diversity
+from kdx2i.metrics.perceptual.trunks import build_perceptual
+from kdx2i.metrics.scorer import RealImages
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.metrics.sources import Requests, draw_directed, draw_repeats, draw_requests
 from kdx2i.plan import Leaf, Plan

@@ -12,23 +12,23 @@ from torch import Tensor
 
 from kdx2i.errors import UserError
 from kdx2i.metrics.alternatives import Labelled
-from kdx2i.metrics.bisenet import load_face_parser
-from kdx2i.metrics.classifier import wilson_interval
-from kdx2i.metrics.classwise import Classwise, classwise_distances
-from kdx2i.metrics.diversity import diversity
-from kdx2i.metrics.embedding import Embedding
-from kdx2i.metrics.features import Extractor
-from kdx2i.metrics.frechet_error import frechet_estimate
-from kdx2i.metrics.image_files import ImageFiles
+from kdx2i.metrics.classifiers.classifier import wilson_interval
+from kdx2i.metrics.classifiers.probe import train_probe
+from kdx2i.metrics.distances.classwise import Classwise, classwise_distances
+from kdx2i.metrics.distances.estimates import Interval, normal_interval
+from kdx2i.metrics.distances.frechet_error import frechet_estimate
+from kdx2i.metrics.distances.infinity import frechet_infinity
+from kdx2i.metrics.distances.kernel import kernel_estimate
+from kdx2i.metrics.extractors.extractor import Extractor
+from kdx2i.metrics.images.embedding import Embedding
+from kdx2i.metrics.images.streams import ImageFiles
 from kdx2i.metrics.inception_score import score_entry
-from kdx2i.metrics.infinity import frechet_infinity
-from kdx2i.metrics.intervals import Interval, normal_interval
-from kdx2i.metrics.kernel import kernel_estimate
-from kdx2i.metrics.label_orders import CELEBAMASK_HQ, FACE_PARSING
-from kdx2i.metrics.perceptual import build_perceptual
-from kdx2i.metrics.probe import train_probe
-from kdx2i.metrics.segmentation import Segmenter, segmentation_entry
-from kdx2i.metrics.segmenter import load_segmenter
+from kdx2i.metrics.perceptual.diversity import diversity
+from kdx2i.metrics.perceptual.trunks import build_perceptual
+from kdx2i.metrics.segmentation.bisenet import load_face_parser
+from kdx2i.metrics.segmentation.label_orders import CELEBAMASK_HQ, FACE_PARSING
+from kdx2i.metrics.segmentation.mean_iou import Segmenter, segmentation_entry
+from kdx2i.metrics.segmentation.segmenter import load_segmenter
 from kdx2i.metrics.settings import ClassifierSettings
 from kdx2i.metrics.threads import single_thread
 from kdx2i.stages.folder_labels import label_maps

@@ -14,10 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from kdx2i.errors import UserError
 from kdx2i.files import sha256_file, write_json
 from kdx2i.metrics.alternatives import Labelled, measure, registered_extractors
-from kdx2i.metrics.embedding import Embedding, embed
-from kdx2i.metrics.features import Extractor, build_extractor
-from kdx2i.metrics.image_files import ImageFiles, open_images
-from kdx2i.metrics.preprocess import RESIZES
+from kdx2i.metrics.extractors.extractor import Extractor, build_extractor
+from kdx2i.metrics.extractors.resize import RESIZES
+from kdx2i.metrics.images.embedding import Embedding, embed
+from kdx2i.metrics.images.streams import ImageFiles, open_images
 from kdx2i.metrics.protocols import DIMENSIONS
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.provenance import packages

@@ -7,8 +7,8 @@ import torch
 from kdx2i.errors import UserError
 from kdx2i.files import write_json
 from kdx2i.metrics.alternatives import Labelled, measure, registered_extractors
-from kdx2i.metrics.embedding import embed
-from kdx2i.metrics.image_files import TensorImages
+from kdx2i.metrics.images.embedding import embed
+from kdx2i.metrics.images.streams import TensorImages
 from kdx2i.metrics.settings import EvaluationSettings, RealPart
 from kdx2i.metrics.sources import draw_requests
 from kdx2i.plan import Leaf, Plan

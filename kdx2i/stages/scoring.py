@@ -7,8 +7,8 @@ import torch
 
 from kdx2i.data.images import Split, load_images
 from kdx2i.errors import UserError
-from kdx2i.metrics.classifier import Classifier, load_classifier
-from kdx2i.metrics.engine import Evaluator, RealImages
+from kdx2i.metrics.classifiers.classifier import Classifier, load_classifier
+from kdx2i.metrics.scorer import Evaluator, RealImages
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.plan import Leaf, Plan
 

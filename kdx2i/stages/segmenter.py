@@ -10,9 +10,9 @@ from kdx2i.config import load_dataset
 from kdx2i.data.images import Split, load_images
 from kdx2i.data.label_maps import label_classes, load_label_maps
 from kdx2i.files import write_json
-from kdx2i.metrics.segmentation import segmentation_entry
-from kdx2i.metrics.segmenter import train_segmenter
-from kdx2i.metrics.segmenter_settings import SegmenterSettings
+from kdx2i.metrics.segmentation.mean_iou import segmentation_entry
+from kdx2i.metrics.segmentation.segmenter import train_segmenter
+from kdx2i.metrics.segmentation.settings import SegmenterSettings
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import SegmenterSpec
 from kdx2i.provenance import write_provenance

@@ -11,8 +11,8 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
 
-from kdx2i.metrics.features import Extractor, build_extractor
-from kdx2i.metrics.networks import ImageFeatures
+from kdx2i.metrics.extractors.extractor import Extractor, build_extractor
+from kdx2i.metrics.extractors.networks import ImageFeatures
 
 DIMENSION = 12
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from kdx2i.errors import UserError
-from kdx2i.metrics.classifier import (
+from kdx2i.metrics.classifiers.classifier import (
     accuracy,
     load_classifier,
     predict,
@@ -18,8 +18,8 @@ from kdx2i.metrics.classifier import (
     train_classifier,
     wilson_interval,
 )
-from kdx2i.metrics.features import Extractor, extract
-from kdx2i.metrics.probe import LinearProbe, train_probe
+from kdx2i.metrics.classifiers.probe import LinearProbe, train_probe
+from kdx2i.metrics.extractors.extractor import Extractor, extract
 from kdx2i.metrics.settings import ClassifierSettings
 
 PROBE = ClassifierSettings()
@@ -111,7 +111,7 @@ def test_file_round_trip(settings: ClassifierSettings, extractor: Extractor, tmp
 
 def test_started_from_weights(tmp_path: Path) -> None:
     from kdx2i.files import sha256_file
-    from kdx2i.metrics.resnet import build_resnet
+    from kdx2i.metrics.classifiers.resnet import build_resnet
 
     donor = build_resnet(1000, RESNET)
     path = tmp_path / "resnet18.pth"

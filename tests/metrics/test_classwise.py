@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdx2i.errors import UserError
-from kdx2i.metrics import classwise
-from kdx2i.metrics.classwise import classwise_distances
-from kdx2i.metrics.frechet import frechet_distance
-from kdx2i.metrics.frechet_error import frechet_estimate
-from kdx2i.metrics.kernel import kernel_estimate
-from kdx2i.metrics.rows import Rows
+from kdx2i.metrics.distances import classwise
+from kdx2i.metrics.distances.classwise import classwise_distances
+from kdx2i.metrics.distances.frechet import frechet_distance
+from kdx2i.metrics.distances.frechet_error import frechet_estimate
+from kdx2i.metrics.distances.kernel import kernel_estimate
+from kdx2i.metrics.images.stored_matrix import StoredMatrix
 
 
 @st.composite
@@ -66,7 +66,7 @@ def test_input_kinds_and_sizes_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = classwise_distances(x, labels[0], y, labels[1], 3)
     tensors = [torch.from_numpy(part) for part in (x, labels[0], y, labels[1])]
     assert classwise_distances(*tensors, 3) == plain
-    in_rows = classwise_distances(Rows(tensors[0]), labels[0], Rows(tensors[2]), labels[1], 3)
+    in_rows = classwise_distances(StoredMatrix(tensors[0]), labels[0], StoredMatrix(tensors[2]), labels[1], 3)
     assert in_rows == plain
     quick = classwise_distances(x, labels[0], y, labels[1], 3, errors=False)
     assert quick.frechet == pytest.approx(plain.frechet, rel=1e-12)

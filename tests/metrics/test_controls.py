@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdx2i.metrics.controls import CONTROLS, control_values, directed_controls, halves
-from kdx2i.metrics.engine import Evaluator, RealImages
-from kdx2i.metrics.features import Extractor
-from kdx2i.metrics.scores import METRICS
+from kdx2i.metrics.entries import METRICS
+from kdx2i.metrics.extractors.extractor import Extractor
+from kdx2i.metrics.scorer import Evaluator, RealImages
 from kdx2i.metrics.settings import DiversitySettings, EvaluationSettings
 from kdx2i.metrics.sources import draw_requests
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kdx2i.errors import UserError
-from kdx2i.metrics import perceptual
-from kdx2i.metrics.diversity import diversity, mean_pair_distance
-from kdx2i.metrics.perceptual import TRUNKS, PerceptualNetwork, bare_model, build_perceptual, from_model
+from kdx2i.metrics.perceptual import trunks
+from kdx2i.metrics.perceptual.diversity import diversity, mean_pair_distance
+from kdx2i.metrics.perceptual.trunks import TRUNKS, PerceptualNetwork, bare_model, build_perceptual, from_model
 
 CPU = torch.device("cpu")
 
@@ -119,7 +119,7 @@ def test_weights_are_found_and_verified(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(UserError, match=r"expected 7be5be79\.\.\."):
         build_perceptual("alexnet", weights_path=path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.setitem(perceptual.TRUNKS, "alexnet", trunk._replace(file=f"alexnet-owt-{digest[:8]}.pth"))
+    monkeypatch.setitem(trunks.TRUNKS, "alexnet", trunk._replace(file=f"alexnet-owt-{digest[:8]}.pth"))
     monkeypatch.setenv(trunk.variable, str(path))
     images = random_images(2, 3, 64, 64)
     found = build_perceptual("alexnet")
@@ -127,7 +127,7 @@ def test_weights_are_found_and_verified(tmp_path: Path, monkeypatch: pytest.Monk
     assert mean_pair_distance(images, found) == mean_pair_distance(images, from_model(donor, "", "", "lpips", CPU))
     torch.save({"features.0.weight": torch.zeros(1)}, path)
     other = hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.setitem(perceptual.TRUNKS, "alexnet", trunk._replace(file=f"alexnet-owt-{other[:8]}.pth"))
+    monkeypatch.setitem(trunks.TRUNKS, "alexnet", trunk._replace(file=f"alexnet-owt-{other[:8]}.pth"))
     with pytest.raises(UserError, match="does not hold the weights of alexnet"):
         build_perceptual("alexnet")
 

@@ -7,12 +7,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from kdx2i.metrics import embedding, rows
-from kdx2i.metrics.embedding import embed, pixels_sha256
-from kdx2i.metrics.features import Extractor, build_extractor, extract
-from kdx2i.metrics.image_files import TensorImages, open_images
-from kdx2i.metrics.networks import ImageFeatures
-from kdx2i.metrics.rows import Rows
+from kdx2i.metrics.extractors.extractor import Extractor, build_extractor, extract
+from kdx2i.metrics.extractors.networks import ImageFeatures
+from kdx2i.metrics.images import embedding, stored_matrix
+from kdx2i.metrics.images.embedding import embed, pixels_sha256
+from kdx2i.metrics.images.stored_matrix import StoredMatrix
+from kdx2i.metrics.images.streams import TensorImages, open_images
 
 
 def in_memory(images: Tensor) -> TensorImages:
@@ -145,7 +145,7 @@ def test_large_features_lie_in_a_file(
 ) -> None:
     pictures = images(40, 32, 0)  # type: ignore[operator]
     (expected,) = embed(in_memory(pictures), [extractor])
-    monkeypatch.setattr(rows, "MEMORY_BYTES", 500)
+    monkeypatch.setattr(stored_matrix, "MEMORY_BYTES", 500)
     for folder in (None, tmp_path, tmp_path):  # the last from the store
         (found,) = embed(in_memory(pictures), [extractor], folder=folder)
         assert found.features._memory is None
@@ -156,9 +156,9 @@ def test_large_features_lie_in_a_file(
 
 @pytest.mark.parametrize("limit", [0, 10**6])
 def test_rows(limit: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(rows, "MEMORY_BYTES", limit)
+    monkeypatch.setattr(stored_matrix, "MEMORY_BYTES", limit)
     values = torch.randn(11, 3, generator=torch.Generator().manual_seed(0))
-    found = Rows.blank((11, 3), tmp_path)
+    found = StoredMatrix.blank((11, 3), tmp_path)
     order = torch.randperm(11)
     for part in order.split(4):
         found.put(part, values[part])

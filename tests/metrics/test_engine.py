@@ -14,13 +14,13 @@ from repository import assert_not_imported
 from torch import Tensor
 
 from kdx2i.errors import UserError
-from kdx2i.metrics.classifier import train_classifier
-from kdx2i.metrics.engine import Evaluator, RealImages, evaluate_classwise
-from kdx2i.metrics.features import Extractor, extract, extractor_from_settings
-from kdx2i.metrics.frechet import frechet_distance, frechet_distance_per_class
+from kdx2i.metrics.classifiers.classifier import train_classifier
+from kdx2i.metrics.distances.frechet import frechet_distance, frechet_distance_per_class
+from kdx2i.metrics.distances.kernel import kernel_distance, kernel_distance_per_class
+from kdx2i.metrics.entries import METRICS
+from kdx2i.metrics.extractors.extractor import Extractor, extract, extractor_from_settings
 from kdx2i.metrics.inception_score import inception_score
-from kdx2i.metrics.kernel import kernel_distance, kernel_distance_per_class
-from kdx2i.metrics.scores import METRICS
+from kdx2i.metrics.scorer import Evaluator, RealImages, evaluate_classwise
 from kdx2i.metrics.settings import EvaluationSettings
 
 CLASSES = ["bear", "cat", "dog"]
@@ -233,8 +233,8 @@ def test_an_evaluation_does_not_import_pytorchs_compiler() -> None:
     code = (
         "import torch\n"
         "import kdx2i.stages.evaluate\n"
-        "from kdx2i.metrics.features import build_extractor\n"
-        "from kdx2i.metrics.probe import train_probe\n"
+        "from kdx2i.metrics.extractors.extractor import build_extractor\n"
+        "from kdx2i.metrics.classifiers.probe import train_probe\n"
         "from kdx2i.training.determinism import make_deterministic\n"
         "make_deterministic()\n"
         "images = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)\n"

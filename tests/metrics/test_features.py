@@ -16,10 +16,10 @@ from torch import nn
 from torch_fidelity import feature_extractor_inceptionv3 as library
 
 from kdx2i.errors import UserError
-from kdx2i.metrics import weights
-from kdx2i.metrics.features import Extractor, build_extractor, extract, extractor_from_settings
-from kdx2i.metrics.fidelity import REGISTRY
-from kdx2i.metrics.networks import EfficientNetLite0, InceptionV3Compat, fold
+from kdx2i.metrics.extractors import weights
+from kdx2i.metrics.extractors.extractor import Extractor, build_extractor, extract, extractor_from_settings
+from kdx2i.metrics.extractors.fidelity import REGISTRY
+from kdx2i.metrics.extractors.networks import EfficientNetLite0, InceptionV3Compat, fold
 from kdx2i.metrics.settings import EvaluationSettings
 
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
 from kdx2i.errors import UserError
-from kdx2i.metrics import frechet
-from kdx2i.metrics.frechet import frechet_distance, frechet_distance_per_class
-from kdx2i.metrics.rows import Rows
+from kdx2i.metrics.distances import frechet
+from kdx2i.metrics.distances.frechet import frechet_distance, frechet_distance_per_class
+from kdx2i.metrics.images.stored_matrix import StoredMatrix
 
 
 def mp_reference(x: np.ndarray, y: np.ndarray) -> float:
@@ -191,7 +191,7 @@ def test_rows_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     stored = []
     for name, features in (("x", x), ("y", y)):
         (tmp_path / name).write_bytes(features.tobytes())
-        stored.append(Rows.within((tmp_path / name).open("rb", buffering=0), 0, features.shape))
+        stored.append(StoredMatrix.within((tmp_path / name).open("rb", buffering=0), 0, features.shape))
     expected = frechet_distance(x, y)
     assert frechet_distance(*stored) == expected
     monkeypatch.setattr(frechet, "_BLOCK", 7)

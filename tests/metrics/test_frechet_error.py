@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdx2i.metrics.classwise import classwise_distances
-from kdx2i.metrics.frechet import frechet_distance
-from kdx2i.metrics.frechet_error import frechet_estimate, root_changes
+from kdx2i.metrics.distances.classwise import classwise_distances
+from kdx2i.metrics.distances.frechet import frechet_distance
+from kdx2i.metrics.distances.frechet_error import frechet_estimate, root_changes
 
 
 @settings(max_examples=30, deadline=None)

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from kdx2i.errors import UserError
-from kdx2i.metrics import image_files
-from kdx2i.metrics.image_files import ImageFiles, TensorImages, open_images
+from kdx2i.metrics.images import streams
+from kdx2i.metrics.images.streams import ImageFiles, TensorImages, open_images
 
 
 def encoded(image: Tensor, kind: str = "png") -> bytes:

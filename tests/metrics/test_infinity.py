@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from kdx2i.errors import UserError
-from kdx2i.metrics.frechet import frechet_distance
-from kdx2i.metrics.infinity import frechet_infinity
+from kdx2i.metrics.distances.frechet import frechet_distance
+from kdx2i.metrics.distances.infinity import frechet_infinity
 
 
 def pair(seed: int, n: int, m: int, dimension: int) -> tuple[np.ndarray, np.ndarray]:

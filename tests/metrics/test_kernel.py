@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 
 from kdx2i.errors import UserError
-from kdx2i.metrics import kernel
-from kdx2i.metrics.kernel import (
+from kdx2i.metrics.distances import kernel
+from kdx2i.metrics.distances.kernel import (
     kernel_distance,
     kernel_distance_per_class,
     kernel_distance_subsets,
     kernel_estimate,
     standard_error,
 )
-from kdx2i.metrics.rows import Rows
-from kdx2i.metrics.subsets import clean_fid_subsets, torch_fidelity_subsets
+from kdx2i.metrics.distances.subsets import clean_fid_subsets, torch_fidelity_subsets
+from kdx2i.metrics.images.stored_matrix import StoredMatrix
 
 
 def textbook(x: np.ndarray, y: np.ndarray) -> float:
@@ -110,7 +110,7 @@ def test_rows_in_a_file(tmp_path: Path) -> None:
     stored = []
     for name, features in (("x", x), ("y", y)):
         (tmp_path / name).write_bytes(features.tobytes())
-        stored.append(Rows.within((tmp_path / name).open("rb", buffering=0), 0, features.shape))
+        stored.append(StoredMatrix.within((tmp_path / name).open("rb", buffering=0), 0, features.shape))
     assert kernel_estimate(*stored) == kernel_estimate(x, y)
 
 

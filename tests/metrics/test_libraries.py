@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
 
-from kdx2i.metrics.embedding import Embedding, embed
-from kdx2i.metrics.features import build_extractor
-from kdx2i.metrics.frechet import frechet_distance
-from kdx2i.metrics.image_files import open_images
+from kdx2i.metrics.distances.frechet import frechet_distance
+from kdx2i.metrics.distances.kernel import kernel_distance
+from kdx2i.metrics.extractors.extractor import build_extractor
+from kdx2i.metrics.extractors.networks import ImageFeatures
+from kdx2i.metrics.images.embedding import Embedding, embed
+from kdx2i.metrics.images.streams import open_images
 from kdx2i.metrics.inception_score import inception_score
-from kdx2i.metrics.kernel import kernel_distance
-from kdx2i.metrics.networks import ImageFeatures
 
 COUNT, SIZE = 40, 48  # more images than the 12 features: both libraries are exact there
 

@@ -9,7 +9,7 @@ from cleanfid.resize import make_resizer
 from PIL import Image
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
-from kdx2i.metrics.preprocess import resize_clean, resize_tf1
+from kdx2i.metrics.extractors.resize import resize_clean, resize_tf1
 
 SIZES = [(32, 32, 128), (64, 64, 299), (57, 101, 128), (256, 256, 299), (300, 310, 96), (512, 512, 299)]
 

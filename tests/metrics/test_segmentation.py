@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kdx2i.errors import UserError
-from kdx2i.metrics.bisenet import INPUT_SIZE, VARIABLE, BiSeNet, load_face_parser
-from kdx2i.metrics.label_orders import CELEBAMASK_HQ, FACE_PARSING, LEFT_RIGHT, paint, relabelled
-from kdx2i.metrics.segmentation import at_size, confusion_matrix, mean_iou, merged, segmentation_entry
+from kdx2i.metrics.segmentation.bisenet import INPUT_SIZE, VARIABLE, BiSeNet, load_face_parser
+from kdx2i.metrics.segmentation.label_orders import CELEBAMASK_HQ, FACE_PARSING, LEFT_RIGHT, paint, relabelled
+from kdx2i.metrics.segmentation.mean_iou import at_size, confusion_matrix, mean_iou, merged, segmentation_entry
 
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(1, 6))
 

@@ -8,9 +8,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from kdx2i.errors import UserError
-from kdx2i.metrics.segmentation import segmentation_entry
-from kdx2i.metrics.segmenter import load_segmenter, train_segmenter
-from kdx2i.metrics.segmenter_settings import SegmenterSettings
+from kdx2i.metrics.segmentation.mean_iou import segmentation_entry
+from kdx2i.metrics.segmentation.segmenter import load_segmenter, train_segmenter
+from kdx2i.metrics.segmentation.settings import SegmenterSettings
 
 CLASSES = ("background", "disc", "stripe")
 QUICK = SegmenterSettings(width=4, epochs=1, batch=4, shift=1)

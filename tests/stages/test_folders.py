@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 
 from kdx2i.cli import main
-from kdx2i.metrics.features import build_extractor, extract
-from kdx2i.metrics.frechet import frechet_distance
-from kdx2i.metrics.kernel import kernel_distance
-from kdx2i.metrics.segmenter import TrainedSegmenter, UNet
-from kdx2i.metrics.segmenter_settings import SegmenterSettings
+from kdx2i.metrics.distances.frechet import frechet_distance
+from kdx2i.metrics.distances.kernel import kernel_distance
+from kdx2i.metrics.extractors.extractor import build_extractor, extract
+from kdx2i.metrics.segmentation.segmenter import TrainedSegmenter, UNet
+from kdx2i.metrics.segmentation.settings import SegmenterSettings
 from kdx2i.stages.folders import parse_metrics
 
 OPTIONS = ["--extractor", "efficientnet-lite0", "--input-size", "32", "--device", "cpu"]
@@ -265,7 +265,7 @@ def test_missing_inception_weights_say_what_works_without(
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delenv("KDX2I_INCEPTION_WEIGHTS", raising=False)
-    monkeypatch.setattr("kdx2i.metrics.weights.INCEPTION_URL", (tmp_path / "nowhere.pth").as_uri())
+    monkeypatch.setattr("kdx2i.metrics.extractors.weights.INCEPTION_URL", (tmp_path / "nowhere.pth").as_uri())
     assert main(["evaluate", "--generated", str(folders[0]), "--reference", str(folders[1])]) == 2
     error = capsys.readouterr().err
     assert "curl" in error

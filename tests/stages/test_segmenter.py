@@ -10,8 +10,8 @@ from kdx2i.data.decode import pixels_sha256
 from kdx2i.data.rows import Row, write_rows
 from kdx2i.errors import UserError
 from kdx2i.files import read_json, sha256_file
-from kdx2i.metrics.segmenter import load_segmenter
-from kdx2i.metrics.segmenter_settings import SegmenterSettings
+from kdx2i.metrics.segmentation.segmenter import load_segmenter
+from kdx2i.metrics.segmentation.settings import SegmenterSettings
 from kdx2i.plan import Plan
 from kdx2i.provenance import require_current
 from kdx2i.stages import segmenter as stage

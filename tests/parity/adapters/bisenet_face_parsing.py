@@ -5,9 +5,9 @@ import copy
 import numpy as np
 import torch
 
-from kdx2i.metrics.bisenet import BiSeNet, ohem_loss
-from kdx2i.metrics.label_orders import CELEBAMASK_HQ, FACE_PARSING, paint, relabelled
-from kdx2i.metrics.segmentation import confusion_matrix, mean_iou
+from kdx2i.metrics.segmentation.bisenet import BiSeNet, ohem_loss
+from kdx2i.metrics.segmentation.label_orders import CELEBAMASK_HQ, FACE_PARSING, paint, relabelled
+from kdx2i.metrics.segmentation.mean_iou import confusion_matrix, mean_iou
 
 from ..fill import input_array
 from ..subject import ModuleSubject

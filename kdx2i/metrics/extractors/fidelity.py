@@ -7,7 +7,7 @@ seconds of every evaluation.
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
 
-from kdx2i.metrics.networks import NETWORKS
+from kdx2i.metrics.extractors.networks import NETWORKS
 
 REGISTRY = FEATURE_EXTRACTORS_REGISTRY
 LIBRARY_NAMES = frozenset(name for name, kind in REGISTRY.items() if kind.__module__.startswith("torch_fidelity."))

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kdx2i.metrics.classifier import Classifier, predict, wilson_interval
-from kdx2i.metrics.classwise import Classwise, classwise_distances
-from kdx2i.metrics.features import Extractor
-from kdx2i.metrics.frechet_error import frechet_estimate
-from kdx2i.metrics.infinity import frechet_infinity
-from kdx2i.metrics.intervals import Interval, normal_interval
-from kdx2i.metrics.kernel import kernel_estimate
+from kdx2i.metrics.classifiers.classifier import Classifier, predict, wilson_interval
+from kdx2i.metrics.distances.classwise import Classwise, classwise_distances
+from kdx2i.metrics.distances.estimates import Estimate, normal_estimate
+from kdx2i.metrics.distances.frechet_error import frechet_estimate
+from kdx2i.metrics.distances.infinity import frechet_infinity
+from kdx2i.metrics.distances.kernel import kernel_estimate
+from kdx2i.metrics.extractors.extractor import Extractor
 from kdx2i.metrics.threads import single_thread
 
 CLASSWISE = ("mFID", "mKIDx100")
@@ -99,7 +99,7 @@ def _mean_entry(
     names: Sequence[str],
     values: Sequence[float | None],
     errors: Sequence[float | None],
-    mean: Interval | None,
+    mean: Estimate | None,
     scale: float,
 ) -> dict[str, Any]:
     """Return one class-wise entry, its values multiplied by `scale`."""
@@ -118,7 +118,7 @@ def _mean_entry(
     return {**entry(mean, *counts, scale=scale), "per_class": per_class}
 
 
-def entry(found: Interval, n_real: int, n_generated: int, classes: int, *, scale: float = 1.0) -> dict[str, Any]:
+def entry(found: Estimate, n_real: int, n_generated: int, classes: int, *, scale: float = 1.0) -> dict[str, Any]:
     """Return the entry of a value with its standard error and 95 % interval, all multiplied by `scale`."""
     low, high = scaled(found.low, scale), scaled(found.high, scale)
     return {
@@ -144,7 +144,7 @@ def pooled_entries(generated: Embedded, real: Embedded, classes: int) -> dict[st
     with single_thread():
         frechet = frechet_estimate(generated.features, real.features)
         kernel = kernel_estimate(generated.features, real.features)
-    found = normal_interval(kernel.value, kernel.standard_error)
+    found = normal_estimate(kernel.value, kernel.standard_error)
     return {"FID": entry(frechet, *counts), "KIDx100": entry(found, *counts, scale=100.0)}
 
 
@@ -158,7 +158,7 @@ def infinity_entry(generated: Embedded, real: Embedded, classes: int, seed: int)
     if found.value is None:
         return missing(str(found.reason), *counts)
     return {
-        **entry(normal_interval(found.value, None), *counts),
+        **entry(normal_estimate(found.value, None), *counts),
         "linear": found.linear,
         "sizes": [min(found.sizes), max(found.sizes)],
     }

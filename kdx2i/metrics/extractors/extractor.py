@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from kdx2i.errors import UserError
 from kdx2i.files import sha256_file, sha256_json
-from kdx2i.metrics import inception, lite0, networks, preprocess
-from kdx2i.metrics.networks import NETWORKS, ImageFeatures
+from kdx2i.metrics.extractors import inception, lite0, networks, resize
+from kdx2i.metrics.extractors.networks import NETWORKS, ImageFeatures
+from kdx2i.metrics.extractors.weights import download_inception
 from kdx2i.metrics.settings import EvaluationSettings
-from kdx2i.metrics.weights import download_inception
 
 _BATCH, _CUDA_BATCH = 16, 64
 
@@ -57,7 +57,7 @@ class Extractor:
     @property
     def key(self) -> str:
         """Return the SHA-256 of the description, the code behind it and what rounds its sums."""
-        sources = [networks.__file__, inception.__file__, lite0.__file__, preprocess.__file__]
+        sources = [networks.__file__, inception.__file__, lite0.__file__, resize.__file__]
         code = [sha256_file(Path(source)) for source in sources]
         machine = {"torch": torch.__version__, "device": self.device.type, "batch": self.batch}
         return sha256_json({**self.describe(), **machine, "code": code})
@@ -157,7 +157,7 @@ def build_extractor(
             name, kind.feature_layer, kind.dimensions[kind.feature_layer], kind.sha256,
             preprocessing, own.input_size, place, own, logits, kind.dimensions[logits], mixed,
         )  # fmt: skip
-    from kdx2i.metrics.fidelity import LIBRARY_NAMES, REGISTRY
+    from kdx2i.metrics.extractors.fidelity import LIBRARY_NAMES, REGISTRY
 
     if name in LIBRARY_NAMES or name not in REGISTRY:
         known = sorted({*NETWORKS, *REGISTRY} - (LIBRARY_NAMES - set(NETWORKS)))

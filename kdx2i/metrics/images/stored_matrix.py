@@ -11,8 +11,8 @@ from torch import Tensor
 MEMORY_BYTES = 16 * 2**20  # a larger matrix lies in a file
 
 
-class Rows:
-    """A float32 matrix (n, d) read by slices; made by `Rows(tensor)`, `Rows.blank` or `Rows.within`.
+class StoredMatrix:
+    """A float32 matrix (n, d) read by slices; made by `StoredMatrix(tensor)`, `StoredMatrix.blank` or `StoredMatrix.within`.
 
     A matrix in a file is read by seek and read, not mapped: mapped pages would count as the program's memory.
     """
@@ -24,14 +24,14 @@ class Rows:
         self._offset = 0
 
     @classmethod
-    def within(cls, file: BinaryIO, offset: int, shape: tuple[int, int]) -> "Rows":
+    def within(cls, file: BinaryIO, offset: int, shape: tuple[int, int]) -> "StoredMatrix":
         """Return the matrix of `shape` that starts at byte `offset` of an unbuffered file; it is kept open."""
         rows = cls(torch.empty(0, shape[1]))
         rows.shape, rows._memory, rows._file, rows._offset = shape, None, file, offset
         return rows
 
     @classmethod
-    def blank(cls, shape: tuple[int, int], folder: Path | None = None) -> "Rows":
+    def blank(cls, shape: tuple[int, int], folder: Path | None = None) -> "StoredMatrix":
         """Return a matrix to be filled by `put`: in memory up to `MEMORY_BYTES`, else in a nameless file.
 
         The file lies in `folder` (or where temporary files do) and is gone with the object.

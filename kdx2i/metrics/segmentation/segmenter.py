@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from kdx2i.errors import UserError
 from kdx2i.files import write_bytes
-from kdx2i.metrics.bisenet import ConvBNReLU, ohem_loss
-from kdx2i.metrics.preprocess import resize_clean
-from kdx2i.metrics.segmenter_settings import SegmenterSettings
+from kdx2i.metrics.extractors.resize import resize_clean
+from kdx2i.metrics.segmentation.bisenet import ConvBNReLU, ohem_loss
+from kdx2i.metrics.segmentation.settings import SegmenterSettings
 
 _FORMAT = "kdx2i-segmenter-1"
 _FACTOR = 8  # the coarsest features are at 1/8 of the image's size
@@ -55,7 +55,7 @@ class UNet(nn.Module):
 
 @dataclass(frozen=True)
 class TrainedSegmenter:
-    """A `kdx2i.metrics.segmentation.Segmenter` of one dataset at one resolution.
+    """A `kdx2i.metrics.segmentation.mean_iou.Segmenter` of one dataset at one resolution.
 
     `samples` is the number of pairs that it was trained on.
     """

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kdx2i.errors import UserError
-from kdx2i.metrics.frechet import LARGE_CLASS
-from kdx2i.metrics.samples import Array, Rows, block, blocks, by_class, feature_rows, take
+from kdx2i.metrics.distances.frechet import LARGE_CLASS
+from kdx2i.metrics.distances.samples import Array, FeatureMatrix, block, blocks, by_class, feature_rows, take
 from kdx2i.metrics.threads import single_thread
 
 _BLOCK = 1024  # rows of a kernel matrix that exist at a time
@@ -37,7 +37,7 @@ def cubed(products: Array, dimension: int) -> Array:
     return products
 
 
-def _sums(x: Rows, y: Rows, x_weights: Array, y_weights: Array) -> tuple[Array, Array]:
+def _sums(x: FeatureMatrix, y: FeatureMatrix, x_weights: Array, y_weights: Array) -> tuple[Array, Array]:
     """Return K w_y (n, s) and K^T w_x (m, s) of the kernel matrix between two sets, block by block.
 
     `x_weights` (n, s) and `y_weights` (m, s) count how often each sample is taken. With x the same object as
@@ -59,7 +59,7 @@ def _sums(x: Rows, y: Rows, x_weights: Array, y_weights: Array) -> tuple[Array, 
     return rows, columns
 
 
-def _diagonal(x: Rows) -> Array:
+def _diagonal(x: FeatureMatrix) -> Array:
     """Return k(x_i, x_i) of each sample (n,)."""
     return np.concatenate([cubed(np.square(part).sum(1), part.shape[1]) for part in blocks(x, _BLOCK)])
 
@@ -111,7 +111,7 @@ def kernel_distance_subsets(x: Any, y: Any, x_subsets: Any, y_subsets: Any) -> T
     """Return the kernel distance of each pair of subsets as float64 (s,).
 
     `x_subsets` and `y_subsets` are integer index arrays (s, size) into the rows of x and y, see
-    `kdx2i.metrics.subsets`. All kernel values are formed once, whatever the number of subsets. `UserError` for
+    `kdx2i.metrics.distances.subsets`. All kernel values are formed once, whatever the number of subsets. `UserError` for
     subsets of unequal shape, of size 1 or with an index outside the rows.
     """
     first, second = feature_rows(x, y)

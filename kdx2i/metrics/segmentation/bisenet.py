@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from kdx2i.errors import UserError
-from kdx2i.metrics.label_orders import FACE_PARSING
+from kdx2i.metrics.segmentation.label_orders import FACE_PARSING
 
 INPUT_SIZE = 512
 VARIABLE = "KDX2I_BISENET_WEIGHTS"
@@ -152,7 +152,7 @@ def ohem_loss(logits: Tensor, labels: Tensor, threshold: float, least: int, igno
 
 
 class FaceParser:
-    """The parser as a `kdx2i.metrics.segmentation.Segmenter`."""
+    """The parser as a `kdx2i.metrics.segmentation.mean_iou.Segmenter`."""
 
     name = "bisenet-face-parsing"
     classes = FACE_PARSING

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from kdx2i.errors import UserError
-from kdx2i.metrics.weights import LITE0_SHA256, find_lite0, load_verified, torch_checkpoints
+from kdx2i.metrics.extractors.weights import LITE0_SHA256, find_lite0, load_verified, torch_checkpoints
 
 Normalisation = Literal["lpips", "stargan-v2"]
 _EPSILON = 1e-10

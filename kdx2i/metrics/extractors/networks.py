@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from kdx2i.errors import UserError
-from kdx2i.metrics.inception import Convolution, Mixed
-from kdx2i.metrics.lite0 import Lite0
-from kdx2i.metrics.preprocess import RESIZES
-from kdx2i.metrics.weights import INCEPTION_SHA256, LITE0_SHA256, find_inception, find_lite0, load_verified
+from kdx2i.metrics.extractors.inception import Convolution, Mixed
+from kdx2i.metrics.extractors.lite0 import Lite0
+from kdx2i.metrics.extractors.resize import RESIZES
+from kdx2i.metrics.extractors.weights import INCEPTION_SHA256, LITE0_SHA256, find_inception, find_lite0, load_verified
 
 _PART = 4  # images in Inception's large early maps at a time
 

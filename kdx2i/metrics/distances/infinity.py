@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 
 from kdx2i.errors import UserError
-from kdx2i.metrics.frechet import Gaussian, gaussian_distance
-from kdx2i.metrics.samples import Rows, block, feature_rows
+from kdx2i.metrics.distances.frechet import Gaussian, gaussian_distance
+from kdx2i.metrics.distances.samples import FeatureMatrix, block, feature_rows
 
 FEWEST = 50
 """Images in an extrapolated set below which there is no value."""
@@ -78,7 +78,7 @@ def frechet_infinity(
     return Extrapolation(intercept, None, slope * len(first), sizes, distances, linear, which)
 
 
-def _drawn(rows: Rows, share: float, generator: np.random.Generator) -> Rows:
+def _drawn(rows: FeatureMatrix, share: float, generator: np.random.Generator) -> FeatureMatrix:
     """Return a random share of the rows, in their order; all of them without a copy."""
     count = round(share * len(rows))
     if count == len(rows):

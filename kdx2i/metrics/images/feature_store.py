@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from kdx2i.files import replacing
-from kdx2i.metrics.rows import Rows
+from kdx2i.metrics.images.stored_matrix import StoredMatrix
 
 _BLOCK_BYTES = 4 * 2**20  # of a pack in memory at a time
 _PIXELS_BYTES = 32
@@ -41,7 +41,7 @@ class FeatureStore:
         pack, row = self._index[pixels]
         return [table[row : row + 1] for table in pack.tables]
 
-    def add(self, images: Mapping[bytes, int], tables: Sequence[Rows]) -> None:
+    def add(self, images: Mapping[bytes, int], tables: Sequence[StoredMatrix]) -> None:
         """Write a pack with the rows of `tables` that belong to images, given as {SHA-256: row}."""
         if not images:
             return
@@ -68,7 +68,7 @@ def _layout(count: int, widths: Mapping[str, int]) -> dict[str, dict[str, object
     return layout
 
 
-def _data(images: Mapping[bytes, int], tables: Sequence[Rows]) -> Iterator[bytes]:
+def _data(images: Mapping[bytes, int], tables: Sequence[StoredMatrix]) -> Iterator[bytes]:
     """Yield the data of a pack in blocks."""
     yield b"".join(images)
     index = torch.tensor(list(images.values()))
@@ -104,12 +104,12 @@ class _Pack:
         return [pixels[start : start + _PIXELS_BYTES] for start in range(0, len(pixels), _PIXELS_BYTES)]
 
     @cached_property
-    def tables(self) -> list[Rows]:
+    def tables(self) -> list[StoredMatrix]:
         """Return the tables, read from the file when they are sliced."""
         file = self._path.open("rb", buffering=0)
         start = self._start + _PIXELS_BYTES * self._count
         tables = []
         for width in self._widths.values():
-            tables.append(Rows.within(file, start, (self._count, width)))
+            tables.append(StoredMatrix.within(file, start, (self._count, width)))
             start += 4 * width * self._count
         return tables

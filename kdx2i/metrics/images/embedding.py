@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kdx2i.metrics.feature_store import FeatureStore
-from kdx2i.metrics.features import Extractor
-from kdx2i.metrics.image_files import Images
-from kdx2i.metrics.rows import Rows
+from kdx2i.metrics.extractors.extractor import Extractor
+from kdx2i.metrics.images.feature_store import FeatureStore
+from kdx2i.metrics.images.stored_matrix import StoredMatrix
+from kdx2i.metrics.images.streams import Images
 
 _BLOCK = 8  # images taken from the source at a time
 
@@ -23,8 +23,8 @@ class Embedding:
     `content_sha256` is over the pixels and sizes of all images in their order, whatever their names and formats.
     """
 
-    features: Rows
-    logits: Rows | None
+    features: StoredMatrix
+    logits: StoredMatrix | None
     content_sha256: str
 
 
@@ -43,7 +43,7 @@ class _Lane:
         widths = {"features": extractor.dimension}
         if extractor.classes:
             widths["logits"] = extractor.classes
-        self.tables = [Rows.blank((count, width), folder) for width in widths.values()]
+        self.tables = [StoredMatrix.blank((count, width), folder) for width in widths.values()]
         self._store = FeatureStore(folder, extractor.key, widths) if folder is not None else None
         self._waiting: list[tuple[int, Tensor]] = []
         self._made: dict[bytes, int] = {}

@@ -1,7 +1,7 @@
 """Frechet and kernel distances of every class from one Gram matrix a class.
 
 With centred rows Z of both sets stacked, G = Z Z^T holds everything: its cross block without row and column
-means is A B^T of the Frechet distance (see `kdx2i.metrics.frechet`), its diagonal the traces, its row means the
+means is A B^T of the Frechet distance (see `kdx2i.metrics.distances.frechet`), its diagonal the traces, its row means the
 mean difference; and a.b = G_ab + o.a + o.b + |o|^2 gives back the products that the kernel needs, where o is
 the origin that was taken away. Without it the Frechet part would cancel for features far from zero.
 """
@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdx2i.errors import UserError
-from kdx2i.metrics.frechet import CANCELLED, LARGE_CLASS, frechet_distance
-from kdx2i.metrics.frechet_error import frechet_estimate, jackknife_variance
-from kdx2i.metrics.intervals import Interval, mean_interval, normal_interval
-from kdx2i.metrics.kernel import cubed, kernel_estimate, unbiased
-from kdx2i.metrics.samples import Array, by_class, feature_rows, take
+from kdx2i.metrics.distances.estimates import Estimate, mean_estimate, normal_estimate
+from kdx2i.metrics.distances.frechet import CANCELLED, LARGE_CLASS, frechet_distance
+from kdx2i.metrics.distances.frechet_error import frechet_estimate, jackknife_variance
+from kdx2i.metrics.distances.kernel import cubed, kernel_estimate, unbiased
+from kdx2i.metrics.distances.samples import Array, by_class, feature_rows, take
 from kdx2i.metrics.threads import single_thread
 
 _NUMBERS = 1 << 17  # of the Gram matrices handled at a time: 1 MiB, which stays in the cache
@@ -37,19 +37,19 @@ class Classwise:
     first_counts: list[int]
     second_counts: list[int]
 
-    def mean_frechet(self) -> Interval | None:
+    def mean_frechet(self) -> Estimate | None:
         """Return mFID with the error from the images within classes; None if a class has no value."""
         return _mean(self.frechet, self.frechet_errors)
 
-    def mean_kernel(self) -> Interval | None:
+    def mean_kernel(self) -> Estimate | None:
         """Return mKID (not times 100) with the error from the images within classes; None if a class has no value."""
         return _mean(self.kernel, self.kernel_errors)
 
 
-def _mean(values: list[float | None], errors: list[float | None]) -> Interval | None:
+def _mean(values: list[float | None], errors: list[float | None]) -> Estimate | None:
     """Return the unweighted mean over classes."""
     known = [value for value in values if value is not None]
-    return mean_interval(known, errors) if known and len(known) == len(values) else None
+    return mean_estimate(known, errors) if known and len(known) == len(values) else None
 
 
 def classwise_distances(
@@ -90,7 +90,7 @@ def classwise_distances(
 def _of_large(a: NDArray[Any], b: NDArray[Any], errors: bool) -> tuple[Array, Array, Array, Array]:
     """Return one class's Frechet and kernel distances (1,) and their errors, from blocks of rows."""
     kernel = kernel_estimate(a, b)
-    frechet = frechet_estimate(a, b) if errors else normal_interval(frechet_distance(a, b), None)
+    frechet = frechet_estimate(a, b) if errors else normal_estimate(frechet_distance(a, b), None)
     kernel_error = kernel.standard_error if errors else None
     found = (frechet.value, kernel.value, frechet.standard_error, kernel_error)
     one, two, three, four = (np.array([np.nan if value is None else value]) for value in found)

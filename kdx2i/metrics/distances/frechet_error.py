@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-from kdx2i.metrics.frechet import Gaussian, fitted, gaussian_distance
-from kdx2i.metrics.intervals import Interval, normal_interval
-from kdx2i.metrics.samples import Array
+from kdx2i.metrics.distances.estimates import Estimate, normal_estimate
+from kdx2i.metrics.distances.frechet import Gaussian, fitted, gaussian_distance
+from kdx2i.metrics.distances.samples import Array
 
 _STEP = 0.5  # in log u: the trapezoid rule is then exact to 1e-8 of the change
 _BELOW_ONE = float(np.nextafter(1.0, 0.0))
@@ -71,17 +71,17 @@ def _root(gaussian: Gaussian) -> Array:
         return np.asarray(np.sqrt(values.clip(0.0))[:, None] * vectors.T)
 
 
-def frechet_estimate(x: Any, y: Any) -> Interval:
+def frechet_estimate(x: Any, y: Any) -> Estimate:
     """Return the Frechet distance of x (n1, d) and y (n2, d) with its jackknife error and 95 % interval.
 
     The interval is about the expectation at these sample counts: what another draw of as many images would
-    give. It says nothing about the bias (see `kdx2i.metrics.infinity`). None below three samples in a set.
+    give. It says nothing about the bias (see `kdx2i.metrics.distances.infinity`). None below three samples in a set.
     Costs one eigenvalue decomposition with vectors beyond `frechet_distance`. Errors as there.
     """
     first, second = fitted(x, y)
     value = gaussian_distance(first, second)
     if len(first) < 3:
-        return normal_interval(value, None)
+        return normal_estimate(value, None)
     root = _root(first)
     product = np.zeros((len(root), len(root)))
     for part in second.scaled():
@@ -106,4 +106,4 @@ def frechet_estimate(x: Any, y: Any) -> Interval:
         lengths, along, squares = (np.concatenate(column) for column in zip(*pieces, strict=True))
         trace = np.asarray(mine.trace)
         variance += float(jackknife_variance(lengths, along, trace, roots, squares, eigenvalues))
-    return normal_interval(value, variance**0.5)
+    return normal_estimate(value, variance**0.5)

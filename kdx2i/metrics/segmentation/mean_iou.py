@@ -10,7 +10,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from kdx2i.errors import UserError
-from kdx2i.metrics.label_orders import relabelled
+from kdx2i.metrics.segmentation.label_orders import relabelled
 
 Absent = Literal["exclude", "target", "zero"]
 

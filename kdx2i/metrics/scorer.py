@@ -14,12 +14,8 @@ import torch
 from torch import Tensor
 
 from kdx2i.errors import UserError
-from kdx2i.metrics.classifier import Classifier, train_classifier
-from kdx2i.metrics.embedding import embed
-from kdx2i.metrics.features import Extractor, extractor_from_settings
-from kdx2i.metrics.image_files import TensorImages
-from kdx2i.metrics.inception_score import score_entry
-from kdx2i.metrics.scores import (
+from kdx2i.metrics.classifiers.classifier import Classifier, train_classifier
+from kdx2i.metrics.entries import (
     Embedded,
     accuracy_entry,
     class_distances,
@@ -28,6 +24,10 @@ from kdx2i.metrics.scores import (
     missing,
     pooled_entries,
 )
+from kdx2i.metrics.extractors.extractor import Extractor, extractor_from_settings
+from kdx2i.metrics.images.embedding import embed
+from kdx2i.metrics.images.streams import TensorImages
+from kdx2i.metrics.inception_score import score_entry
 from kdx2i.metrics.settings import EvaluationSettings, RealPart
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kdx2i.errors import UserError
-from kdx2i.metrics.intervals import bootstrap_mean, mean_interval, normal_interval, resample
+from kdx2i.metrics.distances.estimates import bootstrap_mean, mean_estimate, normal_estimate, resample
 
 
 def test_resampling_is_seeded() -> None:
@@ -37,9 +37,9 @@ def test_coverage_of_accuracies() -> None:
 
 
 def test_means_and_single_values() -> None:
-    assert mean_interval([1.0, 3.0], [0.3, 0.4]).standard_error == pytest.approx(0.25)
-    assert mean_interval([1.0, 3.0], [0.3, None]).low is None
-    assert normal_interval(2.0, None).high is None
+    assert mean_estimate([1.0, 3.0], [0.3, 0.4]).standard_error == pytest.approx(0.25)
+    assert mean_estimate([1.0, 3.0], [0.3, None]).low is None
+    assert normal_estimate(2.0, None).high is None
     assert bootstrap_mean([0.5]).standard_error is None
 
 
@@ -48,4 +48,4 @@ def test_wrong_input_is_one_sentence() -> None:
         with pytest.raises(UserError, match="finite values"):
             bootstrap_mean(wrong)
     with pytest.raises(UserError, match="one error a value"):
-        mean_interval([1.0], [])
+        mean_estimate([1.0], [])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from kdx2i.errors import UserError
-from kdx2i.metrics.perceptual import STAND_IN, PerceptualNetwork
+from kdx2i.metrics.perceptual.trunks import STAND_IN, PerceptualNetwork
 from kdx2i.metrics.threads import single_thread
 
 _Z95 = 1.959963984540054  # two-sided 95 % point of the normal distribution

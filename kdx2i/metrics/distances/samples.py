@@ -12,7 +12,7 @@ from kdx2i.errors import UserError
 Array = NDArray[np.float64]
 
 
-class Rows(Protocol):
+class FeatureMatrix(Protocol):
     """A feature matrix (n, d) in memory or in a file: an array, a tensor or anything that slices like one."""
 
     @property
@@ -26,7 +26,7 @@ class Rows(Protocol):
         """Return an array or tensor with the rows of a slice without step."""
 
 
-def feature_rows(x: Any, y: Any) -> tuple[Rows, Rows]:
+def feature_rows(x: Any, y: Any) -> tuple[FeatureMatrix, FeatureMatrix]:
     """Return two feature sets (n1, d) and (n2, d) that slice by rows; nothing is read from a file yet.
 
     Raises `UserError` for other shapes, different dimensions or fewer than two samples (no unbiased covariance
@@ -46,7 +46,7 @@ def feature_rows(x: Any, y: Any) -> tuple[Rows, Rows]:
     return pair[0], pair[1]
 
 
-def block(rows: Rows, start: int = 0, stop: int | None = None) -> Array:
+def block(rows: FeatureMatrix, start: int = 0, stop: int | None = None) -> Array:
     """Return rows start .. stop as float64; `UserError` if a value is not finite. It may share memory with `rows`."""
     found: Any = rows[start : len(rows) if stop is None else stop]
     if isinstance(found, torch.Tensor):
@@ -57,7 +57,7 @@ def block(rows: Rows, start: int = 0, stop: int | None = None) -> Array:
     return array
 
 
-def blocks(rows: Rows, size: int) -> Iterator[Array]:
+def blocks(rows: FeatureMatrix, size: int) -> Iterator[Array]:
     """Yield all rows in order as float64 blocks of at most `size`."""
     for start in range(0, len(rows), size):
         yield block(rows, start, min(start + size, len(rows)))

@@ -8,9 +8,9 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from kdx2i.errors import UserError
-from kdx2i.metrics.preprocess import resize_clean
+from kdx2i.metrics.extractors.resize import resize_clean
+from kdx2i.metrics.extractors.weights import load_verified
 from kdx2i.metrics.settings import ClassifierSettings
-from kdx2i.metrics.weights import load_verified
 
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)

@@ -28,7 +28,7 @@ import torch
 from numpy.typing import NDArray
 
 from kdx2i.errors import UserError
-from kdx2i.metrics.samples import Array, Rows, block, blocks, by_class, feature_rows, take
+from kdx2i.metrics.distances.samples import Array, FeatureMatrix, block, blocks, by_class, feature_rows, take
 from kdx2i.metrics.threads import single_thread
 
 _BLOCK = 1024  # rows held at a time
@@ -45,7 +45,7 @@ _ROUNDING = 16 * float(np.finfo(np.float64).eps)  # of an eigenvalue, relative t
 class Gaussian:
     """A feature set with its mean and the trace of its covariance; rows are read in blocks when needed."""
 
-    rows: Rows
+    rows: FeatureMatrix
     origin: Array
     """The first row. Differences from it keep their digits where features lie far from zero."""
     shift: Array
@@ -53,7 +53,7 @@ class Gaussian:
     trace: float
 
     @classmethod
-    def fit(cls, rows: Rows) -> "Gaussian":
+    def fit(cls, rows: FeatureMatrix) -> "Gaussian":
         """Return the mean and the summed variance of rows (n, d)."""
         origin = block(rows, 0, 1)[0]
         total = np.zeros_like(origin)

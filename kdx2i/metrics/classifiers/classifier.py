@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from kdx2i.errors import UserError
 from kdx2i.files import write_bytes
-from kdx2i.metrics.features import Extractor, extract
-from kdx2i.metrics.probe import LinearProbe, train_probe
-from kdx2i.metrics.resnet import build_resnet, resnet_logits, train_resnet
+from kdx2i.metrics.classifiers.probe import LinearProbe, train_probe
+from kdx2i.metrics.classifiers.resnet import build_resnet, resnet_logits, train_resnet
+from kdx2i.metrics.extractors.extractor import Extractor, extract
 from kdx2i.metrics.settings import ClassifierSettings
 
 _FORMAT = "kdx2i-classifier-1"

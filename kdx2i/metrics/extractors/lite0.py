@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdx2i.metrics.inception import Convolution
+from kdx2i.metrics.extractors.inception import Convolution
 
 _EARLY, _PART = 3, 8  # blocks that run on parts, and images in a part
 

@@ -1,0 +1,1 @@
+"""The classifiers behind RC and FC."""

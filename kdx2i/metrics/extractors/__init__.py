@@ -1,0 +1,1 @@
+"""Feature networks by name, their verified weights and the published resizes."""

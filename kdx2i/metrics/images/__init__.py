@@ -1,0 +1,1 @@
+"""Images to be scored, from disk or memory, and their features kept by pixels."""

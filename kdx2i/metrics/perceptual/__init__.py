@@ -1,0 +1,1 @@
+"""Perceptual distances (LPIPS) and the diversity of several outputs of one source."""

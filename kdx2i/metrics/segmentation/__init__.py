@@ -1,0 +1,1 @@
+"""Segmenters, the orders of their labels, and the mean intersection over union."""
