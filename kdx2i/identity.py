@@ -19,7 +19,10 @@ from kdx2i.files import sha256_file, sha256_json
 PACKAGE = "kdx2i"
 # These decide which results exist and where they lie, not what is in them: what they decide reaches a
 # result through its spec, which is hashed by value. A change here must not train everything again.
-_ORCHESTRATION = ("kdx2i", "kdx2i.errors", "kdx2i.config", "kdx2i.identity", "kdx2i.plan", "kdx2i.provenance")
+_ORCHESTRATION = (
+    "kdx2i", "kdx2i.errors", "kdx2i.metric_catalogue", "kdx2i.config", "kdx2i.identity", "kdx2i.plan",
+    "kdx2i.provenance",
+)  # fmt: skip
 ABSENT = "absent"
 # Strings are matched so that a # inside one is no comment; tokenize would take most of the time of a hash.
 _STRING_OR_COMMENT = re.compile(

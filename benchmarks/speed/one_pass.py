@@ -46,7 +46,7 @@ def main() -> None:
     from kdx2i.metrics.extractors.networks import InceptionV3Compat
     from kdx2i.metrics.images.embedding import embed
     from kdx2i.metrics.images.streams import open_images
-    from kdx2i.metrics.inception_score import CONVENTIONS, inception_score
+    from kdx2i.metrics.inception.score import CONVENTIONS, inception_score
 
     torch.set_num_threads(arguments.threads)
     count = arguments.images

@@ -6,11 +6,13 @@ Every model forbids unknown keys.
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from kdx2i.metric_catalogue import check_metric
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=80)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-MetricName = Literal["mFID", "mKIDx100", "RC", "FC", "FID", "KIDx100", "IS", "LPIPS", "mIoU"]
+MetricName = Annotated[str, AfterValidator(check_metric)]
 Settings = dict[str, JsonValue]
 
 

@@ -1,27 +1,25 @@
 """Control rows: what the metrics say of real images, of the input handed back, and of noise.
 
-They bound every table from both sides, through the same engine as the runs: the class-wise distances of real
+They bound every table from both sides, through the same scorer as the runs: the class-wise distances of real
 against real are the floor that sample counts alone impose, and its accuracies the ceiling of RC and FC.
 """
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from kdx2i.metrics.classifiers.classifier import Classifier
-from kdx2i.metrics.entries import Embedded, class_distances, classwise_entries, mean_distances
-from kdx2i.metrics.extractors.extractor import Extractor
-from kdx2i.metrics.perceptual.diversity import diversity
-from kdx2i.metrics.perceptual.trunks import build_perceptual
-from kdx2i.metrics.scorer import Evaluator, RealImages
-from kdx2i.metrics.settings import EvaluationSettings
+from kdx2i.metric_catalogue import METRICS, Need
+from kdx2i.metrics.distances.classwise import mean_distances
+from kdx2i.metrics.embedded_set import EmbeddedSet
+from kdx2i.metrics.entries import Entry
+from kdx2i.metrics.runs import embed_generated
+from kdx2i.metrics.scorer import Scorer, distances_by_class
 from kdx2i.metrics.sources import draw_directed, draw_requests
 
 CONTROLS = ("real_vs_real", "input_copied", "noise")
+_CEILING = "RC"  # of all accuracies
 
 
 def halves(labels: Tensor, classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -39,134 +37,130 @@ def halves(labels: Tensor, classes: int, generator: torch.Generator) -> tuple[Te
     return torch.cat(first), torch.cat(second)
 
 
-def _real_against_real(evaluator: Evaluator, generator: torch.Generator, accuracies: bool) -> dict[str, Any]:
+def _asking_for(metrics: Sequence[str], need: Need) -> list[str]:
+    """Return the metrics that need something."""
+    return [name for name in metrics if need in METRICS[name].needs]
+
+
+def _real_against_real(scorer: Scorer, metrics: Sequence[str], generator: torch.Generator) -> dict[str, Entry]:
     """Return the values of real images in the place of generated ones.
 
-    Class-wise: the mean over random halvings of the real set. Pooled: training against test images, or two
-    halves where the pooled real set is not one role. RC and FC: the real classifier on real test images.
+    Class-wise distances: the mean over random halvings of the real set. Accuracies: the real classifier on real test
+    images. LPIPS: between the real images of a class. All others: training against test images, or two halves where
+    the pooled real set is not one role.
     """
-    settings, names = evaluator.settings, evaluator.classes
-    chosen = evaluator.part(settings.real_set)
-    repeats = []
-    for _ in range(settings.control_repeats):
-        mine, other = halves(chosen.labels, len(names), generator)
-        repeats.append(class_distances(chosen.where(mine), chosen.where(other), len(names), errors=False))
-    entries = classwise_entries(mean_distances(repeats), names)
-    for entry in entries.values():
-        entry["repeats"] = settings.control_repeats
-    entries |= evaluator.pooled(*_pooled_pair(evaluator, generator))
-    if not accuracies:
-        return entries
-    train, test = evaluator.part("train"), evaluator.part("test")
-    ceiling = {**evaluator.real_accuracy(test), "n_real": len(train) + len(test), "n_generated": 0}
-    return {**entries, "RC": ceiling, "FC": dict(ceiling)}
+    by_class, of_outputs = (_asking_for(metrics, need) for need in (Need.TWO_IMAGES_A_CLASS, Need.OUTPUTS))
+    accuracies = _asking_for(metrics, Need.CLASSIFIER)
+    entries = _halved(scorer, by_class, generator) if by_class else {}
+    generated, real = _pooled_pair(scorer, generator)
+    apart = (*by_class, *of_outputs, *accuracies)
+    entries |= scorer.against(real).score(generated, [name for name in metrics if name not in apart])
+    if accuracies:
+        test = scorer.part("test")
+        counts = {"n_real": len(scorer.part("train")) + len(test), "n_generated": 0}
+        ceiling = {**scorer.score(test, [_CEILING])[_CEILING], **counts}
+        entries |= {name: dict(ceiling) for name in accuracies}
+    if of_outputs:
+        everything = scorer.part("all")
+        entries |= scorer.score(replace(everything, outputs=_of_classes(scorer, everything)), of_outputs)
+    return {name: entries[name] for name in metrics}
 
 
-def _pooled_pair(evaluator: Evaluator, generator: torch.Generator) -> tuple[Embedded, Embedded]:
+def _of_classes(scorer: Scorer, images: EmbeddedSet) -> list[Tensor]:
+    """Return the images of each class, as if they were outputs of one source."""
+    pixels = images.pixels()
+    return [pixels[images.labels == label] for label in range(len(scorer.classes))]
+
+
+def _roles(scorer: Scorer) -> Tensor:
+    """Return which real images are test images: controls are made from both roles."""
+    assert scorer.is_test is not None
+    return scorer.is_test
+
+
+def _halved(scorer: Scorer, metrics: Sequence[str], generator: torch.Generator) -> dict[str, Entry]:
+    """Return the class-wise distances between halves of the real set: means over random halvings, without errors."""
+    repeats, classes = scorer.settings.control_repeats, len(scorer.classes)
+    chosen = scorer.part(scorer.settings.real_set)
+    halvings = []
+    for _ in range(repeats):
+        first, second = (chosen.where(index) for index in halves(chosen.labels, classes, generator))
+        halvings.append(distances_by_class(first, second, classes, errors=False))
+    trial = scorer.against(second).trial(first, mean_distances(halvings))
+    return {name: {**trial.entry(name), "repeats": repeats} for name in metrics}
+
+
+def _pooled_pair(scorer: Scorer, generator: torch.Generator) -> tuple[EmbeddedSet, EmbeddedSet]:
     """Return real images to stand for generated ones and the pooled real set, or two halves where that is no role."""
-    settings = evaluator.settings
+    settings = scorer.settings
     if settings.pooled_real_set == "all":
-        everything = evaluator.part("all")
-        mine, other = halves(everything.labels, len(evaluator.classes), generator)
-        return everything.where(mine), everything.where(other)
-    train, test = evaluator.part("train"), evaluator.part("test")
+        everything = scorer.part("all")
+        first, second = halves(everything.labels, len(scorer.classes), generator)
+        return everything.where(first), everything.where(second)
+    train, test = scorer.part("train"), scorer.part("test")
     return (train, test) if settings.pooled_real_set == "test" else (test, train)
 
 
-def _copied(evaluator: Evaluator) -> Embedded:
+def _copied(scorer: Scorer) -> EmbeddedSet:
     """Return the source images of the runs' own requests, labelled as outputs of their target class."""
-    settings, real = evaluator.settings, evaluator.roles
-    classes = len(evaluator.classes)
-    requests = draw_requests(real.labels, real.is_test, classes, settings.images_per_class, settings.seed)
-    source = evaluator.real.where(requests.sources)
-    return Embedded(source.images, requests.targets, source.features, source.logits)
+    settings = scorer.settings
+    requests = draw_requests(
+        scorer.real.labels, _roles(scorer), len(scorer.classes), settings.images_per_class, settings.seed
+    )
+    return replace(scorer.real.where(requests.sources), labels=requests.targets)
 
 
-def _noise(evaluator: Evaluator, generator: torch.Generator) -> Embedded:
+def _noise(scorer: Scorer, generator: torch.Generator) -> EmbeddedSet:
     """Return `images_per_class` images of uniform random grey levels for each class."""
-    labels = torch.arange(len(evaluator.classes)).repeat_interleave(evaluator.settings.images_per_class)
-    shape = (len(labels), *evaluator.real.images.shape[1:])
+    labels = torch.arange(len(scorer.classes)).repeat_interleave(scorer.settings.images_per_class)
+    shape = (len(labels), *scorer.real.pixels().shape[1:])
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
-    return evaluator.embed(images, labels)
+    return embed_generated(scorer, images, labels)
 
 
-def directed_controls(evaluator: Evaluator, source: int, target: int) -> dict[str, Any]:
+def directed_controls(scorer: Scorer, metrics: Sequence[str], source: int, target: int) -> dict[str, dict[str, Entry]]:
     """Return the values of the three controls for translations of one class to another.
 
     Real against real takes as many real images in place of translations as the evaluation asks for, where the class
     has so many; its entries give the number.
     """
-    settings, real = evaluator.settings, evaluator.roles
+    settings = scorer.settings
     streams = [torch.Generator().manual_seed(1_000_003 * settings.seed + number) for number in (0, 2)]
-    pair = [part.where(part.labels == target) for part in _pooled_pair(evaluator, streams[0])]
+    pair = [part.where(part.labels == target) for part in _pooled_pair(scorer, streams[0])]
     chosen = torch.randperm(len(pair[0]), generator=streams[0])[: settings.images_per_direction]
-    requests = draw_directed(real.labels, real.is_test, source, target, settings.images_per_direction, settings.seed)
-    shape = (settings.images_per_direction, *real.images.shape[1:])
+    requests = draw_directed(
+        scorer.real.labels, _roles(scorer), source, target, settings.images_per_direction, settings.seed
+    )
+    shape = (settings.images_per_direction, *scorer.real.pixels().shape[1:])
     noise = torch.randint(0, 256, shape, dtype=torch.uint8, generator=streams[1])
+    directed = scorer.directed(target)
+    halved = scorer.against(pair[1], directed.classes)
     return {
-        "real_vs_real": evaluator.pooled(pair[0].where(chosen.sort().values), pair[1], 1),
-        "input_copied": evaluator.directed_values(evaluator.real.where(requests.sources), target),
-        "noise": evaluator.directed_values(evaluator.embed(noise, requests.targets), target),
+        "real_vs_real": halved.score(pair[0].where(chosen.sort().values), metrics),
+        "input_copied": directed.score(scorer.real.where(requests.sources), metrics),
+        "noise": directed.score(embed_generated(scorer, noise, requests.targets), metrics),
     }
-
-
-def evaluator_controls(
-    evaluator: Evaluator, copied: tuple[Tensor, Tensor] | None = None, *, accuracies: bool = True
-) -> dict[str, Any]:
-    """Return the values of the three controls against an evaluator's real images; see `control_values`."""
-    # One stream of random numbers each, so that no control changes when another one does.
-    streams = [torch.Generator().manual_seed(1_000_003 * evaluator.settings.seed + number) for number in (0, 2)]
-    inputs = _copied(evaluator) if copied is None else evaluator.embed(*copied)
-    noise = _noise(evaluator, streams[1])
-    found = {
-        "real_vs_real": _real_against_real(evaluator, streams[0], accuracies),
-        "input_copied": evaluator.values(inputs, accuracies=accuracies),
-        "noise": evaluator.values(noise, accuracies=accuracies),
-    }
-    return found if evaluator.settings.diversity is None else _with_diversity(evaluator, found, inputs, noise)
-
-
-def _with_diversity(
-    evaluator: Evaluator, found: dict[str, dict[str, Any]], inputs: Embedded, noise: Embedded
-) -> dict[str, dict[str, Any]]:
-    """Add the entry LPIPS: between the real images of a class, between copies of one input, between noise images."""
-    wanted, real = evaluator.settings.diversity, evaluator.part("all")
-    assert wanted is not None
-    network = build_perceptual(wanted.network, normalisation=wanted.normalisation, device=evaluator.device)
-    classes = range(len(evaluator.classes))
-    groups = {
-        "real_vs_real": [real.images[real.labels == label] for label in classes],
-        "input_copied": [image.expand(wanted.outputs, -1, -1, -1) for image in inputs.images[: wanted.sources]],
-        "noise": [noise.images[noise.labels == label] for label in classes],
-    }
-    return {name: {**values, "LPIPS": diversity(groups[name], network)} for name, values in found.items()}
 
 
 def control_values(
-    real: RealImages,
-    *,
-    classes: Sequence[str],
-    settings: EvaluationSettings,
-    copied: tuple[Tensor, Tensor] | None = None,
-    extractor: Extractor | None = None,
-    weights_path: str | os.PathLike[str] | None = None,
-    real_classifier: Classifier | None = None,
-    cache_dir: Path | None = None,
-    device: str | torch.device = "cpu",
-) -> dict[str, dict[str, Any]]:
-    """Return {"real_vs_real", "input_copied", "noise"}, each with the values of `evaluate_classwise`.
+    scorer: Scorer, metrics: Sequence[str], copied: tuple[Tensor, Tensor] | None = None
+) -> dict[str, dict[str, Entry]]:
+    """Return {"real_vs_real", "input_copied", "noise"}: the entries of metrics against a scorer's real images.
 
     `copied` holds inputs, uint8 (N, 3, H, W), and the target class (N,) of each; by default they are those
-    that `draw_requests` asks of every run. Deterministic given `settings.seed`. Errors as in the engine.
+    that `draw_requests` asks of every run. Deterministic given `settings.seed`. Errors as in `embed_generated`.
     """
-    evaluator = Evaluator(
-        real,
-        classes,
-        settings,
-        extractor=extractor,
-        weights_path=weights_path,
-        real_classifier=real_classifier,
-        cache_dir=cache_dir,
-        device=device,
-    )
-    return evaluator_controls(evaluator, copied)
+    # One stream of random numbers each, so that no control changes when another one does.
+    streams = [torch.Generator().manual_seed(1_000_003 * scorer.settings.seed + number) for number in (0, 2)]
+    inputs = _copied(scorer) if copied is None else embed_generated(scorer, *copied)
+    noise = _noise(scorer, streams[1])
+    noise = replace(noise, outputs=_of_classes(scorer, noise))
+    diversity = scorer.settings.diversity
+    if diversity is not None:
+        sources = inputs.pixels()[: diversity.sources]
+        inputs = replace(inputs, outputs=[image.expand(diversity.outputs, -1, -1, -1) for image in sources])
+    return {
+        "real_vs_real": _real_against_real(scorer, metrics, streams[0]),
+        "input_copied": scorer.score(inputs, metrics),
+        "noise": scorer.score(noise, metrics),
+    }

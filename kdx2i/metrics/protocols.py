@@ -2,12 +2,15 @@
 
 A protocol is one alternative of each dimension that some metric depends on. Each dimension is an entry of the
 register `benchmarks/protocol.yaml` (`REGISTER`), whose alternatives say what they mean; of the generated images,
-whose number the paper does not say, a protocol takes all or half of each class.
+whose number the paper does not say, a protocol takes all or half of each class. On which dimensions a metric depends
+stands in its entry of the catalogue.
 """
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from kdx2i.metric_catalogue import METRICS
 
 DIMENSIONS: dict[str, tuple[str, ...]] = {
     "extractor": ("inception-v3-compat", "efficientnet-lite0"),
@@ -25,16 +28,7 @@ REGISTER = {
     "kid": "kid-estimator",
     "is": "is-convention",
 }
-_FEATURES = ("extractor", "preprocessing")
-DEPENDS: dict[str, tuple[str, ...]] = {
-    "FID": (*_FEATURES, "real", "generated"),
-    "mFID": (*_FEATURES, "real", "generated"),
-    "KIDx100": (*_FEATURES, "real", "generated", "kid"),
-    "mKIDx100": (*_FEATURES, "real", "generated", "kid"),
-    "IS": (*_FEATURES, "generated", "is"),
-    "RC": (*_FEATURES, "generated"),
-    "FC": (*_FEATURES, "generated"),
-}
+DEPENDS: dict[str, tuple[str, ...]] = {metric.name: metric.depends for metric in METRICS.values() if metric.depends}
 
 Protocol = Mapping[str, str]
 # One value and the alternatives that it depends on: {"metric", <dimension>..., "value", ...}.
@@ -58,7 +52,7 @@ def protocol_name(protocol: Protocol) -> str:
 def under(protocol: Protocol, measurements: Sequence[Measurement]) -> dict[str, Measurement]:
     """Return the measurement of each metric under a protocol; a metric that was not measured is absent."""
     return {
-        str(found["metric"]): found
-        for found in measurements
-        if all(found.get(name) == protocol.get(name) for name in DEPENDS[found["metric"]])
+        str(measurement["metric"]): measurement
+        for measurement in measurements
+        if all(measurement.get(name) == protocol.get(name) for name in DEPENDS[measurement["metric"]])
     }

@@ -1,199 +1,221 @@
-"""The evaluation of generated images: mFID, mKID x 100, FID, KID x 100, RC and FC, and IS where it is asked for.
+"""The scorer: real images, embedded once, and any metrics of the catalogue of generated images against them.
 
-Each image is embedded once; the distances and the linear-probe classifier share its features.
+Runs (images in memory), folders (images streamed from files) and the comparison of protocols all ask it. It knows no
+metric by name: each is an entry of `kdx2i.metric_catalogue` whose function gets a `Trial`.
 """
 
-import os
-from collections.abc import Sequence
+import copy
+import importlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from functools import cache, cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from kdx2i.errors import UserError
+from kdx2i.metric_catalogue import METRICS, Metric, Need
 from kdx2i.metrics.classifiers.classifier import Classifier, train_classifier
-from kdx2i.metrics.entries import (
-    Embedded,
-    accuracy_entry,
-    class_distances,
-    classwise_entries,
-    infinity_entry,
-    missing,
-    pooled_entries,
-)
-from kdx2i.metrics.extractors.extractor import Extractor, extractor_from_settings
-from kdx2i.metrics.images.embedding import embed
-from kdx2i.metrics.images.streams import TensorImages
-from kdx2i.metrics.inception_score import score_entry
+from kdx2i.metrics.distances.classwise import Classwise, classwise_distances
+from kdx2i.metrics.distances.estimates import Estimate
+from kdx2i.metrics.distances.frechet_error import frechet_estimate
+from kdx2i.metrics.distances.kernel import KernelEstimate, kernel_estimate
+from kdx2i.metrics.embedded_set import EmbeddedSet
+from kdx2i.metrics.entries import Entry, missing
+from kdx2i.metrics.extractors.extractor import Extractor
+from kdx2i.metrics.perceptual.trunks import PerceptualNetwork, build_perceptual
+from kdx2i.metrics.segmentation.mean_iou import Segmenter
 from kdx2i.metrics.settings import EvaluationSettings, RealPart
+from kdx2i.metrics.threads import single_thread
+
+
+class Distances:
+    """The distances between a generated and the real sets that several metrics read, each computed once."""
+
+    def __init__(self, generated: EmbeddedSet, scorer: "Scorer", by_class: Classwise | None = None) -> None:
+        self._generated, self._scorer, self._by_class = generated, scorer, by_class
+
+    @cached_property
+    def by_class(self) -> Classwise:
+        """The Frechet and kernel distance of each class to the real images of `real_set`."""
+        if self._by_class is not None:
+            return self._by_class
+        real = self._scorer.part(self._scorer.settings.real_set)
+        return distances_by_class(self._generated, real, len(self._scorer.classes))
+
+    @cached_property
+    def frechet(self) -> Estimate:
+        """The Frechet distance to the pooled real images."""
+        with single_thread():
+            return frechet_estimate(self._generated.features, self._scorer.pooled_real.features)
+
+    @cached_property
+    def kernel(self) -> KernelEstimate:
+        """The kernel distance (not times 100) to the pooled real images."""
+        with single_thread():
+            return kernel_estimate(self._generated.features, self._scorer.pooled_real.features)
+
+
+def distances_by_class(generated: EmbeddedSet, real: EmbeddedSet, classes: int, *, errors: bool = True) -> Classwise:
+    """Return the Frechet and kernel distance of each class, from one Gram matrix a class; None where images lack."""
+    if min(len(generated), len(real)) < 2:
+        nothing: list[float | None] = [None] * classes
+        return Classwise(nothing, nothing, nothing, nothing, generated.counts(classes), real.counts(classes))
+    pair = (generated.features, generated.labels, real.features, real.labels)
+    return classwise_distances(*pair, classes, errors=errors)
 
 
 @dataclass(frozen=True)
-class RealImages:
-    """The real images of a split: uint8 (N, 3, H, W), class indices int64 (N,), bool (N,) for test images."""
+class Trial:
+    """One generated set against a scorer's real images: what the function of a metric is given.
 
-    images: Tensor
-    labels: Tensor
-    is_test: Tensor
+    `choices` are the alternatives of the registered protocols that a metric may ask for by dimension: `kid` the
+    estimator of the kernel distance, `is` the convention of the Inception Score.
+    """
 
-    @classmethod
-    def from_parts(cls, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> "RealImages":
-        """Return the set made of (images, labels) of the training and of the test role."""
-        is_test = torch.arange(len(train[0]) + len(test[0])) >= len(train[0])
-        return cls(torch.cat([train[0], test[0]]), torch.cat([train[1], test[1]]), is_test)
+    scorer: "Scorer"
+    generated: EmbeddedSet
+    distances: Distances
+    choices: Mapping[str, str]
 
-    def mask(self, part: RealPart) -> Tensor:
-        """Return the bool (N,) mask of the images of a role, or of all."""
-        if part == "all":
-            return torch.ones_like(self.is_test)
-        return self.is_test if part == "test" else ~self.is_test
+    def under(self, choices: Mapping[str, str]) -> "Trial":
+        """Return the trial under other choices; the distances that are known stay known."""
+        return Trial(self.scorer, self.generated, self.distances, {**self.choices, **choices})
+
+    def missing(self, reason: str, *, n_real: int | None = None) -> Entry:
+        """Return the entry of a metric that could not be computed; `n_real` defaults to the pooled real images."""
+        count = len(self.scorer.pooled_real) if n_real is None else n_real
+        return missing(reason, count, len(self.generated), len(self.scorer.classes))
+
+    def entry(self, name: str) -> Entry:
+        """Return the entry of a metric of the catalogue, with value None and a reason where it lacks something."""
+        metric = METRICS[name]
+        return self._lacking(metric) or _function(metric.compute)(self)
+
+    def _lacking(self, metric: Metric) -> Entry | None:
+        """Return the entry of a metric whose needs are not met, None where they are."""
+        generated, scorer = self.generated, self.scorer
+        if Need.TWO_IMAGES in metric.needs and min(len(generated), len(scorer.pooled_real)) < 2:
+            return self.missing("pooled metrics need 2 generated and 2 real images")
+        if Need.LOGITS in metric.needs and generated.logits is None:
+            return self.missing(f"{scorer.extractor.name} has no logits", n_real=0)
+        if Need.OUTPUTS in metric.needs and (generated.outputs is None or scorer.settings.diversity is None):
+            return self.missing("there are not several outputs of any source")
+        if Need.LABEL_MAPS in metric.needs and (generated.label_maps is None or scorer.segmenter is None):
+            return self.missing("there are no label maps, or no segmenter")
+        return None
 
 
-def check_images(images: Tensor, labels: Tensor, classes: int, what: str) -> None:
-    """Raise `UserError` unless images are uint8 (N, 3, H, W) with labels int64 (N,) in 0 .. classes - 1."""
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
-        shape = tuple(images.shape)
-        raise UserError(f"the {what} images must be uint8 (N, 3, H, W), got {images.dtype} {shape}")
-    if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
-        raise UserError(f"the {what} images need one int64 label each, got {labels.dtype} {tuple(labels.shape)}")
-    if labels.numel() and (int(labels.min()) < 0 or int(labels.max()) >= classes):
-        raise UserError(f"a label of the {what} images lies outside the {classes} classes")
+@cache
+def _function(address: str) -> Callable[[Trial], Entry]:
+    """Return the function of `module:function`."""
+    module, _, name = address.partition(":")
+    function: Callable[[Trial], Entry] = getattr(importlib.import_module(module), name)
+    return function
 
 
-class Evaluator:
+class Scorer:
     """One real set, embedded once, and everything that scores generated images against it.
 
-    `classes` are the class names, in the order of the labels. The real classifier may be given
-    (`real_classifier`, trained once per dataset and resolution) and is trained here otherwise. `cache_dir`
-    keeps the features of real images, keyed by their content and the extractor's hash.
+    `classes` are the class names, in the order of the labels. `is_test` bool (N,) marks the real test images; None
+    where no roles are known: then every role is all images. The real classifier may be given (`real_classifier`,
+    trained once per dataset and resolution) and is trained here otherwise; `segmenter` is loaded when it is asked for.
     """
 
     def __init__(
         self,
-        real: RealImages,
+        real: EmbeddedSet,
         classes: Sequence[str],
         settings: EvaluationSettings,
+        extractor: Extractor,
         *,
-        extractor: Extractor | None = None,
-        weights_path: str | os.PathLike[str] | None = None,
+        is_test: Tensor | None = None,
         real_classifier: Classifier | None = None,
-        cache_dir: Path | None = None,
+        segmenter: Callable[[], Segmenter] | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
-        check_images(real.images, real.labels, len(classes), "real")
         if real_classifier is not None and real_classifier.classes != len(classes):
             raise UserError(
                 f"the real classifier knows {real_classifier.classes} classes, the dataset has {len(classes)}"
             )
+        self.real, self.is_test = real, is_test
         self.classes = list(classes)
-        self.settings = settings
+        self.settings, self.extractor = settings, extractor
+        self.segmenter = segmenter
         self.device = torch.device(device)
-        self.extractor = extractor or extractor_from_settings(settings, weights_path=weights_path, device=device)
-        self.roles = real
-        self.real = self._embedded(real.images, real.labels, cache_dir)
-        self._given = real_classifier
+        self.given_classifier = real_classifier
 
-    def _embedded(self, images: Tensor, labels: Tensor, cache_dir: Path | None) -> Embedded:
-        """Return images with their features, and their logits where the settings ask for the Inception Score."""
-        logits = self.settings.inception_score is not None
-        (found,) = embed(TensorImages(images, labels), [self.extractor], logits=logits, folder=cache_dir)
-        rows = slice(0, len(images))
-        return Embedded(images, labels, found.features[rows], None if found.logits is None else found.logits[rows])
+    def score(self, generated: EmbeddedSet, metrics: Iterable[str]) -> dict[str, Entry]:
+        """Return {metric: entry} of generated images for metrics of the catalogue, in the given order.
 
-    def part(self, part: RealPart) -> Embedded:
+        An entry is a value with its counts and uncertainty, or None with a reason; never NaN.
+        """
+        trial = self.trial(generated)
+        return {name: trial.entry(name) for name in metrics}
+
+    def trial(self, generated: EmbeddedSet, by_class: Classwise | None = None) -> Trial:
+        """Return a trial of generated images; `by_class` are their class-wise distances where they are known."""
+        choices = {"kid": "full-set"}
+        if self.settings.inception_score is not None:
+            choices["is"] = self.settings.inception_score
+        return Trial(self, generated, Distances(generated, self, by_class), choices)
+
+    def part(self, part: RealPart) -> EmbeddedSet:
         """Return the embedded real images of a role, or all."""
-        return self.real.where(self.roles.mask(part))
+        if self.is_test is None:
+            return self.real
+        everything = torch.ones_like(self.is_test)
+        return self.real.where({"all": everything, "test": self.is_test, "train": ~self.is_test}[part])
 
-    def embed(self, images: Tensor, labels: Tensor) -> Embedded:
-        """Return generated images with their features; `UserError` for wrong shape, type, label or size."""
-        check_images(images, labels, len(self.classes), "generated")
-        if images.shape[2:] != self.real.images.shape[2:] and len(images):
-            mine, theirs = tuple(images.shape[2:]), tuple(self.real.images.shape[2:])
-            raise UserError(f"generated images have {mine} pixels, the real ones {theirs}: make them equal")
-        return self._embedded(images.cpu(), labels.cpu(), None)
+    @cached_property
+    def pooled_real(self) -> EmbeddedSet:
+        """The real images of the metrics over all classes at once."""
+        return self.part(self.settings.pooled_real_set)
 
-    def train(self, on: Embedded) -> Classifier:
+    def against(self, real: EmbeddedSet, classes: Sequence[str] | None = None) -> "Scorer":
+        """Return the scorer of another real set whose images have every role, of `classes` (default: the same)."""
+        return Scorer(
+            real, classes or self.classes, self.settings, self.extractor, segmenter=self.segmenter, device=self.device
+        )
+
+    def directed(self, target: int) -> "Scorer":
+        """Return the scorer of translations to one class: against the pooled real images of that class only."""
+        real = self.pooled_real
+        return self.against(real.where(real.labels == target), [self.classes[target]])
+
+    def with_real_set(self, part: RealPart) -> "Scorer":
+        """Return the scorer whose distances, pooled and class-wise, are to the real images of a role."""
+        other = copy.copy(self)
+        vars(other).pop("pooled_real", None)
+        other.settings = self.settings.model_copy(update={"real_set": part, "pooled_real_set": part})
+        return other
+
+    def train(self, images: EmbeddedSet) -> Classifier:
         """Return the classifier of the settings trained on embedded images."""
         settings = self.settings
         return train_classifier(
-            on.images,
-            on.labels,
+            images.pixels() if settings.classifier.reads_images else None,
+            images.labels,
             len(self.classes),
             settings.classifier,
             settings.seed,
             extractor=self.extractor,
-            features=on.features,
+            features=images.feature_tensor(),
             device=self.device,
         )
 
     @cached_property
     def real_classifier(self) -> Classifier:
         """The classifier trained on real training images: the one that was given, or trained once here."""
-        return self._given or self.train(self.part("train"))
+        return self.given_classifier or self.train(self.part("train"))
 
-    def _untrainable(self, on: Embedded, what: str) -> str | None:
-        """Return why no classifier can be trained on these images, or None."""
-        absent = [name for name, count in zip(self.classes, on.counts(len(self.classes)), strict=True) if not count]
-        return f"no {what} image of class {absent[0]} ({len(absent)} such classes)" if absent else None
-
-    def real_accuracy(self, tested: Embedded) -> dict[str, Any]:
-        """Return the entry RC: trained on real training images, tested on `tested` with its labels."""
-        train = self.part("train")
-        reason = None if self._given else self._untrainable(train, "real training")
-        reason = reason or (None if len(tested) else "no image to test the real classifier on")
-        if reason:
-            return missing(reason, len(train), len(tested), len(self.classes))
-        entry = accuracy_entry(self.real_classifier, tested, self.classes, self.extractor)
-        trained = self.real_classifier.samples
-        counts = {"n_real": trained, "n_generated": len(tested), "n_train": trained, "n_test": len(tested)}
-        return {**entry, **counts}
-
-    def fake_accuracy(self, generated: Embedded) -> dict[str, Any]:
-        """Return the entry FC: trained on `generated`, tested on the real test images."""
-        test = self.part("test")
-        reason = self._untrainable(generated, "generated") or (None if len(test) else "no real test image")
-        if reason:
-            return missing(reason, len(test), len(generated), len(self.classes))
-        entry = accuracy_entry(self.train(generated), test, self.classes, self.extractor)
-        made = len(generated)
-        counts = {"n_real": len(test), "n_generated": made, "n_train": made, "n_test": len(test)}
-        return {**entry, **counts}
-
-    def values(self, generated: Embedded, *, accuracies: bool = True) -> dict[str, Any]:
-        """Return the entries of `METRICS` of embedded generated images, and those of `pooled` that are asked for.
-
-        Without `accuracies` no classifier is trained, and RC and FC are not among them.
-        """
-        count, settings = len(self.classes), self.settings
-        pooled = self.part(settings.pooled_real_set)
-        found = {
-            **classwise_entries(class_distances(generated, self.part(settings.real_set), count), self.classes),
-            **self.pooled(generated, pooled),
-        }
-        if accuracies:
-            found |= {"RC": self.real_accuracy(generated), "FC": self.fake_accuracy(generated)}
-        return found
-
-    def directed_values(self, generated: Embedded, target: int) -> dict[str, Any]:
-        """Return the entries of `pooled` of translations to one class, against the real images of that class."""
-        real = self.part(self.settings.pooled_real_set)
-        return self.pooled(generated, real.where(real.labels == target), 1)
-
-    def pooled(self, generated: Embedded, real: Embedded, classes: int | None = None) -> dict[str, Any]:
-        """Return FID and KIDx100 of two sets over `classes` (default: all), and FIDinf and IS where asked for."""
-        settings, count = self.settings, classes or len(self.classes)
-        found = pooled_entries(generated, real, count)
-        if settings.infinity:
-            found["FIDinf"] = infinity_entry(generated, real, count, settings.seed)
-        if settings.inception_score is None:
-            return found
-        if generated.logits is None:
-            absent = missing(f"{self.extractor.name} has no logits", 0, len(generated), count)
-            return {**found, "IS": absent}
-        return {**found, "IS": score_entry(generated.logits, settings.inception_score, self.extractor.name)}
+    @cached_property
+    def perceptual(self) -> PerceptualNetwork:
+        """The network of LPIPS that the settings name."""
+        diversity = self.settings.diversity
+        assert diversity is not None
+        return build_perceptual(diversity.network, normalisation=diversity.normalisation, device=self.device)
 
     def describe(self) -> dict[str, Any]:
         """Return what metrics.json records of the evaluation beside its values."""
@@ -203,38 +225,3 @@ class Evaluator:
             "pooled_real_set": self.settings.pooled_real_set,
             "classifier": self.settings.classifier.model_dump(),
         }
-
-
-def evaluate_classwise(
-    generated: Tensor,
-    generated_labels: Tensor,
-    real: Tensor,
-    real_labels: Tensor,
-    *,
-    real_is_test: Tensor,
-    classes: Sequence[str],
-    settings: EvaluationSettings,
-    extractor: Extractor | None = None,
-    weights_path: str | os.PathLike[str] | None = None,
-    real_classifier: Classifier | None = None,
-    cache_dir: Path | None = None,
-    device: str | torch.device = "cpu",
-) -> dict[str, Any]:
-    """Return {metric: {"value", "n_real", "n_generated", ...}} of generated images against real ones.
-
-    Images are uint8 (N, 3, H, W) of one size, labels int64 (N,) indices into `classes` (for generated images:
-    the target class), `real_is_test` bool (N,). mFID and mKIDx100 use the real images of `settings.real_set`,
-    FID and KIDx100 those of `settings.pooled_real_set`; RC trains on real training images, FC tests on real test
-    images. A metric without enough images has value None and a reason. `UserError` for wrong input.
-    """
-    evaluator = Evaluator(
-        RealImages(real, real_labels, real_is_test),
-        classes,
-        settings,
-        extractor=extractor,
-        weights_path=weights_path,
-        real_classifier=real_classifier,
-        cache_dir=cache_dir,
-        device=device,
-    )
-    return evaluator.values(evaluator.embed(generated, generated_labels))

@@ -30,6 +30,11 @@ class ClassifierSettings(BaseModel):
     initial_weights: str | None = Field(default=None, description="a torchvision resnet18 state dict to start from")
     initial_weights_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
 
+    @property
+    def reads_images(self) -> bool:
+        """Whether it is trained on images too, and not on features alone."""
+        return self.architecture == "resnet18" or self.flip
+
     @model_validator(mode="after")
     def _weights_are_pinned(self) -> "ClassifierSettings":
         """Refuse starting weights without the checksum that makes them part of the result's identity."""

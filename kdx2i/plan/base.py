@@ -177,11 +177,6 @@ class PlanBase:
             ]
         return self._parts[dataset]
 
-    def asks_for(self, dataset: str, *metrics: str) -> bool:
-        """Tell whether a table asks for one of these metrics on a dataset; where no table has it, all are computed."""
-        asked = [set(config.metrics_of(part.name)) for config, part in self.parts_on(dataset)]
-        return not asked or any(names & set(metrics) for names in asked)
-
     def direction(self, dataset: str, mode: Mode) -> tuple[str, str] | None:
         """Return the dataset's names of a mode's source and target class."""
         if mode.direction is None:

@@ -7,6 +7,7 @@ from kdx2i.errors import UserError
 from kdx2i.plan.base import PlanBase
 from kdx2i.plan.kinds import CLASSIFIER, CONTROLS, EVALUATION, SEGMENTER
 from kdx2i.plan.leaf import Leaf
+from kdx2i.plan.metrics import computed_by, evaluation_metrics, idle_switches, modules_of, need_classifier
 from kdx2i.plan.mode import Mode
 from kdx2i.plan.specs import ClassifierSpec, ControlsSpec, EvaluationSpec, SegmenterSpec
 from kdx2i.plan.training import plan_run, plan_split
@@ -19,7 +20,7 @@ def plan_evaluation(
 ) -> Leaf[EvaluationSpec]:
     """Return the evaluation of a run in one mode: `<guidance>` or `<guidance>-<source>2<target>`.
 
-    RC, FC and LPIPS are costly: they are computed where a table asks for them on this dataset.
+    What is costly (RC, FC, LPIPS) is computed where a table asks for it on this dataset.
     """
     asked = Mode.parse(mode)
     run = plan_run(plan, dataset, architecture, transfer, resolution, seed)
@@ -27,20 +28,21 @@ def plan_evaluation(
     if asked.guidance not in registered.modes:
         raise UserError(f"{architecture} has no mode `{mode}`; its modes are {listed(registered.modes)}")
     directed = asked.direction is not None
+    metrics = _metrics_of(plan, dataset, directed=directed)
     spec = EvaluationSpec(
         **run.spec.model_dump(include={"dataset", "architecture", "transfer", "resolution", "seed", "networks"}),
         mode=mode,
         guidance=asked.guidance,
         direction=plan.direction(dataset, asked),
+        metrics=computed_by(metrics),
         evaluation=_evaluation_of(plan, dataset, every_class=not directed, directed=directed),
         protocol=plan.protocol_switches("evaluate"),
     )
     inputs: dict[str, Leaf[Any]] = {"run": run, "split": run.inputs["split"]}
-    if not directed and plan.asks_for(dataset, "RC", "FC"):
+    if need_classifier(metrics):
         inputs["classifier"] = plan_classifier(plan, dataset, resolution)
-    return plan.leaf_of(
-        EVALUATION, {**run.address, "mode": mode}, spec, inputs=inputs, modules=(registered.method_module,)
-    )
+    modules = (registered.method_module, *modules_of(metrics))
+    return plan.leaf_of(EVALUATION, {**run.address, "mode": mode}, spec, inputs=inputs, modules=modules)
 
 
 def plan_controls(plan: PlanBase, dataset: str, resolution: int) -> Leaf[ControlsSpec]:
@@ -52,16 +54,22 @@ def plan_controls(plan: PlanBase, dataset: str, resolution: int) -> Leaf[Control
     plan.check_resolution(resolution)
     directions = _directions(plan, dataset)
     inputs: dict[str, Leaf[Any]] = {"split": plan_split(plan, dataset)}
-    if plan.asks_for(dataset, "RC", "FC"):
+    metrics = _metrics_of(plan, dataset, directed=False)
+    directed_metrics = _metrics_of(plan, dataset, directed=True) if directions else []
+    if need_classifier(metrics):
         inputs["classifier"] = plan_classifier(plan, dataset, resolution)
     spec = ControlsSpec(
         dataset=dataset,
         resolution=resolution,
         directions=directions,
+        metrics=computed_by(metrics),
+        directed_metrics=computed_by(directed_metrics),
         evaluation=_evaluation_of(plan, dataset, every_class=True, directed=bool(directions)),
         protocol=plan.protocol_switches("evaluate"),
     )
-    return plan.leaf_of(CONTROLS, {"dataset": dataset, "resolution": resolution}, spec, inputs=inputs)
+    address = {"dataset": dataset, "resolution": resolution}
+    modules = modules_of([*metrics, *directed_metrics])
+    return plan.leaf_of(CONTROLS, address, spec, inputs=inputs, modules=modules)
 
 
 def plan_classifier(plan: PlanBase, dataset: str, resolution: int) -> Leaf[ClassifierSpec]:
@@ -95,13 +103,21 @@ def plan_segmenter(plan: PlanBase, dataset: str, resolution: int) -> Leaf[Segmen
 def _evaluation_of(plan: PlanBase, dataset: str, *, every_class: bool, directed: bool) -> dict[str, Any]:
     """Return the evaluation settings that count for a dataset: no change of another one makes a result stale.
 
-    Diversity counts where a table asks for LPIPS, each number of images where translations are asked that way.
+    What switches a metric on counts where that is computed, each number of images where translations are asked that way.
     """
     unused = set() if every_class else {"images_per_class"}
     if not directed:
         unused.add("images_per_direction")
     counting = {key: value for key, value in plan.evaluation_settings.items() if key not in unused}
-    return counting if every_class and plan.asks_for(dataset, "LPIPS") else {**counting, "diversity": None}
+    idle = idle_switches(_metrics_of(plan, dataset, directed=not every_class))
+    return {key: None if value and key in idle else value for key, value in counting.items()}
+
+
+def _metrics_of(plan: PlanBase, dataset: str, *, directed: bool) -> list[str]:
+    """Return the metrics of the evaluations of a dataset, of all classes or of one direction."""
+    asked = [config.metrics_of(part.name) for config, part in plan.parts_on(dataset)]
+    names = {name for metrics in asked for name in metrics} if asked else None
+    return evaluation_metrics(names, plan.evaluation_settings, directed=directed)
 
 
 def _directions(plan: PlanBase, dataset: str) -> dict[str, tuple[str, str]]:

@@ -77,21 +77,30 @@ class RunSpec(MethodSpec):
 
 
 class EvaluationSpec(MethodSpec):
-    """A run asked in one mode: guidance, source and target class of a direction, the evaluation's settings."""
+    """A run asked in one mode: guidance, source and target class of a direction, the evaluation's settings.
+
+    `metrics` are the functions that compute them by name, in the order in which they are written.
+    """
 
     dataset: str
     mode: str
     guidance: str
     direction: tuple[str, str] | None
+    metrics: dict[str, str]
     evaluation: Settings
 
 
 class ControlsSpec(Spec):
-    """The control values of a dataset; `directions` are (source, target) classes by the paper's name."""
+    """The control values of a dataset; `directions` are (source, target) classes by the paper's name.
+
+    `metrics` and `directed_metrics`, of all classes and of a direction, as in `EvaluationSpec`.
+    """
 
     dataset: str
     resolution: int
     directions: dict[str, tuple[str, str]]
+    metrics: dict[str, str]
+    directed_metrics: dict[str, str]
     evaluation: Settings
 
 

@@ -5,7 +5,7 @@ from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import ClassifierSpec
 from kdx2i.provenance import write_provenance
-from kdx2i.stages.scoring import evaluator
+from kdx2i.stages.scoring import scorer_of
 from kdx2i.training.determinism import describe_device, make_deterministic, pick_device
 
 
@@ -15,6 +15,6 @@ def run(plan: Plan, leaf: Leaf[ClassifierSpec]) -> None:
     make_deterministic()
     device = pick_device()
     settings = EvaluationSettings.model_validate(spec.evaluation)
-    scorer = evaluator(plan, leaf, settings, None, device)
+    scorer, _ = scorer_of(plan, leaf, settings, None, device)
     save_classifier(leaf.file("classifier.safetensors"), scorer.real_classifier)
     write_provenance(plan, leaf, device=describe_device(device), extractor_sha256=scorer.extractor.weights_sha256)

@@ -1,12 +1,12 @@
 """Stage `controls`: real images -> the control rows of a dataset (floor and ceiling of every metric)."""
 
 from kdx2i.files import write_json
-from kdx2i.metrics.controls import directed_controls, evaluator_controls
+from kdx2i.metrics.controls import control_values, directed_controls
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import ControlsSpec
 from kdx2i.provenance import write_provenance
-from kdx2i.stages.scoring import class_indices, evaluator, real_classifier
+from kdx2i.stages.scoring import class_indices, real_classifier, scorer_of
 from kdx2i.training.determinism import describe_device, make_deterministic, pick_device
 
 
@@ -16,14 +16,14 @@ def run(plan: Plan, leaf: Leaf[ControlsSpec]) -> None:
     make_deterministic()
     device = pick_device()
     settings = EvaluationSettings.model_validate(spec.evaluation)
-    classifier = real_classifier(leaf)
-    scorer = evaluator(plan, leaf, settings, classifier, device)
+    scorer, _ = scorer_of(plan, leaf, settings, real_classifier(leaf), device)
+    directed = list(spec.directed_metrics)
     directions = {
-        name: directed_controls(scorer, *class_indices(scorer.classes, pair, spec.dataset))
+        name: directed_controls(scorer, directed, *class_indices(scorer.classes, pair, spec.dataset))
         for name, pair in spec.directions.items()
     }
     document = {
-        "values": evaluator_controls(scorer, accuracies=classifier is not None),
+        "values": control_values(scorer, list(spec.metrics)),
         "directions": directions,
         **scorer.describe(),
         "identity": leaf.identity,

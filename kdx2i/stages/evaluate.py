@@ -1,6 +1,7 @@
 """Stage `evaluate`: a run asked in one mode -> its metrics and a sample grid."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -8,15 +9,14 @@ from torch import Tensor
 
 from kdx2i.files import write_json
 from kdx2i.methods.build import build_method
-from kdx2i.metrics.perceptual.diversity import diversity
-from kdx2i.metrics.perceptual.trunks import build_perceptual
-from kdx2i.metrics.scorer import RealImages
+from kdx2i.metrics.images.real_images import RealImages
+from kdx2i.metrics.runs import embed_generated
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.metrics.sources import Requests, draw_directed, draw_repeats, draw_requests
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import EvaluationSpec, RunSpec
 from kdx2i.provenance import write_provenance
-from kdx2i.stages.scoring import class_indices, evaluator, real_classifier
+from kdx2i.stages.scoring import class_indices, real_classifier, scorer_of
 from kdx2i.training.checkpoint import load_module, load_tensors, select
 from kdx2i.training.determinism import derive_seed, describe_device, make_deterministic, pick_device
 from kdx2i.training.loop import save_grid
@@ -31,19 +31,17 @@ def run(plan: Plan, leaf: Leaf[EvaluationSpec]) -> None:
     make_deterministic()
     device = pick_device()
     settings = EvaluationSettings.model_validate(spec.evaluation)
-    classifier = real_classifier(leaf)
-    scorer = evaluator(plan, leaf, settings, classifier, device)
-    requests = requests_of(leaf, scorer.roles, scorer.classes, settings)
+    scorer, real = scorer_of(plan, leaf, settings, real_classifier(leaf), device)
+    requests = requests_of(leaf, real, scorer.classes, settings)
     method = load_method(leaf.inputs["run"], len(scorer.classes), device)
     torch.manual_seed(derive_seed(spec.seed, "evaluate", spec.mode))
-    generated = translate(method, scorer.roles, requests, spec.guidance, settings.batch, device)
-    embedded = scorer.embed(generated, requests.targets)
+    images = translate(method, real, requests, spec.guidance, settings.batch, device)
+    generated = embed_generated(scorer, images, requests.targets)
     if spec.direction is not None:
-        values = scorer.directed_values(embedded, int(requests.targets[0]))
+        values = scorer.directed(int(requests.targets[0])).score(generated, spec.metrics)
     else:
-        values = scorer.values(embedded, accuracies=classifier is not None)
-        if settings.diversity is not None:
-            values["LPIPS"] = _diversity(method, scorer.roles, len(scorer.classes), spec.guidance, settings, device)
+        outputs = _outputs(method, real, len(scorer.classes), spec.guidance, settings, device)
+        values = scorer.score(replace(generated, outputs=outputs), spec.metrics)
     document = {
         "values": values,
         **scorer.describe(),
@@ -52,7 +50,7 @@ def run(plan: Plan, leaf: Leaf[EvaluationSpec]) -> None:
         "identity": leaf.identity,
     }
     write_json(leaf.file("metrics.json"), document)
-    _save_samples(leaf, scorer.roles, requests, generated, device)
+    _save_samples(leaf, real, requests, images, device)
     write_provenance(plan, leaf, device=describe_device(device), extractor_sha256=scorer.extractor.weights_sha256)
 
 
@@ -81,27 +79,28 @@ def load_method(run: Leaf[RunSpec], num_classes: int, device: torch.device) -> A
 
 def translate(method: Any, real: RealImages, requests: Requests, mode: str, batch: int, device: torch.device) -> Tensor:
     """Return the translations of all requests as uint8 [N, 3, R, R]."""
-    made = []
+    translations = []
     for start in range(0, len(requests.targets), batch):
         part = slice(start, start + batch)
         x = to_images(real.images[requests.sources[part]], device)
         references = to_images(real.images[requests.references[part]], device)
-        made.append(to_pixels(method.translate(x, requests.targets[part], mode, references)))
-    return torch.cat(made)
+        translations.append(to_pixels(method.translate(x, requests.targets[part], mode, references)))
+    return torch.cat(translations)
 
 
-def _diversity(
+def _outputs(
     method: Any, real: RealImages, num_classes: int, mode: str, settings: EvaluationSettings, device: torch.device
-) -> dict[str, Any]:
-    """Return the entry LPIPS: several outputs of each of some sources, compared among themselves."""
-    assert settings.diversity is not None
-    wanted = settings.diversity
-    repeats = draw_repeats(real.labels, real.is_test, num_classes, wanted.sources, wanted.outputs, settings.seed)
-    network = build_perceptual(wanted.network, normalisation=wanted.normalisation, device=device)
-    # One source at a time: the paper's preset asks for 30,000 images.
-    parts = (slice(start, start + wanted.outputs) for start in range(0, len(repeats.targets), wanted.outputs))
-    groups = (translate(method, real, repeats.part(part), mode, settings.batch, device) for part in parts)
-    return diversity(groups, network)
+) -> Iterator[Tensor] | None:
+    """Return several outputs of each of some sources, uint8 (K, 3, R, R), None where diversity is not asked for.
+
+    They are generated when they are read, one source at a time: the paper's preset asks for 30,000 images.
+    """
+    diversity = settings.diversity
+    if diversity is None:
+        return None
+    repeats = draw_repeats(real.labels, real.is_test, num_classes, diversity.sources, diversity.outputs, settings.seed)
+    parts = (slice(start, start + diversity.outputs) for start in range(0, len(repeats.targets), diversity.outputs))
+    return (translate(method, real, repeats.part(part), mode, settings.batch, device) for part in parts)
 
 
 def _save_samples(

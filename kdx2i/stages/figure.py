@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kdx2i.files import write_bytes, write_json
 from kdx2i.methods.build import build_student
-from kdx2i.metrics.scorer import RealImages
+from kdx2i.metrics.images.real_images import RealImages
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import DistillSpec, FigureSpec
 from kdx2i.provenance import require_current, write_provenance

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from kdx2i.metrics.protocols import DEPENDS, DIMENSIONS
-from kdx2i.tables.quantities import QUANTITIES
+from kdx2i.metric_catalogue import METRICS
+from kdx2i.metrics.protocols import DIMENSIONS
 
 
 def print_document(document: Mapping[str, Any], console: Console) -> None:
@@ -26,12 +26,12 @@ def print_document(document: Mapping[str, Any], console: Console) -> None:
         grid.add_column(heading, justify="left" if heading == "metric" else "right", no_wrap=True)
     grid.add_column("counts and remarks")
     for name, entry in document["values"].items():
-        quantity = QUANTITIES[name]
+        metric = METRICS[name]
         interval = entry.get("interval")
-        between = f"{quantity.text(interval[0])} to {quantity.text(interval[1])}" if interval else "–"
-        value = "–" if entry["value"] is None else quantity.text(entry["value"])
+        between = f"{metric.text(interval[0])} to {metric.text(interval[1])}" if interval else "–"
+        value = "–" if entry["value"] is None else metric.text(entry["value"])
         style = "dim" if entry["value"] is None else None
-        grid.add_row(escape(quantity.heading), value, between, escape(_remarks(entry)), style=style)
+        grid.add_row(escape(metric.heading), value, between, escape(_remarks(entry)), style=style)
     console.print(grid)
     if "protocols" in document:
         print_measurements(document["protocols"], console)
@@ -51,25 +51,27 @@ def print_measurements(document: Mapping[str, Any], console: Console) -> None:
     """Print a block for each extractor and resize: metrics by estimator, against real sets and counts."""
     measured: Sequence[Mapping[str, Any]] = document["measurements"]
     console.print("[bold]The same images under every registered protocol[/bold]")
-    for features in dict.fromkeys((found["extractor"], found["preprocessing"]) for found in measured):
-        mine = [found for found in measured if (found["extractor"], found["preprocessing"]) == features]
-        console.print(_block(mine, f"{features[0]}, resize {features[1]}"))
+    by_features: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for one in measured:
+        by_features.setdefault((one["extractor"], one["preprocessing"]), []).append(one)
+    for (extractor, resize), members in by_features.items():
+        console.print(_block(members, f"{extractor}, resize {resize}"))
     for extractor, reason in document["not_computed"].items():
         console.print(escape(f"- not computed: {extractor}: {reason}"), style="dim", highlight=False, soft_wrap=True)
 
 
 def _block(measured: Sequence[Mapping[str, Any]], title: str) -> Grid:
     """Lay out the measurements of one extractor and resize; what knows no real set is the same for each."""
-    reals = list(dict.fromkeys(found["real"] for found in measured if "real" in found))
+    reals = list(dict.fromkeys(one["real"] for one in measured if "real" in one))
     columns = [(real, count) for real in reals for count in DIMENSIONS["generated"]]
     lines: dict[str, dict[tuple[str, str], str]] = {}
-    for found in measured:
-        metric = found["metric"]
-        estimator = next((found[name] for name in ("kid", "is") if name in DEPENDS[metric]), "")
-        line = lines.setdefault(f"{QUANTITIES[metric].heading} {estimator}".rstrip(), {})
-        text = "–" if found["value"] is None else QUANTITIES[metric].text(found["value"])
-        for real in [found["real"]] if "real" in found else reals:
-            line[real, found["generated"]] = text
+    for one in measured:
+        metric = METRICS[one["metric"]]
+        estimator = next((one[name] for name in ("kid", "is") if name in metric.depends), "")
+        line = lines.setdefault(f"{metric.heading} {estimator}".rstrip(), {})
+        text = "–" if one["value"] is None else metric.text(one["value"])
+        for real in [one["real"]] if "real" in one else reals:
+            line[real, one["generated"]] = text
     grid = Grid(title=escape(title), title_justify="left")
     grid.add_column("metric", no_wrap=True)
     for real, count in columns:

@@ -1,9 +1,9 @@
-"""`kdx2i evaluate --generated DIR --reference DIR`: any images against any others, without the workflow."""
+"""`kdx2i score --generated DIR --reference DIR`: any images against any others, without the workflow."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +11,30 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from kdx2i.config import validate
 from kdx2i.errors import UserError
 from kdx2i.files import sha256_file, write_json
-from kdx2i.metrics.alternatives import Labelled, measure, registered_extractors
+from kdx2i.metric_catalogue import METRICS, Need
+from kdx2i.metrics.alternatives import measure, registered_extractors
+from kdx2i.metrics.embedded_set import EmbeddedSet
 from kdx2i.metrics.extractors.extractor import Extractor, build_extractor
 from kdx2i.metrics.extractors.resize import RESIZES
 from kdx2i.metrics.images.embedding import Embedding, embed
 from kdx2i.metrics.images.streams import ImageFiles, open_images
-from kdx2i.metrics.protocols import DIMENSIONS
+from kdx2i.metrics.perceptual.trunks import STAND_IN
+from kdx2i.metrics.protocols import DEPENDS, DIMENSIONS
+from kdx2i.metrics.scorer import Scorer
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.provenance import packages
+from kdx2i.stages.folder_entries import folder_entries
+from kdx2i.stages.folder_pair import LABEL_ORDERS, Pair, class_mismatch, refusals
 from kdx2i.stages.folder_report import print_document
-from kdx2i.stages.folder_scores import LABEL_ORDERS, METRICS, Pair, class_mismatch, refusals, scores
 from kdx2i.stages.table import screen
 from kdx2i.training.determinism import pick_device
 
 FORMAT = "kdx2i-evaluation-1"
+# What may be asked for, and the metric's name in the catalogue.
+WORDS = {metric.word: metric.name for metric in METRICS.values() if metric.word is not None}
 
 
 @dataclass(frozen=True)
@@ -52,15 +60,15 @@ class Request:
 
 
 def parse_metrics(text: str | None) -> tuple[str, ...] | None:
-    """Return the metrics of a comma-separated list, each once; `UserError` names those that do not exist."""
+    """Return the metrics of a comma-separated list of words, each once; `UserError` names those that do not exist."""
     if text is None:
         return None
-    names = [name.strip().lower() for name in text.split(",") if name.strip()]
-    unknown = [name for name in names if name not in METRICS]
-    if unknown or not names:
+    words = [word.strip().lower() for word in text.split(",") if word.strip()]
+    unknown = [word for word in words if word not in WORDS]
+    if unknown or not words:
         what = f"there is no metric {', '.join(unknown)}" if unknown else "--metrics names no metric"
-        raise UserError(f"{what}; choose from {', '.join(METRICS)}")
-    return tuple(dict.fromkeys(names))
+        raise UserError(f"{what}; choose from {', '.join(WORDS)}")
+    return tuple(WORDS[word] for word in dict.fromkeys(words))
 
 
 def run(request: Request) -> dict[str, Any]:
@@ -76,23 +84,18 @@ def run(request: Request) -> dict[str, Any]:
     if request.label_order not in ("segmenter", *LABEL_ORDERS):
         raise UserError(f"--label-order {request.label_order} is unknown: use segmenter, {', '.join(LABEL_ORDERS)}")
     device = _device(request.device)
-    generated, reference = open_images(request.generated), open_images(request.reference)
     pair = Pair(
-        generated=generated,
-        reference=reference,
+        generated=open_images(request.generated),
+        reference=open_images(request.reference),
         labels=request.labels,
         segmenter=request.segmenter,
         label_order=request.label_order,
-        infinity=request.infinity,
-        seed=request.seed,
         batch=request.batch,
         device=device,
     )
     refused = refusals(pair)
-    wanted = request.metrics or tuple(METRICS)
     for name in request.metrics or ():
-        if name in refused:
-            raise UserError(f"{name} cannot be computed: {refused[name]}")
+        _require(name, refused.get(name))
     own = _extractor(request, device)
     extractors, not_computed = [own], dict[str, str]()
     if request.all_protocols:
@@ -100,21 +103,22 @@ def run(request: Request) -> dict[str, Any]:
         others, not_computed = registered_extractors(own.name, **options)  # type: ignore[arg-type]
         same = (own.name, own.preprocessing)
         extractors += [other for other in others if (other.name, other.preprocessing) != same]
-    embedded = [_embed(generated, extractors, "generated"), _embed(reference, extractors, "reference")]
-    values = scores(pair, own, embedded[0][0], embedded[1][0], wanted, refused)
+    embedded = [_embed(pair.generated, extractors, "generated"), _embed(pair.reference, extractors, "reference")]
+    settings = _settings(request)
+    scorer, generated = _sides(pair, own, settings, embedded[0][0], embedded[1][0])
+    values = folder_entries(scorer, generated, _wanted(request), refused)
     for name in request.metrics or ():
-        if values[METRICS[name]]["value"] is None:
-            raise UserError(f"{name} cannot be computed: {values[METRICS[name]]['reason']}")
+        _require(name, values[name].get("reason"))
     document = {
         "format": FORMAT,
         "values": values,
-        "generated": _described(generated, embedded[0][0]),
-        "reference": _described(reference, embedded[1][0]),
+        "generated": _described(pair.generated, embedded[0][0]),
+        "reference": _described(pair.reference, embedded[1][0]),
         "protocol": _protocol(request, own),
         "packages": packages(),
     }
     if request.all_protocols:
-        measurements = _measurements(pair, extractors, embedded)
+        measurements = _measurements(pair, extractors, settings, embedded)
         document["protocols"] = {"measurements": measurements, "not_computed": not_computed}
     if all(entry["value"] is None for entry in values.values()):
         reasons = dict.fromkeys(entry["reason"] for entry in values.values())
@@ -123,6 +127,46 @@ def run(request: Request) -> dict[str, Any]:
     if request.json is not None:
         write_json(request.json, document)
     return document
+
+
+def _require(name: str, reason: str | None) -> None:
+    """Refuse a metric that was asked for by name and has a reason not to be computed."""
+    if reason is not None:
+        raise UserError(f"{METRICS[name].word} cannot be computed: {reason}")
+
+
+def _wanted(request: Request) -> list[str]:
+    """Return the metrics to compute: those that were named or all, and the extrapolated FID behind FID if asked for."""
+    named = request.metrics or tuple(WORDS.values())
+    behind = {"FID": ["FIDinf"]} if request.infinity else {}
+    return [name for metric in named for name in (metric, *behind.get(metric, ()))]
+
+
+def _settings(request: Request) -> EvaluationSettings:
+    """Return the request as evaluation settings: torch-fidelity's Inception Score, and LPIPS of two or more outputs."""
+    # The stand-in goes with the stand-in extractor: neither is what a paper means.
+    network = request.extractor if request.extractor == STAND_IN else "alexnet"
+    asked = {
+        "extractor": request.extractor,
+        "inception_score": "torch-fidelity",
+        "diversity": {"network": network},
+        "seed": request.seed,
+        "batch": request.batch,
+    }
+    return validate(EvaluationSettings, asked, "kdx2i score")
+
+
+def _sides(
+    pair: Pair, extractor: Extractor, settings: EvaluationSettings, generated: Embedding, reference: Embedding
+) -> tuple[Scorer, EmbeddedSet]:
+    """Return the scorer of the reference images, which have no roles, and the generated images."""
+    real = EmbeddedSet.of(pair.reference, pair.reference.labels, reference)
+    classes = pair.reference.classes or ["all"]
+    segmenter = pair.load_segmenter if pair.segmenter is not None else None
+    scorer = Scorer(real, classes, settings, extractor, segmenter=segmenter, device=pair.device)
+    images = EmbeddedSet.of(pair.generated, pair.generated.labels, generated)
+    maps = pair.label_maps if pair.labels is not None else None
+    return scorer, replace(images, outputs=pair.outputs(), label_maps=maps)
 
 
 def _check_output(path: Path) -> None:
@@ -185,20 +229,26 @@ def _bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def _measurements(
-    pair: Pair, extractors: Sequence[Extractor], embedded: Sequence[Sequence[Embedding]]
+    pair: Pair,
+    extractors: Sequence[Extractor],
+    settings: EvaluationSettings,
+    embedded: Sequence[Sequence[Embedding]],
 ) -> list[dict[str, Any]]:
-    """Return what the images score under each registered protocol; the reference images are one real set."""
-    found: list[dict[str, Any]] = []
-    # Without classes in common everything is one class.
-    classwise = not class_mismatch(pair)
-    sets = (pair.generated, pair.reference)
-    labels = [s.labels if classwise else torch.zeros(len(s), dtype=torch.int64) for s in sets]
-    for extractor, mine, theirs in zip(extractors, *embedded, strict=True):
+    """Return what the images score under each registered protocol; the reference images are one real set.
+
+    Without classes in common nothing is measured by class. The accuracies are left out: no split is known.
+    """
+    unknown = {Need.CLASSIFIER} | ({Need.CLASSES} if class_mismatch(pair) else set())
+    metrics = [name for name in DEPENDS if not METRICS[name].needs & unknown]
+    measurements: list[dict[str, Any]] = []
+    for extractor, *embeddings in zip(extractors, *embedded, strict=True):
         if extractor.name in DIMENSIONS["extractor"]:
-            made, real = Labelled.of(mine, labels[0]), Labelled.of(theirs, labels[1])
-            classes = pair.classes if classwise else 1
-            found += measure(made, {"all": real}, classes, extractor, classifier=None, seed=pair.seed)
-    return found
+            scorer, generated = _sides(pair, extractor, settings, *embeddings)
+            if Need.CLASSES in unknown:
+                # Everything is one class, of which a protocol takes half.
+                generated = replace(generated, labels=torch.zeros_like(generated.labels))
+            measurements += measure(scorer, generated, metrics, ("all",))
+    return measurements
 
 
 def _described(images: ImageFiles, embedding: Embedding) -> dict[str, Any]:

@@ -6,9 +6,13 @@ import torch
 
 from kdx2i.errors import UserError
 from kdx2i.files import write_json
-from kdx2i.metrics.alternatives import Labelled, measure, registered_extractors
+from kdx2i.metric_catalogue import METRICS, Need
+from kdx2i.metrics.alternatives import measure, registered_extractors
+from kdx2i.metrics.embedded_set import EmbeddedSet
 from kdx2i.metrics.images.embedding import embed
 from kdx2i.metrics.images.streams import TensorImages
+from kdx2i.metrics.protocols import DEPENDS
+from kdx2i.metrics.scorer import Scorer
 from kdx2i.metrics.settings import EvaluationSettings, RealPart
 from kdx2i.metrics.sources import draw_requests
 from kdx2i.plan import Leaf, Plan
@@ -34,23 +38,28 @@ def run(plan: Plan, leaf: Leaf[EvaluationSpec]) -> None:
     device = pick_device()
     settings = EvaluationSettings.model_validate(spec.evaluation)
     split, real = real_images(leaf, spec.resolution)
-    classes = len(split.classes)
-    requests = draw_requests(real.labels, real.is_test, classes, settings.images_per_class, settings.seed)
-    method = evaluate.load_method(leaf.inputs["run"], classes, device)
+    classes = split.classes
+    requests = draw_requests(real.labels, real.is_test, len(classes), settings.images_per_class, settings.seed)
+    method = evaluate.load_method(leaf.inputs["run"], len(classes), device)
     torch.manual_seed(derive_seed(spec.seed, "evaluate", spec.mode))
-    made = evaluate.translate(method, real, requests, spec.guidance, settings.batch, device)
+    images = evaluate.translate(method, real, requests, spec.guidance, settings.batch, device)
     extractors, not_computed = registered_extractors(settings.extractor, input_size=settings.input_size, device=device)
     cache = plan.root / plan.results / ".work" / "features"
-    generated = embed(TensorImages(made, requests.targets), extractors, logits=True, folder=cache)
-    everything = embed(TensorImages(real.images, real.labels), extractors, logits=False, folder=cache)
+    streams = TensorImages(images, requests.targets), TensorImages(real.images, real.labels)
+    embeddings = (
+        embed(streams[0], extractors, logits=True, folder=cache),
+        embed(streams[1], extractors, logits=False, folder=cache),
+    )
     # A classifier that reads images knows no extractor, so its RC and FC are the same under every protocol.
-    probe = settings.classifier if settings.classifier.architecture == "linear-probe" else None
+    one_for_all = settings.classifier.architecture != "linear-probe"
+    metrics = [name for name in DEPENDS if not (one_for_all and Need.CLASSIFIER in METRICS[name].needs)]
     measurements: list[dict[str, Any]] = []
-    for extractor, mine, theirs in zip(extractors, generated, everything, strict=True):
-        labelled = Labelled.of(theirs, real.labels)
-        sets = {name: labelled.where(torch.nonzero(real.mask(name)).flatten()) for name in get_args(RealPart)}
-        images = Labelled.of(mine, requests.targets)
-        measurements += measure(images, sets, classes, extractor, classifier=probe, seed=settings.seed)
+    for extractor, *pair in zip(extractors, *embeddings, strict=True):
+        generated, everything = (
+            EmbeddedSet.of(stream, stream.labels, one).in_memory() for stream, one in zip(streams, pair, strict=True)
+        )
+        scorer = Scorer(everything, classes, settings, extractor, is_test=real.is_test, device=device)
+        measurements += measure(scorer, generated, metrics, get_args(RealPart))
     document = {"format": FORMAT, "identity": leaf.identity, "measurements": measurements, "not_computed": not_computed}
     write_json(leaf.folder / FILE, document)
     print_measurements(document, screen())

@@ -1,4 +1,4 @@
-"""What the three scoring stages share: the real images of a split and the evaluation's settings."""
+"""What the scoring stages share: the real images of a split and their scorer."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,9 @@ import torch
 from kdx2i.data.images import Split, load_images
 from kdx2i.errors import UserError
 from kdx2i.metrics.classifiers.classifier import Classifier, load_classifier
-from kdx2i.metrics.scorer import Evaluator, RealImages
+from kdx2i.metrics.images.real_images import RealImages
+from kdx2i.metrics.runs import run_scorer
+from kdx2i.metrics.scorer import Scorer
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.plan import Leaf, Plan
 
@@ -21,9 +23,9 @@ def real_images(leaf: Leaf[Any], resolution: int) -> tuple[Split, RealImages]:
 
 
 def real_classifier(leaf: Leaf[Any]) -> Classifier | None:
-    """Return the classifier of RC that a leaf reads, or None where no table asks for accuracies."""
-    made = leaf.inputs.get("classifier")
-    return None if made is None else load_classifier(made.file("classifier.safetensors"))
+    """Return the classifier of RC that a leaf reads, or None where no metric needs one."""
+    classifier = leaf.inputs.get("classifier")
+    return None if classifier is None else load_classifier(classifier.file("classifier.safetensors"))
 
 
 def class_indices(classes: Sequence[str], names: Sequence[str], dataset: str) -> list[int]:
@@ -35,12 +37,12 @@ def class_indices(classes: Sequence[str], names: Sequence[str], dataset: str) ->
     return [classes.index(name) for name in names]
 
 
-def evaluator(
+def scorer_of(
     plan: Plan, leaf: Leaf[Any], settings: EvaluationSettings, classifier: Classifier | None, device: torch.device
-) -> Evaluator:
-    """Return the evaluator of a leaf; features of real images are shared through a cache by content."""
+) -> tuple[Scorer, RealImages]:
+    """Return the scorer of a leaf and its real images; their features are shared through a cache by content."""
     split, real = real_images(leaf, leaf.spec.resolution)
-    return Evaluator(
+    scorer = run_scorer(
         real,
         split.classes,
         settings,
@@ -48,3 +50,4 @@ def evaluator(
         cache_dir=plan.root / plan.results / ".work" / "features",
         device=device,
     )
+    return scorer, real

@@ -6,11 +6,11 @@ from typing import Any
 
 from kdx2i.config import Strict
 from kdx2i.files import write_csv, write_json
+from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.assemble import CONTROLS
 from kdx2i.tables.model import Part, Row, Table
 from kdx2i.tables.orders import Gain, Order, gains, orders
 from kdx2i.tables.published import CellName, Published
-from kdx2i.tables.quantities import QUANTITIES
 from kdx2i.tables.verdict import VerdictName, judge
 
 FORMAT = "kdx2i-comparison-1"
@@ -147,7 +147,7 @@ def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
     items += [("gain", gain) for gain in comparison.gains]
     for kind, item in items:
         data = item.model_dump(mode="python")
-        data["direction"] = QUANTITIES[data["metric"]].direction
+        data["direction"] = METRICS[data["metric"]].direction
         row = {column: _field(data.get(column)) for column in COLUMNS}
         rows.append(row | {"kind": kind})
     return rows

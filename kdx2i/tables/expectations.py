@@ -17,10 +17,10 @@ from pydantic import Field
 
 from kdx2i.config import Strict, listed, read_yaml, validate
 from kdx2i.errors import UserError
+from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.compare import Comparison
 from kdx2i.tables.model import Part, Table
 from kdx2i.tables.orders import paired_gain
-from kdx2i.tables.quantities import QUANTITIES, goodness
 
 
 class _Columns(Strict):
@@ -159,9 +159,9 @@ def _order_fails(item: OrderExpectation, part: Part, dataset: str, metric: str) 
     for label, cell in ((item.better, first), (item.than, second)):
         if cell.mean is None:
             return f"{label} has no number: {cell.reason}"
-    text = QUANTITIES[metric].text
+    text = METRICS[metric].text
     values = f"{item.better} has {text(first.mean or 0.0)}, {item.than} has {text(second.mean or 0.0)}"
-    if not goodness(metric, first.mean or 0.0) > goodness(metric, second.mean or 0.0):
+    if not METRICS[metric].goodness(first.mean or 0.0) > METRICS[metric].goodness(second.mean or 0.0):
         return f"{values}: not better"
     if not item.margin and not item.beyond_noise:
         return ""

@@ -1,8 +1,8 @@
 """Which single evaluation protocol best explains all published numbers of a table at once, and how clearly.
 
 For a protocol p and a cell i with a printed number v_i and a value x_pi of our own under p, the residual is
-r_pi = g(x_pi) - g(v_i), where g is the logarithm for the metrics of `LOGARITHMIC` (FID-like numbers differ by
-factors) and the identity for all others. What is known of its error is
+r_pi = g(x_pi) - g(v_i), where g is the logarithm for the metrics that the catalogue calls logarithmic (FID-like
+numbers differ by factors) and the identity for all others. What is known of its error is
 
     u_pi^2 = g'(v)^2 h^2 / 3 + g'(x)^2 e^2 (1 + 1 / k)
 
@@ -29,10 +29,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdx2i.config import Strict
+from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.intervals import deviation, mean
 from kdx2i.tables.published import CellName, Published
 
-LOGARITHMIC = frozenset({"FID", "mFID", "IS"})
 SCATTER = 0.02  # least unexplained difference, as a share of the column's median printed number
 COVERAGE = 0.9  # a protocol with fewer of the cells that another one has is not ranked
 LEAST_EVALUATIONS = 3
@@ -133,7 +133,7 @@ def _usable(cells: Observations, published: Published) -> dict[CellName, Observe
     found = {}
     for name, cell in cells.items():
         printed = published.get(name)
-        lowest = 0.0 if name.metric in LOGARITHMIC else -math.inf
+        lowest = 0.0 if METRICS[name.metric].logarithmic else -math.inf
         numbers = [*cell.values, float(printed.value)] if printed is not None and cell.values else [math.nan]
         if all(math.isfinite(number) and number > lowest for number in numbers):
             found[name] = cell
@@ -153,7 +153,7 @@ class _Column:
     ) -> None:
         self.metric = metric
         self.cells = [cell for cell in common if cell.metric == metric]
-        logarithmic = metric in LOGARITHMIC
+        logarithmic = METRICS[metric].logarithmic
         printed = np.array([float(published[cell].value) for cell in self.cells])
         rounding = np.array([float(published[cell].half_unit) for cell in self.cells]) / math.sqrt(3)
         values = np.array([[mean(usable[name][cell].values) for cell in self.cells] for name in protocols])
@@ -179,7 +179,9 @@ class _Column:
 
     def misfit(self, protocol: int) -> Misfit:
         size = math.sqrt(float(np.mean(self.residual[protocol] ** 2)))
-        return Misfit(metric=self.metric, cells=len(self.cells), logarithmic=self.metric in LOGARITHMIC, size=size)
+        return Misfit(
+            metric=self.metric, cells=len(self.cells), logarithmic=METRICS[self.metric].logarithmic, size=size
+        )
 
 
 def _error(cell: Observed) -> float:

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
+from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.infer import Fit, Inference, Misfit, few_names, ratio_text
-from kdx2i.tables.quantities import QUANTITIES
 
 SHOWN = 12
 _COLOURS = {"clear": "green", "leaning": "cyan"}
@@ -67,7 +67,7 @@ def _grid(found: Inference, *, demonstration: bool) -> Grid:
     grid.add_column("less likely by", justify="right")
     grid.add_column("first in", justify="right")
     for misfit in found.ranking[0].misfits:
-        grid.add_column(f"{QUANTITIES[misfit.metric].title} off by", justify="right")
+        grid.add_column(f"{METRICS[misfit.metric].title} off by", justify="right")
     seen: set[str] = set()
     lines: list[Fit] = []
     for fit in found.ranking:
@@ -87,4 +87,4 @@ def _size(misfit: Misfit) -> str:
     """Write a typical misfit: in percent where it is a difference of logarithms, else in the metric's unit."""
     if misfit.logarithmic:
         return f"{100 * misfit.size:.0f} %"
-    return QUANTITIES[misfit.metric].text(misfit.size)
+    return METRICS[misfit.metric].text(misfit.size)

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.model import STAND_IN_KINDS, Cell, Context, Part, Row, Table, budget_text
 from kdx2i.tables.published import CellName, Published
-from kdx2i.tables.quantities import QUANTITIES
 
 ONE_SEED = "¹"
 NO_PAPER = "–"
@@ -45,7 +45,7 @@ def _block(context: Context, part: Part, dataset: str, published: Published) -> 
     used = context.datasets.get(dataset)
     shown = dataset if used == dataset else f"{dataset} (here: {used or 'none'})"
     lines = tuple(_line(context, part, row, dataset, published) for row in part.rows)
-    headings = tuple(QUANTITIES[metric].heading for metric in part.metrics)
+    headings = tuple(METRICS[metric].heading for metric in part.metrics)
     return Block(f"{part.title}: {shown}", headings, lines)
 
 
@@ -82,7 +82,7 @@ def cell_text(cell: Cell, seeds: int | None) -> str:
     """
     if cell.mean is None:
         return short_reason(cell)
-    quantity = QUANTITIES[cell.metric]
+    quantity = METRICS[cell.metric]
     text = quantity.text(cell.mean)
     if seeds is None:
         return text
@@ -107,7 +107,7 @@ def counts(cells: Sequence[Cell]) -> str:
     for cell in cells:
         if cell.mean is not None and (cell.real or cell.generated):
             pair = f"{_spread(cell.real)}/{_spread(cell.generated)}"
-            by_counts.setdefault(pair, []).append(QUANTITIES[cell.metric].title.removesuffix(" %"))
+            by_counts.setdefault(pair, []).append(METRICS[cell.metric].title.removesuffix(" %"))
     several = len(by_counts) > 1
     text = "; ".join(f"{', '.join(names)}: {pair}" if several else pair for pair, names in by_counts.items())
     classes = sorted({number for cell in cells for number in cell.classes})

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from kdx2i.errors import UserError
 from kdx2i.files import read_json
+from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.model import Cell, Part, Row, Table
 from kdx2i.tables.published import CellName, Published
-from kdx2i.tables.quantities import QUANTITIES
 
 FORMAT = "kdx2i-table-1"
 COLUMNS = (
@@ -79,7 +79,7 @@ def _where(table: Table, part: Part, row: Row, cell: Cell) -> dict[str, Any]:
         "resolution": row.resolution,
         "used_resolution": "" if row.actual_resolution is None else row.actual_resolution,
         "metric": cell.metric,
-        "direction": QUANTITIES[cell.metric].direction,
+        "direction": METRICS[cell.metric].direction,
     }
 
 
@@ -91,7 +91,7 @@ def _what(table: Table, row: Row, cell: Cell, part: Part, published: Published) 
     budget = row.budget
     return {
         "value": _full(cell.mean),
-        "rounded": "" if cell.mean is None else QUANTITIES[cell.metric].text(cell.mean),
+        "rounded": "" if cell.mean is None else METRICS[cell.metric].text(cell.mean),
         "low": _full(low),
         "high": _full(high),
         "standard_error": _full(cell.standard_error),

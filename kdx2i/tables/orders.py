@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kdx2i.config import Strict
+from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.intervals import Interval, agreement, mean, mean_interval
 from kdx2i.tables.model import Cell, Part, Row, Table
 from kdx2i.tables.published import CellName, Published
-from kdx2i.tables.quantities import goodness
 
 BASELINE = "scratch"
 
@@ -163,7 +163,9 @@ def paired_gain(cell: Cell, baseline: Cell) -> PairedGain:
     if base <= 0:
         return PairedGain(None, None, len(seeds), "the baseline is not positive, so no relative gain is defined")
     metric = cell.metric
-    differences = [(goodness(metric, by_seed[s]) - goodness(metric, base_by_seed[s])) / base for s in seeds]
+    differences = [
+        (METRICS[metric].goodness(by_seed[s]) - METRICS[metric].goodness(base_by_seed[s])) / base for s in seeds
+    ]
     return PairedGain(mean(differences), mean_interval(differences), len(seeds), "")
 
 
@@ -171,7 +173,7 @@ def relative_gain(metric: str, value: float, baseline: float) -> float | None:
     """Return (difference, positive when better) / baseline; None where the baseline is not positive."""
     if baseline <= 0:
         return None
-    return (goodness(metric, value) - goodness(metric, baseline)) / baseline
+    return (METRICS[metric].goodness(value) - METRICS[metric].goodness(baseline)) / baseline
 
 
 def _sign(value: float) -> int:

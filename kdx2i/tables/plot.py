@@ -10,10 +10,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.layout import short_reason, stand_in_line
 from kdx2i.tables.model import Part, Row, Table
 from kdx2i.tables.published import CellName, Published
-from kdx2i.tables.quantities import QUANTITIES
 
 _STYLE: dict[str, Any] = {
     "svg.hashsalt": "kdx2i",
@@ -71,7 +71,7 @@ def _panel(axes: Axes, table: Table, part: Part, metric: str, published: Publish
     axes.set_xticks(range(len(part.datasets)))
     axes.set_xticklabels([_dataset(table, dataset) for dataset in part.datasets])
     axes.set_xlim(-0.6, len(part.datasets) - 0.4)
-    axes.set_ylabel(QUANTITIES[metric].heading)
+    axes.set_ylabel(METRICS[metric].heading)
     axes.set_title(part.title, fontsize=8)
     axes.legend(fontsize=6, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kdx2i.errors import UserError
-from kdx2i.tables.quantities import QUANTITIES, Direction
+from kdx2i.metric_catalogue import METRICS, Direction
 
 COLUMNS = ("table", "part", "dataset", "label", "metric", "value", "direction", "resolution", "note")
 CONTRADICTION = "contradiction:"
@@ -93,10 +93,10 @@ def _value(row: Mapping[str, str], table: str, where: str) -> PublishedValue:
     """Check one line: its table, metric, direction, number and resolution."""
     if row["table"] != table:
         raise UserError(f"{where}: the column `table` says `{row['table']}` in the file of {table}")
-    if row["metric"] not in QUANTITIES:
-        known = ", ".join(QUANTITIES)
+    if row["metric"] not in METRICS:
+        known = ", ".join(METRICS)
         raise UserError(f"{where}: the metric `{row['metric']}` is unknown; there are {known}")
-    direction = QUANTITIES[row["metric"]].direction
+    direction = METRICS[row["metric"]].direction
     if row["direction"] != direction:
         raise UserError(f"{where}: {row['metric']} is better when {direction}, not `{row['direction']}`")
     digits = row["value"].removesuffix("%").removeprefix("-").replace(".", "", 1)

@@ -7,12 +7,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
+from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.compare import VERDICTS, Comparison
 from kdx2i.tables.expectations import Failure
 from kdx2i.tables.layout import Block, blocks, notes, stand_in_line
 from kdx2i.tables.model import Table
 from kdx2i.tables.published import Published
-from kdx2i.tables.quantities import QUANTITIES
 
 # Width of the grids where the output is no terminal (a log file), in characters.
 FILE_WIDTH = 150
@@ -76,9 +76,9 @@ def _verdicts(comparison: Comparison) -> Grid:
     for cell in comparison.cells:
         if cell.reproduced is None:
             continue
-        here = QUANTITIES[cell.metric].text(cell.reproduced)
+        here = METRICS[cell.metric].text(cell.reproduced)
         if cell.low is not None and cell.high is not None:
-            here += f" ± {QUANTITIES[cell.metric].text((cell.high - cell.low) / 2)}"
+            here += f" ± {METRICS[cell.metric].text((cell.high - cell.low) / 2)}"
         place = [f"{cell.table} {cell.part}", cell.dataset, cell.label, cell.metric, here, cell.published or "–"]
         grid.add_row(*map(escape, place), f"[{_COLOURS[cell.verdict]}]{cell.verdict}[/]", escape(cell.reason))
     return grid

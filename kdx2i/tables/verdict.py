@@ -14,10 +14,10 @@ from decimal import Decimal
 from typing import Literal
 
 from kdx2i.config import Strict
+from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.intervals import prediction_interval
 from kdx2i.tables.model import Cell, Departure
 from kdx2i.tables.published import PublishedValue
-from kdx2i.tables.quantities import QUANTITIES, goodness
 
 VerdictName = Literal["reproduced", "better", "worse", "missing", "not comparable"]
 Reason = Literal[
@@ -82,7 +82,7 @@ def _position(published: PublishedValue, cell: Cell) -> Literal["reproduced", "b
     printed_low, printed_high = published.interval
     if Decimal(low) <= printed_high and Decimal(high) >= printed_low:
         return "reproduced"
-    ahead = goodness(cell.metric, value) > goodness(cell.metric, float(published.value))
+    ahead = METRICS[cell.metric].goodness(value) > METRICS[cell.metric].goodness(float(published.value))
     return "better" if ahead else "worse"
 
 
@@ -90,7 +90,7 @@ def _met(cell: Cell, published: PublishedValue) -> str:
     """Say how a reproduced number met the printed one."""
     if cell.interval is None:
         return f"one seed, no interval: the value rounds to the printed {published.printed}"
-    text = QUANTITIES[cell.metric].text
+    text = METRICS[cell.metric].text
     low, high = cell.interval
     seeds = len(cell.seeds)
     return f"the interval {text(low)} to {text(high)} over {seeds} seeds meets the printed {published.printed}"
@@ -98,7 +98,7 @@ def _met(cell: Cell, published: PublishedValue) -> str:
 
 def _explained(name: Literal["better", "worse"], published: PublishedValue, cell: Cell, floor: float | None) -> Verdict:
     """Find the first reason that explains a difference under the paper's own conditions."""
-    quantity = QUANTITIES[cell.metric]
+    quantity = METRICS[cell.metric]
     distance = abs((cell.mean or 0.0) - float(published.value))
     if published.contradicted:
         return Verdict(name=name, reason="erratum of the paper", detail=published.note)

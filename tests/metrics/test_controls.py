@@ -8,14 +8,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdx2i.metrics.controls import CONTROLS, control_values, directed_controls, halves
-from kdx2i.metrics.entries import METRICS
+from kdx2i.metrics import controls
+from kdx2i.metrics.controls import CONTROLS, directed_controls, halves
 from kdx2i.metrics.extractors.extractor import Extractor
-from kdx2i.metrics.scorer import Evaluator, RealImages
+from kdx2i.metrics.images.real_images import RealImages
+from kdx2i.metrics.runs import embed_generated, run_scorer
 from kdx2i.metrics.settings import DiversitySettings, EvaluationSettings
 from kdx2i.metrics.sources import draw_requests
 
 CLASSES = ["bear", "cat", "dog"]
+METRICS = ("mFID", "mKIDx100", "FID", "KIDx100", "RC", "FC")
 SETTINGS = EvaluationSettings(extractor="tests-random", images_per_class=4, control_repeats=3)
 
 
@@ -28,10 +30,16 @@ def real(images: Any) -> RealImages:
     return RealImages(pictures.to(torch.uint8), labels, torch.arange(36) >= 24)
 
 
+def control_values(real: RealImages, extractor: Extractor, metrics: tuple[str, ...] = METRICS, **options: Any) -> Any:
+    """Return the controls of a real set scored with `extractor`."""
+    scorer = run_scorer(real, CLASSES, options.pop("settings", SETTINGS), extractor=extractor)
+    return controls.control_values(scorer, metrics, **options)
+
+
 def test_three_controls(real: RealImages, extractor: Extractor) -> None:
-    first = control_values(real, classes=CLASSES, settings=SETTINGS, extractor=extractor)
+    first = control_values(real, extractor)
     assert tuple(first) == CONTROLS and all(set(values) == set(METRICS) for values in first.values())
-    second = control_values(real, classes=CLASSES, settings=SETTINGS, extractor=extractor)
+    second = control_values(real, extractor)
     assert json.dumps(first, allow_nan=False) == json.dumps(second, allow_nan=False)
     floor, copied, noise = (first[name] for name in CONTROLS)
     for metric in ("mFID", "mKIDx100"):
@@ -48,8 +56,8 @@ def test_three_controls(real: RealImages, extractor: Extractor) -> None:
 
 def test_controls_of_one_direction_see_its_classes_only(real: RealImages, extractor: Extractor) -> None:
     settings = SETTINGS.model_copy(update={"images_per_direction": 7})
-    evaluator = Evaluator(real, CLASSES, settings, extractor=extractor)
-    found = directed_controls(evaluator, 0, 2)
+    scorer = run_scorer(real, CLASSES, settings, extractor=extractor)
+    found = directed_controls(scorer, ("FID", "KIDx100"), 0, 2)
     assert tuple(found) == CONTROLS and all(set(values) == {"FID", "KIDx100"} for values in found.values())
     floor, copied, noise = (found[name]["FID"] for name in CONTROLS)
     assert floor["value"] < copied["value"] and floor["value"] < noise["value"]
@@ -58,15 +66,17 @@ def test_controls_of_one_direction_see_its_classes_only(real: RealImages, extrac
 
 
 def test_without_accuracies_no_classifier_is_trained(real: RealImages, extractor: Extractor) -> None:
-    evaluator = Evaluator(real, CLASSES, SETTINGS, extractor=extractor)
-    embedded = evaluator.embed(real.images, real.labels)
-    assert set(METRICS) - set(evaluator.values(embedded, accuracies=False)) == {"RC", "FC"}
-    assert "real_classifier" not in vars(evaluator)
+    scorer = run_scorer(real, CLASSES, SETTINGS, extractor=extractor)
+    asked = [name for name in METRICS if name not in ("RC", "FC")]
+    assert list(scorer.score(embed_generated(scorer, real.images, real.labels), asked)) == asked
+    for values in controls.control_values(scorer, asked).values():
+        assert list(values) == asked
+    assert "real_classifier" not in vars(scorer)
 
 
 def test_diversity_of_copies_is_zero(real: RealImages, extractor: Extractor) -> None:
     chosen = SETTINGS.model_copy(update={"diversity": DiversitySettings(sources=2, outputs=3)})
-    values = control_values(real, classes=CLASSES, settings=chosen, extractor=extractor)
+    values = control_values(real, extractor, ("FID", "LPIPS"), settings=chosen)
     floor, copied, noise = (values[name]["LPIPS"] for name in CONTROLS)
     assert copied["value"] == pytest.approx(0.0, abs=1e-9)
     assert floor["value"] > 0.01 and noise["value"] > 0.01
@@ -74,15 +84,14 @@ def test_diversity_of_copies_is_zero(real: RealImages, extractor: Extractor) -> 
 
 
 def test_the_inputs_are_those_asked_of_the_runs(real: RealImages, extractor: Extractor) -> None:
-    options = {"classes": CLASSES, "settings": SETTINGS, "extractor": extractor}
     requests = draw_requests(real.labels, real.is_test, 3, SETTINGS.images_per_class, SETTINGS.seed)
-    given = control_values(real, copied=(real.images[requests.sources], requests.targets), **options)
-    assert control_values(real, **options) == given
+    given = control_values(real, extractor, copied=(real.images[requests.sources], requests.targets))
+    assert control_values(real, extractor) == given
 
 
 def test_given_inputs_are_used(real: RealImages, extractor: Extractor) -> None:
     copied = real.images[:6], (real.labels[:6] + 1) % 3
-    values = control_values(real, classes=CLASSES, settings=SETTINGS, extractor=extractor, copied=copied)
+    values = control_values(real, extractor, copied=copied)
     assert values["input_copied"]["RC"]["n_generated"] == 6
     assert values["input_copied"]["RC"]["value"] == 0.0
 
@@ -90,14 +99,14 @@ def test_given_inputs_are_used(real: RealImages, extractor: Extractor) -> None:
 @pytest.mark.parametrize("part", ["all", "train", "test"])
 def test_pooled_floor(real: RealImages, extractor: Extractor, part: Any) -> None:
     chosen = SETTINGS.model_copy(update={"pooled_real_set": part})
-    entry = control_values(real, classes=CLASSES, settings=chosen, extractor=extractor)["real_vs_real"]["KIDx100"]
+    entry = control_values(real, extractor, settings=chosen)["real_vs_real"]["KIDx100"]
     assert (entry["n_generated"], entry["n_real"]) == {"all": (18, 18), "train": (12, 24), "test": (24, 12)}[part]
 
 
 def test_a_class_too_small_to_halve_is_null(real: RealImages, extractor: Extractor) -> None:
     keep = (real.labels != 2) | (torch.arange(36) < 9)
     small = RealImages(real.images[keep], real.labels[keep], real.is_test[keep])
-    values = control_values(small, classes=CLASSES, settings=SETTINGS, extractor=extractor)
+    values = control_values(small, extractor)
     assert values["real_vs_real"]["mFID"]["value"] is None
     assert "dog has 1 generated and 1 real" in values["real_vs_real"]["mFID"]["reason"]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch_fidelity.metric_isc import isc_features_to_metric
 
 from kdx2i.errors import UserError
-from kdx2i.metrics.inception_score import CONVENTIONS, convention, inception_score, parts, score_entry
+from kdx2i.metrics.inception.score import CONVENTIONS, convention, inception_score, parts, score_entry
 
 
 def random_logits(count: int, classes: int, seed: int, scale: float = 4.0) -> Tensor:

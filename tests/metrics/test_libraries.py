@@ -20,7 +20,7 @@ from kdx2i.metrics.extractors.extractor import build_extractor
 from kdx2i.metrics.extractors.networks import ImageFeatures
 from kdx2i.metrics.images.embedding import Embedding, embed
 from kdx2i.metrics.images.streams import open_images
-from kdx2i.metrics.inception_score import inception_score
+from kdx2i.metrics.inception.score import inception_score
 
 COUNT, SIZE = 40, 48  # more images than the 12 features: both libraries are exact there
 

@@ -292,4 +292,4 @@ def test_the_two_forms_are_not_mixed(words: list[str], sentence: str, capsys: py
 
 def test_metrics_are_read_from_a_list() -> None:
     assert parse_metrics(None) is None
-    assert parse_metrics("FID, kid,fid") == ("fid", "kid")
+    assert parse_metrics("FID, kid,fid") == ("FID", "KIDx100")

@@ -9,20 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.infer import Inference, Observed, infer
 from kdx2i.tables.published import CellName, Published, PublishedValue
-from kdx2i.tables.quantities import QUANTITIES
 
 PROTOCOLS = ("a/clean", "a/tf1", "b/clean", "b/tf1")
-METRICS = ("mFID", "mKIDx100", "RC")
+COLUMNS = ("mFID", "mKIDx100", "RC")
 
 
 def printed(cell: CellName, number: float, digits: int = 1) -> PublishedValue:
-    return PublishedValue("t", cell, str(Decimal(f"{number:.{digits}f}")), QUANTITIES[cell.metric].direction)
+    return PublishedValue("t", cell, str(Decimal(f"{number:.{digits}f}")), METRICS[cell.metric].direction)
 
 
 def synthetic(
-    seed: int, truth: int, *, rows: int = 11, noise: float = 0.04, protocols: int = 4, metrics: Sequence[str] = METRICS
+    seed: int, truth: int, *, rows: int = 11, noise: float = 0.04, protocols: int = 4, metrics: Sequence[str] = COLUMNS
 ) -> tuple[dict[str, dict[CellName, Observed]], Published]:
     """Runs whose printed numbers were made under protocol `truth`: each protocol is a factor of 1.3, or an offset."""
     rng = np.random.default_rng(seed)

@@ -9,8 +9,8 @@ import pytest
 
 from kdx2i.config import load_table, names_in
 from kdx2i.errors import UserError
+from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.published import COLUMNS, CellName, PublishedValue, load_published
-from kdx2i.tables.quantities import QUANTITIES
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "benchmarks" / "published"
@@ -248,7 +248,7 @@ def test_half_a_unit_of_the_last_printed_digit(printed: str, low: str, high: str
 def test_directions_are_those_of_the_metrics() -> None:
     for table in SECOND:
         for value in load_published(ROOT, table).values():
-            assert value.direction == QUANTITIES[value.name.metric].direction
+            assert value.direction == METRICS[value.name.metric].direction
 
 
 GOOD = ["small", "p", "birds", "Ours", "mFID", "96.2", "lower", "256", ""]

@@ -15,11 +15,11 @@ from rich.console import Console
 
 from kdx2i.config import TableConfig, load_table
 from kdx2i.errors import UserError
+from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.assemble import Absent, assemble
 from kdx2i.tables.layout import stand_in_line
 from kdx2i.tables.model import Budget, Table, budget_text
 from kdx2i.tables.published import load_published
-from kdx2i.tables.quantities import QUANTITIES
 from kdx2i.tables.render import RENDERERS, load_table_json, print_table, render_plot, write_plot, write_table
 
 ROOT = Path(__file__).parents[2]
@@ -184,7 +184,7 @@ def test_budgets_are_written_with_their_batches() -> None:
 
 @pytest.mark.parametrize(("value", "text"), [(-0.001, "0.00"), (0.0, "0.00"), (-0.01, "-0.01"), (9.005, "9.01")])
 def test_a_value_that_rounds_to_zero_has_no_sign(value: float, text: str) -> None:
-    assert QUANTITIES["mKIDx100"].text(value) == text
+    assert METRICS["mKIDx100"].text(value) == text
 
 
 def test_printed_numbers_are_drawn_only_under_the_papers_conditions(kit: Any) -> None:

@@ -42,30 +42,33 @@ class Classifier:
     extractor: str | None
     model: LinearProbe | nn.Module
 
-    def logits(self, images: Tensor, *, extractor: Extractor | None = None, features: Tensor | None = None) -> Tensor:
+    def logits(
+        self, images: Tensor | None, *, extractor: Extractor | None = None, features: Tensor | None = None
+    ) -> Tensor:
         """Return the logits (N, classes) of uint8 images (N, 3, H, W).
 
         A linear probe reads `features` (N, d) of these images, or computes them with `extractor`; `UserError`
-        if it gets neither, or an extractor other than the one it was trained with.
+        if it gets neither, or an extractor other than the one it was trained with. Only a network needs `images`.
         """
         if isinstance(self.model, LinearProbe):
             if extractor is not None and self.extractor not in (None, extractor.identity):
                 raise UserError("the classifier was trained on features of another extractor; train it again")
             return self.model.logits(_features(images, extractor, features))
+        assert images is not None
         return resnet_logits(self.model, images, self.settings.input_size)
 
 
-def _features(images: Tensor, extractor: Extractor | None, features: Tensor | None) -> Tensor:
+def _features(images: Tensor | None, extractor: Extractor | None, features: Tensor | None) -> Tensor:
     """Return the given features, or those of the images; `UserError` without both."""
     if features is not None:
         return features
-    if extractor is None:
+    if extractor is None or images is None:
         raise UserError("a linear-probe classifier needs a feature extractor or features")
     return extract(extractor, images)
 
 
 def train_classifier(
-    images: Tensor,
+    images: Tensor | None,
     labels: Tensor,
     num_classes: int,
     settings: ClassifierSettings,
@@ -78,36 +81,41 @@ def train_classifier(
     """Return a classifier trained on uint8 images (N, 3, H, W), labels int64 (N,) in 0 .. num_classes - 1.
 
     A linear probe trains on `features` (N, d) where given, else on those that `extractor` computes; with
-    `flip` it needs the extractor for the mirrored images. `UserError` for missing or wrong labels, or fewer
-    than two images.
+    `flip` it needs the extractor for the mirrored images. Without `settings.reads_images` the features do without
+    images. `UserError` for missing or wrong labels, or fewer than two images.
     """
-    if images.shape[0] < 2 or labels.shape != images.shape[:1]:
-        raise UserError(f"a classifier needs two or more labelled images, got {images.shape[0]}")
+    given = features if images is None else images
+    count = 0 if given is None else given.shape[0]
+    if count < 2 or labels.shape != (count,):
+        raise UserError(f"a classifier needs two or more labelled images, got {count}")
     if int(labels.min()) < 0 or int(labels.max()) >= num_classes:
         raise UserError(f"the labels of a classifier's training images must lie in 0 .. {num_classes - 1}")
     source = extractor.identity if extractor is not None else None
     if settings.architecture == "resnet18":
+        assert images is not None
         network = train_resnet(images, labels, num_classes, settings, seed, torch.device(device))
-        return Classifier(settings, num_classes, images.shape[0], None, network)
-    found, targets = _features(images, extractor, features), labels
+        return Classifier(settings, num_classes, count, None, network)
+    inputs, targets = _features(images, extractor, features), labels
     if settings.flip:
         if extractor is None:
             raise UserError("a linear probe with flip needs the feature extractor for the mirrored images")
-        found = torch.cat([found, extract(extractor, images.flip(3))])
+        assert images is not None
+        inputs = torch.cat([inputs, extract(extractor, images.flip(3))])
         targets = torch.cat([labels, labels])
-    probe = train_probe(found, targets, num_classes, settings.l2, settings.max_iterations)
-    return Classifier(settings, num_classes, images.shape[0], source, probe)
+    probe = train_probe(inputs, targets, num_classes, settings.l2, settings.max_iterations)
+    return Classifier(settings, num_classes, count, source, probe)
 
 
 def predict(
     classifier: Classifier,
-    images: Tensor,
+    images: Tensor | None,
     *,
     extractor: Extractor | None = None,
     features: Tensor | None = None,
 ) -> Tensor:
     """Return the predicted classes int64 (N,) of uint8 images (N, 3, H, W); see `Classifier.logits`."""
-    if images.shape[0] == 0:
+    given = features if images is None else images
+    if given is None or given.shape[0] == 0:
         return torch.zeros(0, dtype=torch.int64)
     return classifier.logits(images, extractor=extractor, features=features).argmax(1)
 
@@ -123,8 +131,8 @@ def accuracy(
     """Return the top-1 accuracy in percent on uint8 images (N, 3, H, W), N >= 1; `UserError` for none."""
     if images.shape[0] == 0:
         raise UserError("accuracy needs at least one image")
-    found = predict(classifier, images, extractor=extractor, features=features)
-    return 100.0 * int((found == labels).sum()) / images.shape[0]
+    predicted = predict(classifier, images, extractor=extractor, features=features)
+    return 100.0 * int((predicted == labels).sum()) / images.shape[0]
 
 
 def wilson_interval(correct: int, total: int) -> tuple[float, float]:

@@ -1,11 +1,13 @@
 """Frechet and kernel distances of every class from one Gram matrix a class.
 
 With centred rows Z of both sets stacked, G = Z Z^T holds everything: its cross block without row and column
-means is A B^T of the Frechet distance (see `kdx2i.metrics.distances.frechet`), its diagonal the traces, its row means the
-mean difference; and a.b = G_ab + o.a + o.b + |o|^2 gives back the products that the kernel needs, where o is
+means is A B^T of the Frechet distance (see `kdx2i.metrics.distances.frechet`), its diagonal the traces, its row means
+the mean difference; and a.b = G_ab + o.a + o.b + |o|^2 gives back the products that the kernel needs, where o is
 the origin that was taken away. Without it the Frechet part would cancel for features far from zero.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +87,20 @@ def classwise_distances(
                         column[label] = None if np.isnan(value) else value
     frechet, kernel, frechet_errors, kernel_errors = columns
     return Classwise(frechet, kernel, frechet_errors, kernel_errors, counts[0], counts[1])
+
+
+def mean_distances(repeats: Sequence[Classwise]) -> Classwise:
+    """Return the class-by-class mean over repeats with equal counts, without errors: repeats are not independent."""
+    first = repeats[0]
+    means = [_column_means([getattr(repeat, name) for repeat in repeats]) for name in ("frechet", "kernel")]
+    none: list[float | None] = [None] * len(first.frechet)
+    return Classwise(means[0], means[1], none, none, first.first_counts, first.second_counts)
+
+
+def _column_means(repeats: Sequence[list[float | None]]) -> list[float | None]:
+    """Return the mean of each class over repeats, None where one repeat has none."""
+    columns = [[value for value in column if value is not None] for column in zip(*repeats, strict=True)]
+    return [math.fsum(column) / len(column) if len(column) == len(repeats) else None for column in columns]
 
 
 def _of_large(a: NDArray[Any], b: NDArray[Any], errors: bool) -> tuple[Array, Array, Array, Array]:

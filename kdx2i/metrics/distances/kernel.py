@@ -111,8 +111,8 @@ def kernel_distance_subsets(x: Any, y: Any, x_subsets: Any, y_subsets: Any) -> T
     """Return the kernel distance of each pair of subsets as float64 (s,).
 
     `x_subsets` and `y_subsets` are integer index arrays (s, size) into the rows of x and y, see
-    `kdx2i.metrics.distances.subsets`. All kernel values are formed once, whatever the number of subsets. `UserError` for
-    subsets of unequal shape, of size 1 or with an index outside the rows.
+    `kdx2i.metrics.distances.subsets`. All kernel values are formed once, whatever the number of subsets. `UserError`
+    for subsets of unequal shape, of size 1 or with an index outside the rows.
     """
     first, second = feature_rows(x, y)
     indices = np.asarray(x_subsets), np.asarray(y_subsets)

@@ -12,7 +12,7 @@ MEMORY_BYTES = 16 * 2**20  # a larger matrix lies in a file
 
 
 class StoredMatrix:
-    """A float32 matrix (n, d) read by slices; made by `StoredMatrix(tensor)`, `StoredMatrix.blank` or `StoredMatrix.within`.
+    """A float32 matrix (n, d) read by slices; made from a tensor, by `blank` or by `within`.
 
     A matrix in a file is read by seek and read, not mapped: mapped pages would count as the program's memory.
     """

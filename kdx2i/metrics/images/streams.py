@@ -54,6 +54,33 @@ class TensorImages:
 
 
 @dataclass(frozen=True)
+class SelectedImages:
+    """Some images of a stream: those of a boolean mask (N,) or of an ascending index (M,); all of it is decoded."""
+
+    stream: Images
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self._positions())
+
+    def _positions(self) -> list[int]:
+        """Return the chosen positions, ascending."""
+        chosen = torch.nonzero(self.index).flatten() if self.index.dtype == torch.bool else self.index
+        positions: list[int] = chosen.tolist()
+        return positions
+
+    def blocks(self, size: int) -> Iterator[tuple[int, list[Tensor]]]:
+        """Yield (position of the first among the chosen, up to `size` images uint8 (3, H, W)), in order."""
+        chosen = set(self._positions())
+        position = 0
+        for start, block in self.stream.blocks(size):
+            images = [image for number, image in enumerate(block, start) if number in chosen]
+            if images:
+                yield position, images
+                position += len(images)
+
+
+@dataclass(frozen=True)
 class ImageFiles:
     """The image files of a folder or zip archive, sorted by name; made by `open_images`.
 

@@ -17,13 +17,14 @@ from kdx2i.errors import UserError
 from kdx2i.metrics.classifiers.classifier import train_classifier
 from kdx2i.metrics.distances.frechet import frechet_distance, frechet_distance_per_class
 from kdx2i.metrics.distances.kernel import kernel_distance, kernel_distance_per_class
-from kdx2i.metrics.entries import METRICS
 from kdx2i.metrics.extractors.extractor import Extractor, extract, extractor_from_settings
-from kdx2i.metrics.inception_score import inception_score
-from kdx2i.metrics.scorer import Evaluator, RealImages, evaluate_classwise
+from kdx2i.metrics.images.real_images import RealImages
+from kdx2i.metrics.inception.score import inception_score
+from kdx2i.metrics.runs import embed_generated, run_scorer
 from kdx2i.metrics.settings import EvaluationSettings
 
 CLASSES = ["bear", "cat", "dog"]
+METRICS = ("mFID", "mKIDx100", "FID", "KIDx100", "RC", "FC")
 SETTINGS = EvaluationSettings(extractor="tests-random", images_per_class=4, batch=8)
 
 
@@ -43,14 +44,16 @@ def real(images: Any) -> RealImages:
 def evaluate(
     generated: tuple[Tensor, Tensor], real: RealImages, extractor: Extractor, **options: Any
 ) -> dict[str, Any]:
-    options = {"classes": CLASSES, "settings": SETTINGS, "extractor": extractor, **options}
-    return evaluate_classwise(*generated, real.images, real.labels, real_is_test=real.is_test, **options)
+    settings = options.pop("settings", SETTINGS)
+    metrics = options.pop("metrics", METRICS)
+    scorer = run_scorer(real, CLASSES, settings, extractor=extractor, **options)
+    return scorer.score(embed_generated(scorer, *generated), metrics)
 
 
 def test_values_are_those_of_the_parts(images: Any, real: RealImages, extractor: Extractor) -> None:
     generated = make(images, 12, 3)
     values = evaluate(generated, real, extractor)
-    assert set(values) == set(METRICS)
+    assert tuple(values) == METRICS
     x, y = extract(extractor, generated[0]), extract(extractor, real.images)
     frechet = frechet_distance_per_class(x, generated[1], y, real.labels, 3)
     kernel = kernel_distance_per_class(x, generated[1], y, real.labels, 3)
@@ -92,7 +95,8 @@ def test_inception_score_and_extrapolation_are_asked_for(images: Any, real: Real
     chosen = EvaluationSettings(input_size=32, inception_score="ssa-gan", infinity=True)
     extractor = extractor_from_settings(chosen)
     generated = make(images, 12, 3)
-    values = evaluate(generated, real, extractor, settings=chosen)
+    values = evaluate(generated, real, extractor, settings=chosen, metrics=("FIDinf", "IS"))
+    assert list(values) == ["FIDinf", "IS"]
     logits = extractor.outputs(generated[0])[1]
     assert values["IS"]["value"] == pytest.approx(inception_score(logits, splits=3).mean, rel=1e-9)
     assert values["FIDinf"]["value"] is None
@@ -206,12 +210,12 @@ def test_wrong_input_is_one_sentence(images: Any, real: RealImages, extractor: E
 
 
 def test_description_and_builtin_extractor(images: Any, real: RealImages) -> None:
-    evaluator = Evaluator(real, CLASSES, EvaluationSettings(input_size=32))
-    described = evaluator.describe()
+    scorer = run_scorer(real, CLASSES, EvaluationSettings(input_size=32))
+    described = scorer.describe()
     assert described["extractor"] == "efficientnet-lite0" and described["preprocessing"] == "clean"
     assert len(described["extractor_sha256"]) == 64
     json.dumps(described)
-    values = evaluator.values(evaluator.embed(*make(images, 12, 3)))
+    values = scorer.score(embed_generated(scorer, *make(images, 12, 3)), METRICS)
     assert all(values[name]["value"] is not None for name in METRICS)
 
 

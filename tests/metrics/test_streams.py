@@ -122,7 +122,7 @@ def test_a_broken_image_is_named(place: str, pictures: Tensor, tmp_path: Path, m
 
 def test_a_file_that_is_too_large_or_gone(pictures: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = open_images(write(tmp_path / "set", {"a.png": encoded(pictures[0])}))
-    monkeypatch.setattr(image_files, "MAX_IMAGE_BYTES", 10)
+    monkeypatch.setattr(streams, "MAX_IMAGE_BYTES", 10)
     with pytest.raises(UserError, match=r"a\.png is larger than 10 bytes"):
         everything(found)
     (tmp_path / "set" / "a.png").unlink()

@@ -33,8 +33,8 @@ class Metric:
 
     `compute` is `module:function`; the function takes a `kdx2i.metrics.scorer.Trial` and returns an entry of
     `metrics.json`. `needs` decides where the metric can be computed, `depends` on which alternatives of the registered
-    protocols (`kdx2i.metrics.protocols`) its value depends. `switch` is the key of the evaluation settings without
-    which it is not computed; `always` marks what every evaluation computes, asked for by a table or not.
+    protocols (`kdx2i.metrics.protocols`) its value depends. A run's evaluation computes what is `always` computed and
+    what a table asks for, unless the evaluation setting that `switch` names is off.
 
     `biased`: its expectation depends on the number of images (Chong and Forsyth 2020), so that counts alone can move
     it. `logarithmic`: its values differ by factors, and are compared as logarithms.
@@ -93,15 +93,16 @@ METRICS: dict[str, Metric] = {
             depends=(*_FEATURES, "real", "generated"), always=True, biased=True, logarithmic=True,
         ),
         Metric(
-            "FIDinf", None, "FID∞", "lower", 2, f"{_DISTANCES}:fid_infinity", _PAIRS, switch="infinity",
+            "FIDinf", None, "FID∞", "lower", 2, f"{_DISTANCES}:fid_infinity", _PAIRS, switch="infinity", always=True,
         ),
         Metric(
             "KIDx100", "kid", "KID×100", "lower", 2, f"{_DISTANCES}:kid", _PAIRS,
             depends=(*_FEATURES, "real", "generated", "kid"), always=True,
         ),
         Metric(
-            "IS", "is", "IS", "higher", 2, "kdx2i.metrics.inception_score:measure", frozenset({Need.LOGITS, Need.PARTS}),
-            depends=(*_FEATURES, "generated", "is"), switch="inception_score", biased=True, logarithmic=True,
+            "IS", "is", "IS", "higher", 2, "kdx2i.metrics.inception.measures:inception_score",
+            frozenset({Need.LOGITS, Need.PARTS}), depends=(*_FEATURES, "generated", "is"), switch="inception_score",
+            always=True, biased=True, logarithmic=True,
         ),
         Metric(
             "mFID", "mfid", "mFID", "lower", 1, f"{_DISTANCES}:mean_fid", _CLASS_PAIRS,
@@ -120,11 +121,11 @@ METRICS: dict[str, Metric] = {
             depends=(*_FEATURES, "generated"),
         ),
         Metric(
-            "LPIPS", "lpips", "LPIPS", "higher", 3, "kdx2i.metrics.perceptual.diversity:measure",
+            "LPIPS", "lpips", "LPIPS", "higher", 3, "kdx2i.metrics.perceptual.measures:outputs_diversity",
             frozenset({Need.OUTPUTS}), switch="diversity",
         ),
         Metric(
-            "mIoU", "miou", "mIoU %", "higher", 1, "kdx2i.metrics.segmentation.mean_iou:measure",
+            "mIoU", "miou", "mIoU %", "higher", 1, "kdx2i.metrics.segmentation.measures:mean_iou",
             frozenset({Need.LABEL_MAPS}),
         ),
     )

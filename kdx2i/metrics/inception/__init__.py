@@ -1,0 +1,1 @@
+"""The Inception Score under the published conventions."""
