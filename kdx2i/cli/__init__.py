@@ -4,7 +4,7 @@ Torch is imported by the stage that runs, never here. A user's mistake is one se
 exit status 2; 1 means that a check found something.
 """
 
-from kdx2i.cli import data, evaluate, inspection, results
+from kdx2i.cli import data, evaluate, inspection, results, score
 from kdx2i.cli.app import app, guarded, main
 
-__all__ = ["app", "data", "evaluate", "guarded", "inspection", "main", "results"]
+__all__ = ["app", "data", "evaluate", "guarded", "inspection", "main", "results", "score"]

@@ -1,10 +1,10 @@
-"""The command `evaluate`: a run in one mode, or any images against others."""
+"""The command `evaluate`: a run in one mode. Its former second form, any images against others, is `score`."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from kdx2i import completion
 from kdx2i.cli.app import app
@@ -13,9 +13,12 @@ from kdx2i.cli.running import run_leaf
 from kdx2i.errors import UserError
 
 _RUN_OPTIONS = ("dataset", "architecture", "transfer", "resolution", "mode")
+_FOLDERS = ("--generated", "--reference")
+_FORMS = "evaluate takes --generated and --reference, or " + ", ".join(f"--{name}" for name in _RUN_OPTIONS)
 
 
-@app.command()
+# The options of `score` are not known here: they are handed on as they stand.
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def evaluate(
     context: typer.Context,
     dataset: Annotated[
@@ -33,77 +36,40 @@ def evaluate(
     resolution: Annotated[int, typer.Option(help="Pixels of a side.")] = 0,
     mode: Annotated[str, typer.Option(help="How the run is asked for images.")] = "",
     preset: Preset = "open",
-    generated: Annotated[Path | None, typer.Option(help="Folder or zip: flat, or one sub-folder a class.")] = None,
-    reference: Annotated[Path | None, typer.Option(help="Folder or zip of the real images.")] = None,
-    metrics: Annotated[
-        str | None, typer.Option(help="Of fid,kid,is,mfid,mkid,rc,fc,lpips,miou (default: what the folders allow).")
-    ] = None,
-    extractor: Annotated[str, typer.Option(help="Feature network.")] = "inception-v3-compat",
-    preprocessing: Annotated[str, typer.Option(help="Resize: clean or tf1.")] = "clean",
-    input_size: Annotated[int | None, typer.Option(help="Pixels of a side that the network sees.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Weights of the feature network.")] = None,
-    infinity: Annotated[bool, typer.Option("--infinity", help="Also FID extrapolated to infinite samples.")] = False,
-    labels: Annotated[Path | None, typer.Option(help="Folder of label maps, for miou.")] = None,
-    segmenter: Annotated[Path | None, typer.Option(help="Segmentation network, for miou.")] = None,
-    label_order: Annotated[
-        str, typer.Option(help="How label maps are numbered: segmenter, celebamask-hq or face-parsing.")
-    ] = "segmenter",
-    device: Annotated[str | None, typer.Option(help="cpu or cuda (default: cuda where there is one).")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images that lpips and miou decode at a time.")] = 64,
-    json: Annotated[Path | None, typer.Option(help="File to write the values to.")] = None,
     all_protocols: Annotated[
         bool, typer.Option("--all-protocols", help="Score the same images under every registered protocol.")
     ] = False,
     seed: Seed = 0,
 ) -> None:
-    """Score a run in one mode, or any images (--generated) against others (--reference)."""
+    """Score a run in one mode. For any images against others see `kdx2i score`."""
     given = [
         name for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
     ]
-    if _asks_for_folders(given):
-        from kdx2i.stages.folders import Request, parse_metrics
-        from kdx2i.stages.folders import run as score
-
-        assert generated is not None and reference is not None
-        score(
-            Request(
-                generated=generated,
-                reference=reference,
-                metrics=parse_metrics(metrics),
-                extractor=extractor,
-                preprocessing=preprocessing,
-                input_size=input_size,
-                weights=weights,
-                infinity=infinity,
-                labels=labels,
-                segmenter=segmenter,
-                label_order=label_order,
-                device=device,
-                batch=batch,
-                json=json,
-                all_protocols=all_protocols,
-                seed=seed,
-            )
+    others = [word.partition("=")[0] for word in context.args if word.startswith("--")]
+    if any(word in _FOLDERS for word in others):
+        _check_folders(given, others)
+        Console(stderr=True).print(
+            "`kdx2i evaluate --generated ...` is now `kdx2i score --generated ...`", soft_wrap=True
         )
+        more = ["--all-protocols"] if all_protocols else []
+        app(args=["score", *context.args, *more, "--seed", str(seed)], prog_name="kdx2i", standalone_mode=False)
         return
+    if context.args:
+        word = others[0] if others else context.args[0]
+        raise UserError(f"{word} does not go with a run, whose preset says how it is scored: {_FORMS}")
+    missing = [name for name in _RUN_OPTIONS if name not in given]
+    if missing:
+        raise UserError(f"--{missing[0]} is missing: {_FORMS}")
     plan = asked_plan(preset)
     leaf = plan.evaluation(dataset, architecture, transfer, resolution, seed, mode)
     run_leaf(plan, leaf, stage="protocols" if all_protocols else "")
 
 
-def _asks_for_folders(given: Sequence[str]) -> bool:
-    """Say whether `evaluate` was asked for folders, from the names of the given options; `UserError` for a mixture."""
-    folders = ("generated", "reference")
-    forms = "evaluate takes --generated and --reference, or " + ", ".join(f"--{name}" for name in _RUN_OPTIONS)
-    for_folders = any(name in folders for name in given)
-    wanted = folders if for_folders else _RUN_OPTIONS
-    shared = ("seed", "all_protocols") if for_folders else ("seed", "all_protocols", "preset")
-    run_only = (*_RUN_OPTIONS, "preset")
-    strange = [name for name in given if name not in (*wanted, *shared) and (name in run_only) is for_folders]
-    missing = [name for name in wanted if name not in given]
+def _check_folders(given: Sequence[str], others: Sequence[str]) -> None:
+    """Refuse a mixture with the options of a run, and one folder without the other."""
+    strange = [name for name in given if name in (*_RUN_OPTIONS, "preset")]
+    missing = [word for word in _FOLDERS if word not in others]
     if strange:
-        what = "--generated and --reference" if for_folders else "a run, whose preset says how it is scored"
-        raise UserError(f"--{strange[0].replace('_', '-')} does not go with {what}: {forms}")
+        raise UserError(f"--{strange[0]} does not go with --generated and --reference: {_FORMS}")
     if missing:
-        raise UserError(f"--{missing[0]} is missing: {forms}")
-    return for_folders
+        raise UserError(f"{missing[0]} is missing: {_FORMS}")

@@ -67,7 +67,7 @@ def plan_controls(plan: PlanBase, dataset: str, resolution: int) -> Leaf[Control
         evaluation=_evaluation_of(plan, dataset, every_class=True, directed=bool(directions)),
         protocol=plan.protocol_switches("evaluate"),
     )
-    address = {"dataset": dataset, "resolution": resolution}
+    address: dict[str, str | int] = {"dataset": dataset, "resolution": resolution}
     modules = modules_of([*metrics, *directed_metrics])
     return plan.leaf_of(CONTROLS, address, spec, inputs=inputs, modules=modules)
 
@@ -103,7 +103,8 @@ def plan_segmenter(plan: PlanBase, dataset: str, resolution: int) -> Leaf[Segmen
 def _evaluation_of(plan: PlanBase, dataset: str, *, every_class: bool, directed: bool) -> dict[str, Any]:
     """Return the evaluation settings that count for a dataset: no change of another one makes a result stale.
 
-    What switches a metric on counts where that is computed, each number of images where translations are asked that way.
+    What switches a metric on counts where that is computed, each number of images where translations are asked
+    that way.
     """
     unused = set() if every_class else {"images_per_class"}
     if not directed:

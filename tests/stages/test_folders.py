@@ -1,4 +1,4 @@
-"""`kdx2i evaluate` on folders and zip files, through the command, with the packaged network at a small size."""
+"""`kdx2i score` on folders and zip files, through the command, with the packaged network at a small size."""
 
 import json
 import math
@@ -47,12 +47,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return root / "made", root / "real"
 
 
-def evaluate(*words: object) -> int:
-    return main(["evaluate", *map(str, words), *OPTIONS])
+def score(*words: object) -> int:
+    return main(["score", *map(str, words), *OPTIONS])
 
 
 def result(path: Path, *words: object) -> dict[str, Any]:
-    assert evaluate(*words, "--json", path) == 0
+    assert score(*words, "--json", path) == 0
     return json.loads(path.read_text())
 
 
@@ -61,7 +61,7 @@ def tensor(folder: Path) -> torch.Tensor:
     return torch.stack([torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1) for file in files])
 
 
-def test_the_values_are_those_of_the_engine(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_values_are_those_of_the_functions(folders: tuple[Path, Path], tmp_path: Path) -> None:
     document = result(tmp_path / "out.json", "--generated", folders[0], "--reference", folders[1])
     extractor = build_extractor("efficientnet-lite0", input_size=32)
     made, real = (extract(extractor, tensor(folder)) for folder in folders)
@@ -99,7 +99,7 @@ def test_the_same_images_give_the_same_bytes_whatever_their_place(folders: tuple
     assert first["values"] == second["values"]
     assert first["generated"]["content_sha256"] == second["generated"]["content_sha256"]
     again = tmp_path / "c.json"
-    assert evaluate("--generated", folders[0], *asked, "--json", again) == 0
+    assert score("--generated", folders[0], *asked, "--json", again) == 0
     assert again.read_bytes() == (tmp_path / "a.json").read_bytes()
 
 
@@ -167,7 +167,7 @@ def test_a_segmenter_that_agrees_with_the_label_maps_scores_100(
     assert entry["segmenter_sha256"] == segmenter.sha256
 
     def refused(sentence: str, *more: object) -> None:
-        assert evaluate(*asked, *more) == 2
+        assert score(*asked, *more) == 2
         assert sentence in capsys.readouterr().err
 
     refused("do not have the same classes", "--label-order", "celebamask-hq")
@@ -246,7 +246,7 @@ def test_mistakes_are_one_sentence(
         ((made, real), ["--json", made / "cat" / "s0_0.png" / "x.json"], "cannot be written"),
     ]
     for (generated, reference), more, sentence in cases:
-        words = ["evaluate", "--generated", generated, "--reference", reference, *OPTIONS, *more]
+        words = ["score", "--generated", generated, "--reference", reference, *OPTIONS, *more]
         assert main([str(word) for word in words]) == 2, sentence
         error = capsys.readouterr().err
         assert "error: " in error
@@ -256,7 +256,7 @@ def test_mistakes_are_one_sentence(
 
 def test_nothing_is_written_when_a_named_metric_fails(folders: tuple[Path, Path], tmp_path: Path) -> None:
     out = tmp_path / "out.json"
-    assert evaluate("--generated", folders[0], "--reference", folders[1], "--metrics", "fid,miou", "--json", out) == 2
+    assert score("--generated", folders[0], "--reference", folders[1], "--metrics", "fid,miou", "--json", out) == 2
     assert list(tmp_path.iterdir()) == []
 
 
@@ -266,7 +266,7 @@ def test_missing_inception_weights_say_what_works_without(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delenv("KDX2I_INCEPTION_WEIGHTS", raising=False)
     monkeypatch.setattr("kdx2i.metrics.extractors.weights.INCEPTION_URL", (tmp_path / "nowhere.pth").as_uri())
-    assert main(["evaluate", "--generated", str(folders[0]), "--reference", str(folders[1])]) == 2
+    assert main(["score", "--generated", str(folders[0]), "--reference", str(folders[1])]) == 2
     error = capsys.readouterr().err
     assert "curl" in error
     assert "or use --extractor efficientnet-lite0, whose weights come with a package" in error
@@ -288,6 +288,19 @@ def test_the_two_forms_are_not_mixed(words: list[str], sentence: str, capsys: py
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert sentence in error
+
+
+def test_the_former_command_still_scores_folders_and_says_its_new_name(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--generated", folders[0], "--reference", folders[1], "--metrics", "fid,mkid", *OPTIONS, "--seed", 3]
+    assert main([str(word) for word in ("evaluate", *asked, "--json", tmp_path / "former.json")]) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "`kdx2i evaluate --generated ...` is now `kdx2i score --generated ...`" in told
+    assert main([str(word) for word in ("score", *asked, "--json", tmp_path / "now.json")]) == 0
+    assert "is now" not in capsys.readouterr().err
+    assert (tmp_path / "former.json").read_bytes() == (tmp_path / "now.json").read_bytes()
+    assert json.loads((tmp_path / "now.json").read_text())["protocol"]["seed"] == 3
 
 
 def test_metrics_are_read_from_a_list() -> None:

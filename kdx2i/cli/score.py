@@ -1,0 +1,59 @@
+"""The command `score`: any images against any others, without a preset or a run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kdx2i.cli.app import app
+from kdx2i.metric_catalogue import METRICS
+
+_WORDS = ",".join(metric.word for metric in METRICS.values() if metric.word is not None)
+
+
+@app.command()
+def score(
+    generated: Annotated[Path, typer.Option(help="Folder or zip: flat, or one sub-folder a class.")],
+    reference: Annotated[Path, typer.Option(help="Folder or zip of the real images.")],
+    metrics: Annotated[str | None, typer.Option(help=f"Of {_WORDS} (default: what the folders allow).")] = None,
+    extractor: Annotated[str, typer.Option(help="Feature network.")] = "inception-v3-compat",
+    preprocessing: Annotated[str, typer.Option(help="Resize: clean or tf1.")] = "clean",
+    input_size: Annotated[int | None, typer.Option(help="Pixels of a side that the network sees.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weights of the feature network.")] = None,
+    infinity: Annotated[bool, typer.Option("--infinity", help="Also FID extrapolated to infinite samples.")] = False,
+    labels: Annotated[Path | None, typer.Option(help="Folder of label maps, for miou.")] = None,
+    segmenter: Annotated[Path | None, typer.Option(help="Segmentation network, for miou.")] = None,
+    label_order: Annotated[
+        str, typer.Option(help="How label maps are numbered: segmenter, celebamask-hq or face-parsing.")
+    ] = "segmenter",
+    device: Annotated[str | None, typer.Option(help="cpu or cuda (default: cuda where there is one).")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images that lpips and miou decode at a time.")] = 64,
+    json: Annotated[Path | None, typer.Option(help="File to write the values to.")] = None,
+    all_protocols: Annotated[
+        bool, typer.Option("--all-protocols", help="Score the same images under every registered protocol.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the metrics that draw subsets.")] = 0,
+) -> None:
+    """Score any images against others, with or without classes."""
+    from kdx2i.stages.folders import Request, parse_metrics, run
+
+    run(
+        Request(
+            generated=generated,
+            reference=reference,
+            metrics=parse_metrics(metrics),
+            extractor=extractor,
+            preprocessing=preprocessing,
+            input_size=input_size,
+            weights=weights,
+            infinity=infinity,
+            labels=labels,
+            segmenter=segmenter,
+            label_order=label_order,
+            device=device,
+            batch=batch,
+            json=json,
+            all_protocols=all_protocols,
+            seed=seed,
+        )
+    )
