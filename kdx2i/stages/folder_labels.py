@@ -41,10 +41,10 @@ def _place(folder: Path, name: PurePosixPath) -> Path:
     source = re.sub(r"_\d+$", "", name.stem)
     parents = (name.parent, PurePosixPath())
     candidates = [folder / parent / f"{stem}.png" for parent in parents for stem in (name.stem, source)]
-    found = next((path for path in candidates if path.is_file()), None)
-    if found is None:
+    place = next((path for path in candidates if path.is_file()), None)
+    if place is None:
         raise UserError(f"{folder} has no label map for {name}: it needs {name.stem}.png or {source}.png")
-    return found
+    return place
 
 
 def _read(path: Path) -> Tensor:

@@ -22,7 +22,7 @@ FILE = "protocols.json"
 
 
 @dataclass(frozen=True)
-class Found:
+class Conclusion:
     """An inference and what bounds it.
 
     `conditions`: why nothing follows for the paper (its data or training are not those of the runs), empty where
@@ -36,7 +36,7 @@ class Found:
     not_computed: dict[str, str]
 
 
-def run(plan: Plan, table: str) -> Found:
+def run(plan: Plan, table: str) -> Conclusion:
     """Infer the protocol of a table from the `protocols.json` of its evaluations.
 
     Evaluations that lack the file, or whose file belongs to another state of the run, are named; when none has
@@ -71,7 +71,7 @@ def run(plan: Plan, table: str) -> Found:
     candidates = {
         name: cells for name, cells in observed.items() if cells or names[name].get("extractor") not in not_computed
     }
-    return Found(infer(table, candidates, published), _conditions(plan, table), absent, not_computed)
+    return Conclusion(infer(table, candidates, published), _conditions(plan, table), absent, not_computed)
 
 
 def _read(leaf: Leaf[Any]) -> Any:
@@ -112,7 +112,7 @@ def _conditions(plan: Plan, table: str) -> tuple[str, ...]:
     """Return how the runs differ from the paper's in data, resolution, networks or training, each once."""
     built = build_table(plan, table, lambda leaf: Absent("not read"))
     runs = {(cell.part, cell.row.label, cell.dataset) for cell in plan.table(table).cells if cell.leaves}
-    found: dict[str, None] = {}
+    conditions: dict[str, None] = {}
     for part in built.parts:
         for row in part.methods():
             for dataset in part.datasets:
@@ -120,21 +120,21 @@ def _conditions(plan: Plan, table: str) -> tuple[str, ...]:
                     continue
                 for departure in built.departures(row, dataset):
                     if departure.kind in ("dataset", "resolution"):
-                        found.setdefault(departure.text)
+                        conditions.setdefault(departure.text)
                     elif departure.kind == "budget" and row.budget is not None:
-                        found.setdefault("the runs were trained for another number of iterations than the paper's")
+                        conditions.setdefault("the runs were trained for another number of iterations than the paper's")
                     elif departure.architecture is not None:
-                        found.setdefault(f"{departure.architecture} is set otherwise than in the paper's preset")
-    return tuple(found)
+                        conditions.setdefault(f"{departure.architecture} is set otherwise than in the paper's preset")
+    return tuple(conditions)
 
 
 def show(plan: Plan, table: str) -> None:
     """Infer the protocol of a table and print what is found."""
-    found = run(plan, table)
+    conclusion = run(plan, table)
     print_inference(
-        found.inference,
+        conclusion.inference,
         screen(),
-        conditions=found.conditions,
-        absent=found.absent,
-        not_computed=found.not_computed,
+        conditions=conclusion.conditions,
+        absent=conclusion.absent,
+        not_computed=conclusion.not_computed,
     )

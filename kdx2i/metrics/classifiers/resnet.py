@@ -116,5 +116,5 @@ def resnet_logits(network: nn.Module, images: Tensor, size: int | None, batch: i
     device = next(network.parameters()).device
     exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
     with torch.no_grad(), exact:
-        found = [network(_normalise(part.to(device), size)).cpu() for part in torch.split(images, batch)]
-    return torch.cat(found)
+        logits = [network(_normalise(part.to(device), size)).cpu() for part in torch.split(images, batch)]
+    return torch.cat(logits)

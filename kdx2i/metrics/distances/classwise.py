@@ -81,8 +81,8 @@ def classwise_distances(
             for start in range(0, len(labels), size):
                 chunk = labels[start : start + size]
                 pairs = [(take(first, members[0][label]), take(second, members[1][label])) for label in chunk]
-                found = _of_large(*pairs[0], errors) if large else _of_alike(pairs, errors)
-                for column, values in zip(columns, found, strict=True):
+                computed = _of_large(*pairs[0], errors) if large else _of_alike(pairs, errors)
+                for column, values in zip(columns, computed, strict=True):
                     for label, value in zip(chunk, values.tolist(), strict=True):
                         column[label] = None if np.isnan(value) else value
     frechet, kernel, frechet_errors, kernel_errors = columns
@@ -108,8 +108,8 @@ def _of_large(a: NDArray[Any], b: NDArray[Any], errors: bool) -> tuple[Array, Ar
     kernel = kernel_estimate(a, b)
     frechet = frechet_estimate(a, b) if errors else normal_estimate(frechet_distance(a, b), None)
     kernel_error = kernel.standard_error if errors else None
-    found = (frechet.value, kernel.value, frechet.standard_error, kernel_error)
-    one, two, three, four = (np.array([np.nan if value is None else value]) for value in found)
+    numbers = (frechet.value, kernel.value, frechet.standard_error, kernel_error)
+    one, two, three, four = (np.array([np.nan if value is None else value]) for value in numbers)
     return one, two, three, four
 
 

@@ -169,7 +169,7 @@ def frechet_distance_per_class(x: Any, x_labels: Any, y: Any, y_labels: Any, num
     x_rows, y_rows = feature_rows(x, y)
     pairs = zip(by_class(x_labels, num_classes), by_class(y_labels, num_classes), strict=True)
     with single_thread():
-        return [_class_distance(take(x_rows, mine), take(y_rows, other)) for mine, other in pairs]
+        return [_class_distance(take(x_rows, own), take(y_rows, other)) for own, other in pairs]
 
 
 def _class_distance(x: NDArray[Any], y: NDArray[Any]) -> float:

@@ -98,12 +98,12 @@ def frechet_estimate(x: Any, y: Any) -> Estimate:
     roots, offset = np.asarray(np.sqrt(eigenvalues).sum()), first.offset(second)
     through = sum(part.T @ (part @ basis) for part in second.scaled()) / np.sqrt(np.where(keep.any(), eigenvalues, 1.0))
     variance = 0.0
-    for mine, weights, sign in ((first, through, 1.0), (second, basis, -1.0)):
+    for gaussian, weights, sign in ((first, through, 1.0), (second, basis, -1.0)):
         pieces = []
-        for part in mine.scaled():
-            part *= (len(mine) - 1) ** 0.5
+        for part in gaussian.scaled():
+            part *= (len(gaussian) - 1) ** 0.5
             pieces.append((np.square(part).sum(1), sign * (part @ offset), np.square(part @ weights)))
         lengths, along, squares = (np.concatenate(column) for column in zip(*pieces, strict=True))
-        trace = np.asarray(mine.trace)
+        trace = np.asarray(gaussian.trace)
         variance += float(jackknife_variance(lengths, along, trace, roots, squares, eigenvalues))
     return normal_estimate(value, variance**0.5)

@@ -68,12 +68,12 @@ def frechet_infinity(
     fixed = None if which == "both" else Gaussian.fit(second)
     shares, sizes, distances = [], [], []
     for share in np.linspace(0.1 if fewest >= 500 else 0.5, 1.0, points).tolist():
-        mine = _drawn(first, share, generator)
+        subset = _drawn(first, share, generator)
         other = fixed or Gaussian.fit(_drawn(second, share, generator))
-        pair = Gaussian.fit(mine), other
+        pair = Gaussian.fit(subset), other
         distances.append(gaussian_distance(*sorted(pair, key=len)))
-        sizes.append(len(mine))
-        shares.append(len(mine) / len(first))
+        sizes.append(len(subset))
+        shares.append(len(subset) / len(first))
     slope, intercept = np.polyfit(1.0 / np.array(shares), distances, 1).tolist()
     return Extrapolation(intercept, None, slope * len(first), sizes, distances, linear, which)
 

@@ -45,17 +45,17 @@ def _sums(x: FeatureMatrix, y: FeatureMatrix, x_weights: Array, y_weights: Array
     """
     rows, columns = np.zeros((len(x), y_weights.shape[1])), np.zeros((len(y), x_weights.shape[1]))
     for i in range(0, len(x), _BLOCK):
-        mine = slice(i, min(i + _BLOCK, len(x)))
-        a = block(x, mine.start, mine.stop)
+        here = slice(i, min(i + _BLOCK, len(x)))
+        a = block(x, here.start, here.stop)
         for j in range(i if x is y else 0, len(y), _BLOCK):
             other = slice(j, min(j + _BLOCK, len(y)))
             b = a if x is y and i == j else block(y, other.start, other.stop)
             kernel = cubed(a @ b.T, a.shape[1])
-            rows[mine] += kernel @ y_weights[other]
-            columns[other] += kernel.T @ x_weights[mine]
+            rows[here] += kernel @ y_weights[other]
+            columns[other] += kernel.T @ x_weights[here]
             if x is y and i != j:
-                rows[other] += kernel.T @ y_weights[mine]
-                columns[mine] += kernel @ x_weights[other]
+                rows[other] += kernel.T @ y_weights[here]
+                columns[here] += kernel @ x_weights[other]
     return rows, columns
 
 
@@ -75,9 +75,9 @@ def unbiased(within: tuple[Array, Array], between: tuple[Array, Array]) -> tuple
     value = means[0] + means[1] - 2.0 * between[0].sum(-1) / (n * m)
     variance = np.full(value.shape, np.nan if min(n, m) < 3 else 0.0)
     if min(n, m) >= 3:
-        for mine, across, others in ((within[0], between[0], m), (within[1], between[1], n)):
-            count = mine.shape[-1]
-            inside = (mine.sum(-1, keepdims=True) - 2.0 * mine) / ((count - 1) * (count - 2))
+        for own, across, others in ((within[0], between[0], m), (within[1], between[1], n)):
+            count = own.shape[-1]
+            inside = (own.sum(-1, keepdims=True) - 2.0 * own) / ((count - 1) * (count - 2))
             left_out = inside - 2.0 * (across.sum(-1, keepdims=True) - across) / ((count - 1) * others)
             left_out -= left_out.mean(-1, keepdims=True)
             variance += np.square(left_out).sum(-1) * (count - 1) / count
@@ -143,9 +143,9 @@ def kernel_distance_per_class(x: Any, x_labels: Any, y: Any, y_labels: Any, num_
     x_rows, y_rows = feature_rows(x, y)
     with single_thread():
         pairs = list(zip(by_class(x_labels, num_classes), by_class(y_labels, num_classes), strict=True))
-        most = min(LARGE_CLASS, max((len(mine) + len(other) for mine, other in pairs), default=0))
+        most = min(LARGE_CLASS, max((len(own) + len(other) for own, other in pairs), default=0))
         space = np.empty((most, x_rows.shape[1]))  # one for all: fresh pages cost about a tenth of the time
-        return [_class_distance(take(x_rows, mine), take(y_rows, other), space) for mine, other in pairs]
+        return [_class_distance(take(x_rows, own), take(y_rows, other), space) for own, other in pairs]
 
 
 def _class_distance(x: NDArray[Any], y: NDArray[Any], space: Array) -> float:

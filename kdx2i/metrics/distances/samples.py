@@ -48,10 +48,10 @@ def feature_rows(x: Any, y: Any) -> tuple[FeatureMatrix, FeatureMatrix]:
 
 def block(rows: FeatureMatrix, start: int = 0, stop: int | None = None) -> Array:
     """Return rows start .. stop as float64; `UserError` if a value is not finite. It may share memory with `rows`."""
-    found: Any = rows[start : len(rows) if stop is None else stop]
-    if isinstance(found, torch.Tensor):
-        found = found.detach().cpu().to(torch.float64)  # also from types that NumPy lacks
-    array = np.asarray(found, dtype=np.float64)
+    part: Any = rows[start : len(rows) if stop is None else stop]
+    if isinstance(part, torch.Tensor):
+        part = part.detach().cpu().to(torch.float64)  # also from types that NumPy lacks
+    array = np.asarray(part, dtype=np.float64)
     if not np.isfinite(array).all():
         raise UserError(f"a feature set holds a value that is not finite (rows {start} to {start + len(array) - 1})")
     return array
@@ -81,12 +81,12 @@ def by_class(labels: Any, classes: int) -> list[NDArray[np.int64]]:
 def take(rows: Any, index: NDArray[np.int64]) -> NDArray[Any]:
     """Return the rows of ascending indices as a floating array, without a copy where they lie together in memory."""
     if len(index) and index[-1] - index[0] + 1 == len(index):
-        found = rows[int(index[0]) : int(index[-1]) + 1]
+        taken = rows[int(index[0]) : int(index[-1]) + 1]
     elif isinstance(rows, np.ndarray | torch.Tensor):
-        found = rows[index]
+        taken = rows[index]
     else:
-        found = rows.take(torch.from_numpy(index))
-    if isinstance(found, torch.Tensor):
-        found = found.detach().cpu()
-        found = found.numpy() if found.dtype in (torch.float32, torch.float64) else found.double().numpy()
-    return np.asarray(found)
+        taken = rows.take(torch.from_numpy(index))
+    if isinstance(taken, torch.Tensor):
+        taken = taken.detach().cpu()
+        taken = taken.numpy() if taken.dtype in (torch.float32, torch.float64) else taken.double().numpy()
+    return np.asarray(taken)

@@ -88,8 +88,8 @@ class Extractor:
         mixed = torch.autocast("cuda", torch.float16) if self.mixed else nullcontext()
         there = [image.to(self.device) for image in images]
         with torch.no_grad(), exact, mixed:
-            found = self.module(there) if isinstance(self.module, ImageFeatures) else self._by_size(there)
-        features, *rest = (layer.float() for layer in found)
+            layers = self.module(there) if isinstance(self.module, ImageFeatures) else self._by_size(there)
+        features, *rest = (layer.float() for layer in layers)
         return features, rest[0] if rest else None
 
     def _by_size(self, images: list[Tensor]) -> tuple[Tensor, ...]:
@@ -97,12 +97,12 @@ class Extractor:
         layers = [torch.zeros(len(images), count) for count in (self.dimension, self.classes) if count]
         sizes = [tuple(image.shape) for image in images]
         for size in dict.fromkeys(sizes):
-            mine = [position for position, other in enumerate(sizes) if other == size]
-            for start in range(0, len(mine), self.batch):
-                part = mine[start : start + self.batch]
+            members = [position for position, other in enumerate(sizes) if other == size]
+            for start in range(0, len(members), self.batch):
+                part = members[start : start + self.batch]
                 filled = part + part[-1:] * (self.batch - len(part))
-                found = self.module(torch.stack([images[position] for position in filled]))
-                for layer, values in zip(layers, found, strict=True):
+                values_by_layer = self.module(torch.stack([images[position] for position in filled]))
+                for layer, values in zip(layers, values_by_layer, strict=True):
                     layer[part] = values[: len(part)].float().cpu()
         return tuple(layers)
 
@@ -170,7 +170,7 @@ def build_extractor(
     module: nn.Module = cls(name, layers, feature_extractor_weights_path=weights_path)
     module.to(place).eval().requires_grad_(False)
     with torch.no_grad():
-        shapes = [found.shape[1] for found in module(torch.zeros(1, 3, 64, 64, dtype=torch.uint8, device=place))]
+        shapes = [layer.shape[1] for layer in module(torch.zeros(1, 3, 64, 64, dtype=torch.uint8, device=place))]
     size = module.input_size if isinstance(module, ImageFeatures) else None
     resize = module.preprocessing if isinstance(module, ImageFeatures) else "own"
     return Extractor(
@@ -203,5 +203,5 @@ def extract(extractor: Extractor, images: Tensor | Iterable[Tensor], batch: int 
     """
     parts = (images,) if isinstance(images, Tensor) else images
     batch = -(-batch // extractor.batch) * extractor.batch
-    found = [extractor(part[start : start + batch]).cpu() for part in parts for start in range(0, len(part), batch)]
-    return torch.cat(found) if found else torch.zeros(0, extractor.dimension)
+    features = [extractor(part[start : start + batch]).cpu() for part in parts for start in range(0, len(part), batch)]
+    return torch.cat(features) if features else torch.zeros(0, extractor.dimension)

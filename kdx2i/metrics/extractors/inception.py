@@ -74,18 +74,18 @@ class Mixed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output."""
-        found = []
+        layers = []
         for branch in self.branches:
             y = x
             for step in branch:
                 parts = [self.layers[name](y) for name in step]
                 y = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
-            found.append(y)
+            layers.append(y)
         if "branch_pool" not in self.layers:
-            found.append(functional.max_pool2d(x, 3, stride=2))
+            layers.append(functional.max_pool2d(x, 3, stride=2))
         elif self.average:
             y = self.layers["branch_pool"](x)
-            found.append(functional.avg_pool2d(y, 3, stride=1, padding=1, count_include_pad=False).relu_())
+            layers.append(functional.avg_pool2d(y, 3, stride=1, padding=1, count_include_pad=False).relu_())
         else:
-            found.append(self.layers["branch_pool"](functional.max_pool2d(x, 3, stride=1, padding=1)).relu_())
-        return torch.cat(found, 1)
+            layers.append(self.layers["branch_pool"](functional.max_pool2d(x, 3, stride=1, padding=1)).relu_())
+        return torch.cat(layers, 1)

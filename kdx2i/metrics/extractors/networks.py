@@ -113,9 +113,9 @@ class ImageFeatures(nn.Module):
         for start in range(0, len(images), self.chunk):
             part = list(images[start : start + self.chunk])
             count = len(part)
-            found = self.activations(self.prepare(part + [part[-1]] * (self.chunk - count)))
+            activations = self.activations(self.prepare(part + [part[-1]] * (self.chunk - count)))
             for layer, batches in collected.items():
-                batches.append(found[layer][:count].float())
+                batches.append(activations[layer][:count].float())
         empty = {layer: torch.zeros(0, self.dimensions[layer]) for layer in collected}
         return tuple(torch.cat(batches) if batches else empty[layer] for layer, batches in collected.items())
 
@@ -193,20 +193,20 @@ class InceptionV3Compat(ImageFeatures):
         The first two stages, whose maps are large, run on a few images at a time: what one layer writes is then
         still near the processor when the next one reads it, and its memory need not be asked for anew.
         """
-        found: dict[str, Tensor] = {}
+        layers: dict[str, Tensor] = {}
         parts = list(torch.split(x, _PART if x.device.type == "cpu" else len(x)))
         for layer, names in self._stages:
             if layer == "768":
                 parts = [torch.cat(parts)]
             for position, part in enumerate(parts):
                 parts[position] = reduce(lambda y, name: getattr(self.network, name)(y), names.split(), part)
-            found[layer] = torch.cat([part.mean((2, 3)) for part in parts])
-            if all(wanted in found for wanted in self.features_list):
-                return found
+            layers[layer] = torch.cat([part.mean((2, 3)) for part in parts])
+            if all(wanted in layers for wanted in self.features_list):
+                return layers
         classifier: nn.Linear = self.network.fc  # type: ignore[assignment]
-        found["logits_unbiased"] = found["2048"] @ classifier.weight.T
-        found["logits"] = found["logits_unbiased"] + classifier.bias
-        return found
+        layers["logits_unbiased"] = layers["2048"] @ classifier.weight.T
+        layers["logits"] = layers["logits_unbiased"] + classifier.bias
+        return layers
 
 
 class EfficientNetLite0(ImageFeatures):
@@ -258,12 +258,12 @@ class EfficientNetLite0(ImageFeatures):
     def activations(self, x: Tensor) -> dict[str, Tensor]:
         """Return the pooled features and, when asked for, the logits."""
         features: Tensor = self.network.extract_features(x).mean((2, 3))  # type: ignore[operator]
-        found = {"1280": features}
+        layers = {"1280": features}
         if self.features_list != ["1280"]:
             classifier: nn.Linear = self.network._fc  # type: ignore[assignment]
-            found["logits_unbiased"] = features @ classifier.weight.T
-            found["logits"] = found["logits_unbiased"] + classifier.bias
-        return found
+            layers["logits_unbiased"] = features @ classifier.weight.T
+            layers["logits"] = layers["logits_unbiased"] + classifier.bias
+        return layers
 
 
 NETWORKS: dict[str, type[ImageFeatures]] = {

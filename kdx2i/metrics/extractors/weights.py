@@ -36,9 +36,9 @@ def load_verified(path: Path, sha256: str, advice: str) -> dict[str, Tensor]:
         data = path.read_bytes()
     except OSError:
         raise UserError(f"the weights file {path} cannot be read; {advice}") from None
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
-        raise UserError(f"the weights file {path} has SHA-256 {found}, expected {sha256}; {advice}")
+    actual = hashlib.sha256(data).hexdigest()
+    if actual != sha256:
+        raise UserError(f"the weights file {path} has SHA-256 {actual}, expected {sha256}; {advice}")
     try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:

@@ -68,12 +68,12 @@ class _Lane:
 
     def _run(self) -> None:
         features, logits = self.extractor.outputs([image for _, image in self._waiting])
-        found = [features.cpu()] if logits is None else [features.cpu(), logits.cpu()]
-        self._put([position for position, _ in self._waiting], found)
+        rows = [features.cpu()] if logits is None else [features.cpu(), logits.cpu()]
+        self._put([position for position, _ in self._waiting], rows)
         self._waiting = []
 
-    def _put(self, positions: list[int], found: list[Tensor]) -> None:
-        for table, values in zip(self.tables, found, strict=True):
+    def _put(self, positions: list[int], rows: list[Tensor]) -> None:
+        for table, values in zip(self.tables, rows, strict=True):
             table.put(torch.tensor(positions), values)
 
 
@@ -103,9 +103,9 @@ def embed(
                 lane.add(position, pixels, image)
         if progress is not None:
             progress(len(block))
-    found = []
+    embeddings = []
     for lane in lanes:
         lane.finish()
         wanted = lane.tables[1] if logits and len(lane.tables) == 2 else None
-        found.append(Embedding(lane.tables[0], wanted, content.hexdigest()))
-    return found
+        embeddings.append(Embedding(lane.tables[0], wanted, content.hexdigest()))
+    return embeddings

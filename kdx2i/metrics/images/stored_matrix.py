@@ -55,19 +55,19 @@ class StoredMatrix:
             raise ValueError(f"rows are read in slices of step 1, not {step}")
         if self._memory is not None:
             return self._memory[start:stop]
-        found = np.empty((max(stop - start, 0), self.shape[1]), dtype="<f4")
-        self._read(start, found)
-        return torch.from_numpy(found)
+        values = np.empty((max(stop - start, 0), self.shape[1]), dtype="<f4")
+        self._read(start, values)
+        return torch.from_numpy(values)
 
     def take(self, index: Tensor) -> Tensor:
         """Return the rows that an index int64 (m,) or mask bool (n,) selects, as float32 (m, d)."""
         if self._memory is not None:
             return self._memory[index]
         wanted = index.nonzero()[:, 0] if index.dtype == torch.bool else index
-        found = np.empty((len(wanted), self.shape[1]), dtype="<f4")
-        for row, position in zip(found, wanted.tolist(), strict=True):
+        values = np.empty((len(wanted), self.shape[1]), dtype="<f4")
+        for row, position in zip(values, wanted.tolist(), strict=True):
             self._read(range(len(self))[position], row)
-        return torch.from_numpy(found)
+        return torch.from_numpy(values)
 
     def put(self, index: Tensor, values: Tensor) -> None:
         """Write `values` (m, d) to the rows of index int64 (m,); of a matrix made by `blank` only."""
@@ -79,11 +79,11 @@ class StoredMatrix:
             self._file.seek(self._offset + 4 * self.shape[1] * position)
             self._file.write(row.tobytes())
 
-    def _read(self, start: int, found: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]") -> None:
+    def _read(self, start: int, values: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]") -> None:
         """Fill an array with the rows from `start` on."""
         assert self._file is not None
         self._file.seek(self._offset + 4 * self.shape[1] * start)
-        view = found.data.cast("B") if found.size else memoryview(b"")
+        view = values.data.cast("B") if values.size else memoryview(b"")
         while view:
             count = self._file.readinto(view)  # type: ignore[attr-defined]
             if not count:

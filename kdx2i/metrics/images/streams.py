@@ -225,10 +225,10 @@ def _is_image(name: str) -> bool:
 def _files_below(folder: Path, prefix: str) -> Iterator[str]:
     """Yield the POSIX names of the files at most four folders deep; links are followed."""
     try:
-        found = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         raise UserError(f"{folder} cannot be listed: {error.strerror}") from None
-    for entry in found:
+    for entry in entries:
         if entry.is_file():
             yield f"{prefix}{entry.name}"
         elif entry.is_dir() and prefix.count("/") < 4:

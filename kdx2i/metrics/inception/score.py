@@ -83,15 +83,15 @@ def convention(name: str, classifier: str) -> Convention:
     """
     if name not in CONVENTIONS:
         raise UserError(f"there is no Inception Score convention {name!r}, choose one of {', '.join(CONVENTIONS)}")
-    found = CONVENTIONS[name]
-    if found.fine_tuned and classifier != found.classifier:
+    rule = CONVENTIONS[name]
+    if rule.fine_tuned and classifier != rule.classifier:
         raise UserError(
             f"the Inception Score convention {name} is defined on StackGAN's Inception network fine-tuned on its data "
             f"set, not on {classifier}: its weights are a TensorFlow checkpoint that this package cannot read (see "
             "https://github.com/hanzhanggit/StackGAN-inception-model); run or convert that network yourself and "
-            f"register it with torch-fidelity under the name {found.classifier}"
+            f"register it with torch-fidelity under the name {rule.classifier}"
         )
-    return found
+    return rule
 
 
 @dataclass(frozen=True)
@@ -133,9 +133,9 @@ def parts(count: int, splits: int, shuffle_seed: int | None, remainder: Remainde
     dealt[: sum(sizes)] = torch.repeat_interleave(torch.arange(splits), torch.tensor(sizes))
     if shuffle_seed is None:
         return dealt
-    found = torch.empty_like(dealt)
-    found[torch.from_numpy(np.random.RandomState(shuffle_seed).permutation(count))] = dealt
-    return found
+    shuffled = torch.empty_like(dealt)
+    shuffled[torch.from_numpy(np.random.RandomState(shuffle_seed).permutation(count))] = dealt
+    return shuffled
 
 
 def inception_score(
@@ -162,8 +162,8 @@ def inception_score(
         for start in range(0, count, _BLOCK):
             p, log_p = _probabilities(logits, start, first_class)
             negentropies[start : start + _BLOCK] = (p * log_p).sum(1)
-            mine = part[start : start + _BLOCK]
-            totals.index_add_(0, mine[mine >= 0], p[mine >= 0])
+            of_block = part[start : start + _BLOCK]
+            totals.index_add_(0, of_block[of_block >= 0], p[of_block >= 0])
         marginals = totals / sizes[:, None]
         # A class whose probability is zero (below 1e-308) in a whole part adds nothing there.
         log_marginals = marginals.clamp_min(torch.finfo(torch.float64).tiny).log()
@@ -174,9 +174,9 @@ def inception_score(
             divergences[rows] = negentropies[rows] - (p * log_marginals[part[rows].clamp_min(0)]).sum(1)
     scores, variances = [], []
     for number in range(splits):
-        mine = divergences[part == number]
-        scores.append(math.exp(float(mine.mean())))
-        variances.append(scores[-1] ** 2 * float(mine.var(correction=0)) / len(mine))
+        of_block = divergences[part == number]
+        scores.append(math.exp(float(of_block.mean())))
+        variances.append(scores[-1] ** 2 * float(of_block.var(correction=0)) / len(of_block))
     deviation = float(np.std(scores, ddof=ddof)) if splits > max(ddof, 1) else None
     bound = math.fsum(min(size, classes) for size in sizes.tolist()) / splits
     error = math.sqrt(math.fsum(variances)) / splits
@@ -203,7 +203,7 @@ def score_entry(logits: Logits, name: str, classifier: str, splits: int | None =
     if count < wanted:
         reason = f"{count} images cannot make {wanted} parts of the Inception Score"
         return {"value": None, "reason": reason, **common}
-    found = inception_score(
+    estimate = inception_score(
         logits,
         splits=wanted,
         shuffle_seed=rule.shuffle_seed,
@@ -212,10 +212,10 @@ def score_entry(logits: Logits, name: str, classifier: str, splits: int | None =
         first_class=rule.first_class,
     )
     return {
-        "value": found.mean,
-        "standard_deviation": found.std,
-        "standard_error": found.standard_error,
-        "interval": list(found.interval),
-        "bound": found.bound,
+        "value": estimate.mean,
+        "standard_deviation": estimate.std,
+        "standard_error": estimate.standard_error,
+        "interval": list(estimate.interval),
+        "bound": estimate.bound,
         **common,
     }

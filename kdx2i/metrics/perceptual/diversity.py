@@ -39,7 +39,7 @@ def diversity(images: Tensor | Iterable[Tensor], network: PerceptualNetwork) -> 
     StarGAN v2 (metrics/lpips.py) takes 10 outputs a source and the unclamped floats of the generator; here they
     are 8-bit images, as every other metric sees them.
     """
-    found, outputs = [], []
+    distances, outputs = [], []
     with single_thread():
         for group in images:
             if group.dtype != torch.uint8 or group.ndim != 4 or group.shape[1] != 3:
@@ -48,7 +48,7 @@ def diversity(images: Tensor | Iterable[Tensor], network: PerceptualNetwork) -> 
                 )
             outputs.append(group.shape[0])
             if group.shape[0] >= 2:
-                found.append(mean_pair_distance(group, network))
+                distances.append(mean_pair_distance(group, network))
     entry = {
         "n_sources": len(outputs),
         "n_generated": sum(outputs),
@@ -58,14 +58,14 @@ def diversity(images: Tensor | Iterable[Tensor], network: PerceptualNetwork) -> 
         "lpips_normalisation": network.normalisation,
         "stand_in": network.name == STAND_IN,
     }
-    if not outputs or len(found) < len(outputs):
-        short = len(outputs) - len(found)
+    if not outputs or len(distances) < len(outputs):
+        short = len(outputs) - len(distances)
         reason = f"{short} of {len(outputs)} sources have one output" if outputs else "there is no source"
         return {"value": None, "reason": f"diversity needs two outputs of each source: {reason}", **entry}
-    value = math.fsum(found) / len(found)
+    value = math.fsum(distances) / len(distances)
     error = interval = None
-    if len(found) > 1:
-        variance = math.fsum((each - value) ** 2 for each in found) / (len(found) - 1)
-        error = math.sqrt(variance / len(found))
+    if len(distances) > 1:
+        variance = math.fsum((each - value) ** 2 for each in distances) / (len(distances) - 1)
+        error = math.sqrt(variance / len(distances))
         interval = [max(0.0, value - _Z95 * error), value + _Z95 * error]
     return {"value": value, "standard_error": error, "interval": interval, **entry}

@@ -158,12 +158,12 @@ def _stand_in(
                 f"{images.shape[2]} x {images.shape[3]}"
             )
         x = network._swish(network._bn0(network._conv_stem((images.float() - 127.0) / 128.0)))
-        found = []
+        layers = []
         for number, block in enumerate(network._blocks):
             x = block(x)
             if number in _STAND_IN_BLOCKS:
-                found.append(x)
-        return found
+                layers.append(x)
+        return layers
 
     widths = [network._blocks[number]._project_conv.out_channels for number in _STAND_IN_BLOCKS]
     heads = [torch.ones(width, dtype=torch.float64, device=device) for width in widths]

@@ -169,15 +169,15 @@ class FaceParser:
         deviation, the largest logit.
         """
         mean, deviation = (torch.tensor(v, device=self._device).view(3, 1, 1) for v in (_MEAN, _DEVIATION))
-        found = []
+        maps = []
         for image in images:
             picture = Image.fromarray(image.permute(1, 2, 0).cpu().numpy())
             resized = np.array(picture.resize((INPUT_SIZE, INPUT_SIZE), Image.Resampling.BILINEAR))
             x = torch.from_numpy(resized).to(self._device).permute(2, 0, 1).float() / 255.0
             with torch.no_grad(), torch.backends.cudnn.flags(True, deterministic=True, allow_tf32=False):
                 out, _, _ = self._network(((x - mean) / deviation)[None])
-            found.append(out[0].argmax(0).to("cpu", torch.uint8))
-        return torch.stack(found) if found else torch.zeros(0, INPUT_SIZE, INPUT_SIZE, dtype=torch.uint8)
+            maps.append(out[0].argmax(0).to("cpu", torch.uint8))
+        return torch.stack(maps) if maps else torch.zeros(0, INPUT_SIZE, INPUT_SIZE, dtype=torch.uint8)
 
 
 def load_face_parser(

@@ -52,8 +52,8 @@ def confusion_matrix(prediction: Tensor, target: Tensor, classes: int) -> Tensor
         raise UserError(f"prediction and target differ in shape: {tuple(prediction.shape)}, {tuple(target.shape)}")
     for what, labels in (("prediction", prediction), ("target", target)):
         if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-            found = f"{int(labels.min())} .. {int(labels.max())}"
-            raise UserError(f"labels of the {what} must lie in 0 .. {classes - 1}, found {found}")
+            range_of_labels = f"{int(labels.min())} .. {int(labels.max())}"
+            raise UserError(f"labels of the {what} must lie in 0 .. {classes - 1}, found {range_of_labels}")
     pairs = target.long() * classes + prediction.long()
     return torch.bincount(pairs.flatten().cpu(), minlength=classes**2).view(classes, classes)
 
@@ -110,11 +110,11 @@ def segmentation_entry(
     count = len(segmenter.classes)
     per_image = torch.zeros(len(images), count, count, dtype=torch.int64)
     for start in range(0, len(images), batch):
-        found = segmenter.segment(images[start : start + batch])
-        size = resolution or found.shape[-1]
+        predicted = segmenter.segment(images[start : start + batch])
+        size = resolution or predicted.shape[-1]
         wanted = relabelled(labels[start : start + batch], names, segmenter.classes)
-        found, target = at_size(found, size), at_size(wanted, size)
-        for number, (one, other) in enumerate(zip(found, target, strict=True), start):
+        predicted, target = at_size(predicted, size), at_size(wanted, size)
+        for number, (one, other) in enumerate(zip(predicted, target, strict=True), start):
             per_image[number] = confusion_matrix(one, other, count)
     confusion = per_image.sum(0)
     result = mean_iou(confusion, absent=absent, background=background)
@@ -151,8 +151,8 @@ def at_size(labels: Tensor, size: int) -> Tensor:
 def _jackknife(per_image: Tensor, absent: Absent, background: bool) -> float | None:
     """Return the delete-one standard error of the mean IoU; None for one image or where a class would vanish."""
     count, total = len(per_image), per_image.sum(0)
-    found = [mean_iou(total - one, absent=absent, background=background).value for one in per_image]
-    values = [value for value in found if value is not None]
+    left_out = [mean_iou(total - one, absent=absent, background=background).value for one in per_image]
+    values = [value for value in left_out if value is not None]
     if count < 2 or len(values) < count:
         return None
     mean = math.fsum(values) / count

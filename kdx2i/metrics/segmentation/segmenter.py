@@ -81,8 +81,8 @@ class TrainedSegmenter:
         resized = images if tuple(images.shape[2:]) == (size, size) else resize_clean(images, size)
         device = next(self.network.parameters()).device
         with torch.no_grad(), torch.backends.cudnn.flags(True, deterministic=True, allow_tf32=False):
-            found = self.network(resized.to(device).float() / 127.5 - 1.0).argmax(1)
-        return found.to("cpu", torch.uint8)  # type: ignore[no-any-return]
+            maps = self.network(resized.to(device).float() / 127.5 - 1.0).argmax(1)
+        return maps.to("cpu", torch.uint8)  # type: ignore[no-any-return]
 
     def save(self, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
         """Write it as safetensors, atomically; `metadata` (JSON values) is kept beside its own."""
