@@ -14,12 +14,12 @@ import pandas as pd
 from kdx2i.config import find_root, listed, load_preset
 from kdx2i.errors import UserError
 from kdx2i.files import read_json, sha256_file
+from kdx2i.metric_catalogue import METRICS
 from kdx2i.plan import Plan
 from kdx2i.suite import make_plan
 from kdx2i.tables import published
 from kdx2i.tables.machine import load_table_json
 from kdx2i.tables.model import Cell, Table
-from kdx2i.tables.quantities import QUANTITIES
 
 TEXT, COUNT, NUMBER, FLAG = "string", "Int64", "float64", "bool"
 
@@ -226,7 +226,7 @@ def _rows(table: Table, entries: Entries) -> Iterator[dict[str, Any]]:
                     "resolution": row.resolution,
                     "used_resolution": row.actual_resolution,
                     "metric": cell.metric,
-                    "direction": QUANTITIES[cell.metric].direction,
+                    "direction": METRICS[cell.metric].direction,
                     "mean": cell.mean,
                     "low": cell.interval[0] if cell.interval else None,
                     "high": cell.interval[1] if cell.interval else None,

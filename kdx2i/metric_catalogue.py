@@ -31,7 +31,7 @@ class Metric:
     `name` stands in tables, YAML files and `metrics.json`, `word` on command lines (None: only a switch asks for it),
     `title` in headings, with `digits` after the point. `direction` says which values are better.
 
-    `compute` is `module:function`; the function takes a `kdx2i.metrics.scorer.Trial` and returns an entry of
+    `compute` is `module:function`; the function takes a `kdx2i.metrics.trial.Trial` and returns an entry of
     `metrics.json`. `needs` decides where the metric can be computed, `depends` on which alternatives of the registered
     protocols (`kdx2i.metrics.protocols`) its value depends. A run's evaluation computes what is `always` computed and
     what a table asks for, unless the evaluation setting that `switch` names is off.

@@ -31,8 +31,8 @@ BY_NAME = {
     "kdx2i.warm": set(),  # libraries of others
 }
 TORCH_FREE = ["config", "identity", "plan", "provenance", "tables", "workflow", "cli", "warm", "suite", "inspection",
-              "metric_catalogue", "metrics.settings", "metrics.protocols", "distill.transfers", "methods.settings", "methods.catalogue",
-              "teacher.recipes", "stages.table", "stages.compare", "stages.infer", "frames",
+              "metric_catalogue", "metrics.settings", "metrics.protocols", "distill.transfers", "methods.settings",
+              "methods.catalogue", "teacher.recipes", "stages.table", "stages.compare", "stages.infer", "frames",
               "completion", "version"]  # fmt: skip
 
 

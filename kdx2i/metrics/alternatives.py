@@ -16,8 +16,9 @@ from kdx2i.metric_catalogue import METRICS
 from kdx2i.metrics.embedded_set import EmbeddedSet
 from kdx2i.metrics.extractors.extractor import Extractor, build_extractor
 from kdx2i.metrics.protocols import DIMENSIONS
-from kdx2i.metrics.scorer import Scorer, Trial
+from kdx2i.metrics.scorer import Scorer
 from kdx2i.metrics.settings import RealPart
+from kdx2i.metrics.trial import Trial
 
 _OWN: tuple[str, ...] = ("real", "kid", "is")  # dimensions that some metrics have and others lack
 _KEPT = ("value", "standard_error", "reason", "n_real", "n_generated", "n_train", "n_test")
@@ -49,7 +50,7 @@ def measure(
             for values in itertools.product(*(alternatives[name] for name in names)):
                 choices = dict(zip(names, values, strict=True))
                 trial = trials[choices["real"]] if "real" in choices else alone
-                entry = trial.under(choices).entry(metric)
+                entry = scorer.entry(trial.under(choices), metric)
                 kept = {key: entry[key] for key in _KEPT if key in entry}
                 yield {"metric": metric, **extractor, "generated": count, **choices, **kept}
 

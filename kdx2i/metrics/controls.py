@@ -15,8 +15,9 @@ from kdx2i.metrics.distances.classwise import mean_distances
 from kdx2i.metrics.embedded_set import EmbeddedSet
 from kdx2i.metrics.entries import Entry
 from kdx2i.metrics.runs import embed_generated
-from kdx2i.metrics.scorer import Scorer, distances_by_class
+from kdx2i.metrics.scorer import Scorer
 from kdx2i.metrics.sources import draw_directed, draw_requests
+from kdx2i.metrics.trial import distances_by_class
 
 CONTROLS = ("real_vs_real", "input_copied", "noise")
 _CEILING = "RC"  # of all accuracies
@@ -86,8 +87,9 @@ def _halved(scorer: Scorer, metrics: Sequence[str], generator: torch.Generator) 
     for _ in range(repeats):
         first, second = (chosen.where(index) for index in halves(chosen.labels, classes, generator))
         halvings.append(distances_by_class(first, second, classes, errors=False))
-    trial = scorer.against(second).trial(first, mean_distances(halvings))
-    return {name: {**trial.entry(name), "repeats": repeats} for name in metrics}
+    against = scorer.against(second)
+    trial = against.trial(first, mean_distances(halvings))
+    return {name: {**against.entry(trial, name), "repeats": repeats} for name in metrics}
 
 
 def _pooled_pair(scorer: Scorer, generator: torch.Generator) -> tuple[EmbeddedSet, EmbeddedSet]:

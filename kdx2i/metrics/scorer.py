@@ -4,155 +4,28 @@ Runs (images in memory), folders (images streamed from files) and the comparison
 metric by name: each is an entry of `kdx2i.metric_catalogue` whose function gets a `Trial`.
 """
 
-import copy
 import importlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import cache
 
-import torch
-from torch import Tensor
-
-from kdx2i.errors import UserError
 from kdx2i.metric_catalogue import METRICS, Metric, Need
-from kdx2i.metrics.classifiers.classifier import Classifier, train_classifier
-from kdx2i.metrics.distances.classwise import Classwise, classwise_distances
-from kdx2i.metrics.distances.estimates import Estimate
-from kdx2i.metrics.distances.frechet_error import frechet_estimate
-from kdx2i.metrics.distances.kernel import KernelEstimate, kernel_estimate
+from kdx2i.metrics.distances.classwise import Classwise
 from kdx2i.metrics.embedded_set import EmbeddedSet
-from kdx2i.metrics.entries import Entry, missing
-from kdx2i.metrics.extractors.extractor import Extractor
-from kdx2i.metrics.perceptual.trunks import PerceptualNetwork, build_perceptual
-from kdx2i.metrics.segmentation.mean_iou import Segmenter
-from kdx2i.metrics.settings import EvaluationSettings, RealPart
-from kdx2i.metrics.threads import single_thread
+from kdx2i.metrics.entries import Entry
+from kdx2i.metrics.trial import Distances, RealSide, Trial
 
 
-class Distances:
-    """The distances between a generated and the real sets that several metrics read, each computed once."""
-
-    def __init__(self, generated: EmbeddedSet, scorer: "Scorer", by_class: Classwise | None = None) -> None:
-        self._generated, self._scorer, self._by_class = generated, scorer, by_class
-
-    @cached_property
-    def by_class(self) -> Classwise:
-        """The Frechet and kernel distance of each class to the real images of `real_set`."""
-        if self._by_class is not None:
-            return self._by_class
-        real = self._scorer.part(self._scorer.settings.real_set)
-        return distances_by_class(self._generated, real, len(self._scorer.classes))
-
-    @cached_property
-    def frechet(self) -> Estimate:
-        """The Frechet distance to the pooled real images."""
-        with single_thread():
-            return frechet_estimate(self._generated.features, self._scorer.pooled_real.features)
-
-    @cached_property
-    def kernel(self) -> KernelEstimate:
-        """The kernel distance (not times 100) to the pooled real images."""
-        with single_thread():
-            return kernel_estimate(self._generated.features, self._scorer.pooled_real.features)
-
-
-def distances_by_class(generated: EmbeddedSet, real: EmbeddedSet, classes: int, *, errors: bool = True) -> Classwise:
-    """Return the Frechet and kernel distance of each class, from one Gram matrix a class; None where images lack."""
-    if min(len(generated), len(real)) < 2:
-        nothing: list[float | None] = [None] * classes
-        return Classwise(nothing, nothing, nothing, nothing, generated.counts(classes), real.counts(classes))
-    pair = (generated.features, generated.labels, real.features, real.labels)
-    return classwise_distances(*pair, classes, errors=errors)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One generated set against a scorer's real images: what the function of a metric is given.
-
-    `choices` are the alternatives of the registered protocols that a metric may ask for by dimension: `kid` the
-    estimator of the kernel distance, `is` the convention of the Inception Score.
-    """
-
-    scorer: "Scorer"
-    generated: EmbeddedSet
-    distances: Distances
-    choices: Mapping[str, str]
-
-    def under(self, choices: Mapping[str, str]) -> "Trial":
-        """Return the trial under other choices; the distances that are known stay known."""
-        return Trial(self.scorer, self.generated, self.distances, {**self.choices, **choices})
-
-    def missing(self, reason: str, *, n_real: int | None = None) -> Entry:
-        """Return the entry of a metric that could not be computed; `n_real` defaults to the pooled real images."""
-        count = len(self.scorer.pooled_real) if n_real is None else n_real
-        return missing(reason, count, len(self.generated), len(self.scorer.classes))
-
-    def entry(self, name: str) -> Entry:
-        """Return the entry of a metric of the catalogue, with value None and a reason where it lacks something."""
-        metric = METRICS[name]
-        return self._lacking(metric) or _function(metric.compute)(self)
-
-    def _lacking(self, metric: Metric) -> Entry | None:
-        """Return the entry of a metric whose needs are not met, None where they are."""
-        generated, scorer = self.generated, self.scorer
-        if Need.TWO_IMAGES in metric.needs and min(len(generated), len(scorer.pooled_real)) < 2:
-            return self.missing("pooled metrics need 2 generated and 2 real images")
-        if Need.LOGITS in metric.needs and generated.logits is None:
-            return self.missing(f"{scorer.extractor.name} has no logits", n_real=0)
-        if Need.OUTPUTS in metric.needs and (generated.outputs is None or scorer.settings.diversity is None):
-            return self.missing("there are not several outputs of any source")
-        if Need.LABEL_MAPS in metric.needs and (generated.label_maps is None or scorer.segmenter is None):
-            return self.missing("there are no label maps, or no segmenter")
-        return None
-
-
-@cache
-def _function(address: str) -> Callable[[Trial], Entry]:
-    """Return the function of `module:function`."""
-    module, _, name = address.partition(":")
-    function: Callable[[Trial], Entry] = getattr(importlib.import_module(module), name)
-    return function
-
-
-class Scorer:
-    """One real set, embedded once, and everything that scores generated images against it.
-
-    `classes` are the class names, in the order of the labels. `is_test` bool (N,) marks the real test images; None
-    where no roles are known: then every role is all images. The real classifier may be given (`real_classifier`,
-    trained once per dataset and resolution) and is trained here otherwise; `segmenter` is loaded when it is asked for.
-    """
-
-    def __init__(
-        self,
-        real: EmbeddedSet,
-        classes: Sequence[str],
-        settings: EvaluationSettings,
-        extractor: Extractor,
-        *,
-        is_test: Tensor | None = None,
-        real_classifier: Classifier | None = None,
-        segmenter: Callable[[], Segmenter] | None = None,
-        device: str | torch.device = "cpu",
-    ) -> None:
-        if real_classifier is not None and real_classifier.classes != len(classes):
-            raise UserError(
-                f"the real classifier knows {real_classifier.classes} classes, the dataset has {len(classes)}"
-            )
-        self.real, self.is_test = real, is_test
-        self.classes = list(classes)
-        self.settings, self.extractor = settings, extractor
-        self.segmenter = segmenter
-        self.device = torch.device(device)
-        self.given_classifier = real_classifier
+class Scorer(RealSide):
+    """One real set, embedded once, and everything that scores generated images against it."""
 
     def score(self, generated: EmbeddedSet, metrics: Iterable[str]) -> dict[str, Entry]:
         """Return {metric: entry} of generated images for metrics of the catalogue, in the given order.
 
-        An entry is a value with its counts and uncertainty, or None with a reason; never NaN.
+        An entry is a value with its counts and uncertainty, or None with a reason; never NaN. What the settings or
+        images make impossible by mistake raises `UserError`.
         """
         trial = self.trial(generated)
-        return {name: trial.entry(name) for name in metrics}
+        return {name: self.entry(trial, name) for name in metrics}
 
     def trial(self, generated: EmbeddedSet, by_class: Classwise | None = None) -> Trial:
         """Return a trial of generated images; `by_class` are their class-wise distances where they are known."""
@@ -161,67 +34,29 @@ class Scorer:
             choices["is"] = self.settings.inception_score
         return Trial(self, generated, Distances(generated, self, by_class), choices)
 
-    def part(self, part: RealPart) -> EmbeddedSet:
-        """Return the embedded real images of a role, or all."""
-        if self.is_test is None:
-            return self.real
-        everything = torch.ones_like(self.is_test)
-        return self.real.where({"all": everything, "test": self.is_test, "train": ~self.is_test}[part])
+    def entry(self, trial: Trial, name: str) -> Entry:
+        """Return the entry of one metric of a trial, with value None and a reason where it lacks something."""
+        metric = METRICS[name]
+        return _lacking(trial, metric) or _function(metric.compute)(trial)
 
-    @cached_property
-    def pooled_real(self) -> EmbeddedSet:
-        """The real images of the metrics over all classes at once."""
-        return self.part(self.settings.pooled_real_set)
 
-    def against(self, real: EmbeddedSet, classes: Sequence[str] | None = None) -> "Scorer":
-        """Return the scorer of another real set whose images have every role, of `classes` (default: the same)."""
-        return Scorer(
-            real, classes or self.classes, self.settings, self.extractor, segmenter=self.segmenter, device=self.device
-        )
+def _lacking(trial: Trial, metric: Metric) -> Entry | None:
+    """Return the entry of a metric whose needs are not met, None where they are."""
+    generated, real = trial.generated, trial.real
+    if Need.TWO_IMAGES in metric.needs and min(len(generated), len(real.pooled_real)) < 2:
+        return trial.missing("pooled metrics need 2 generated and 2 real images")
+    if Need.LOGITS in metric.needs and generated.logits is None:
+        return trial.missing(f"{real.extractor.name} has no logits", n_real=0)
+    if Need.OUTPUTS in metric.needs and (generated.outputs is None or real.settings.diversity is None):
+        return trial.missing("there are not several outputs of any source")
+    if Need.LABEL_MAPS in metric.needs and (generated.label_maps is None or real.segmenter is None):
+        return trial.missing("there are no label maps, or no segmenter")
+    return None
 
-    def directed(self, target: int) -> "Scorer":
-        """Return the scorer of translations to one class: against the pooled real images of that class only."""
-        real = self.pooled_real
-        return self.against(real.where(real.labels == target), [self.classes[target]])
 
-    def with_real_set(self, part: RealPart) -> "Scorer":
-        """Return the scorer whose distances, pooled and class-wise, are to the real images of a role."""
-        other = copy.copy(self)
-        vars(other).pop("pooled_real", None)
-        other.settings = self.settings.model_copy(update={"real_set": part, "pooled_real_set": part})
-        return other
-
-    def train(self, images: EmbeddedSet) -> Classifier:
-        """Return the classifier of the settings trained on embedded images."""
-        settings = self.settings
-        return train_classifier(
-            images.pixels() if settings.classifier.reads_images else None,
-            images.labels,
-            len(self.classes),
-            settings.classifier,
-            settings.seed,
-            extractor=self.extractor,
-            features=images.feature_tensor(),
-            device=self.device,
-        )
-
-    @cached_property
-    def real_classifier(self) -> Classifier:
-        """The classifier trained on real training images: the one that was given, or trained once here."""
-        return self.given_classifier or self.train(self.part("train"))
-
-    @cached_property
-    def perceptual(self) -> PerceptualNetwork:
-        """The network of LPIPS that the settings name."""
-        diversity = self.settings.diversity
-        assert diversity is not None
-        return build_perceptual(diversity.network, normalisation=diversity.normalisation, device=self.device)
-
-    def describe(self) -> dict[str, Any]:
-        """Return what metrics.json records of the evaluation beside its values."""
-        return {
-            **self.extractor.describe(),
-            "real_set": self.settings.real_set,
-            "pooled_real_set": self.settings.pooled_real_set,
-            "classifier": self.settings.classifier.model_dump(),
-        }
+@cache
+def _function(address: str) -> Callable[[Trial], Entry]:
+    """Return the function of `module:function`."""
+    module, _, name = address.partition(":")
+    function: Callable[[Trial], Entry] = getattr(importlib.import_module(module), name)
+    return function

@@ -23,7 +23,7 @@ def folder_entries(
             entries[name] = _absent(refused[name])
             continue
         try:
-            entries[name] = _as_written(name, trial.entry(name), scorer.extractor.dimension)
+            entries[name] = _as_written(name, scorer.entry(trial, name), scorer.extractor.dimension)
         except UserError as error:
             entries[name] = _absent(str(error))
     return entries

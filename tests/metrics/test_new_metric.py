@@ -17,12 +17,12 @@ FUNCTION = '''"""The difference of mean grey levels."""
 
 from kdx2i.metrics.embedded_set import EmbeddedSet
 from kdx2i.metrics.entries import Entry
-from kdx2i.metrics.scorer import Trial
+from kdx2i.metrics.trial import Trial
 
 
 def brightness(trial: Trial) -> Entry:
     """Return the absolute difference of the mean grey levels of both sets."""
-    return {"value": abs(_mean(trial.generated) - _mean(trial.scorer.pooled_real))}
+    return {"value": abs(_mean(trial.generated) - _mean(trial.real.pooled_real))}
 
 
 def _mean(images: EmbeddedSet) -> float:

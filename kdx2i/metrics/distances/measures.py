@@ -12,8 +12,8 @@ from kdx2i.metrics.distances.kernel import kernel_distance_subsets
 from kdx2i.metrics.distances.samples import by_class, take
 from kdx2i.metrics.distances.subsets import clean_fid_subsets, torch_fidelity_subsets
 from kdx2i.metrics.entries import Entry, estimate_entry, missing, scaled
-from kdx2i.metrics.scorer import Trial
 from kdx2i.metrics.threads import single_thread
+from kdx2i.metrics.trial import Trial
 
 
 def fid(trial: Trial) -> Entry:
@@ -23,11 +23,9 @@ def fid(trial: Trial) -> Entry:
 
 def fid_infinity(trial: Trial) -> Entry:
     """Return the entry FIDinf: FID extrapolated to infinitely many generated images, or why it is not."""
-    scorer = trial.scorer
+    side = trial.real
     with single_thread():
-        extrapolation = frechet_infinity(
-            trial.generated.features, scorer.pooled_real.features, seed=scorer.settings.seed
-        )
+        extrapolation = frechet_infinity(trial.generated.features, side.pooled_real.features, seed=side.settings.seed)
     if extrapolation.value is None:
         return trial.missing(str(extrapolation.reason))
     return {
@@ -47,9 +45,9 @@ def kid(trial: Trial) -> Entry:
     if estimator == "full-set":
         estimate = normal_estimate(kernel.value, kernel.standard_error)
         return estimate_entry(estimate, *_pooled_counts(trial), scale=100.0)
-    pair = trial.generated.features, trial.scorer.pooled_real.features
+    pair = trial.generated.features, trial.real.pooled_real.features
     with single_thread():
-        value = subset_distance(estimator, *pair, trial.scorer.settings.seed)
+        value = subset_distance(estimator, *pair, trial.real.settings.seed)
     return estimate_entry(normal_estimate(value, scaled(kernel.standard_error, 100.0)), *_pooled_counts(trial))
 
 
@@ -57,18 +55,18 @@ def mean_fid(trial: Trial) -> Entry:
     """Return the entry mFID: the unweighted mean over classes, with the error from their images."""
     distances = trial.distances.by_class
     columns = distances.frechet, distances.frechet_errors
-    return _mean_entry(distances, trial.scorer.classes, *columns, distances.mean_frechet(), 1.0)
+    return _mean_entry(distances, trial.real.classes, *columns, distances.mean_frechet(), 1.0)
 
 
 def mean_kid(trial: Trial) -> Entry:
     """Return the entry mKIDx100: 100 x the unweighted mean over classes; estimators as in `kid`."""
     distances, estimator = trial.distances.by_class, trial.choices["kid"]
-    mean, classes = distances.mean_kernel(), trial.scorer.classes
+    mean, classes = distances.mean_kernel(), trial.real.classes
     if mean is None or estimator == "full-set":
         columns = distances.kernel, distances.kernel_errors
         return _mean_entry(distances, classes, *columns, mean, 100.0)
-    settings = trial.scorer.settings
-    real, generated = trial.scorer.part(settings.real_set), trial.generated
+    settings = trial.real.settings
+    real, generated = trial.real.part(settings.real_set), trial.generated
     members = zip(by_class(generated.labels, len(classes)), by_class(real.labels, len(classes)), strict=True)
     with single_thread():
         values = [
@@ -99,7 +97,7 @@ def _subsets(library: str, n: int, m: int, seed: int) -> tuple[Any, Any]:
 
 def _pooled_counts(trial: Trial) -> tuple[int, int, int]:
     """Return the numbers of real images, generated images and classes behind a pooled metric."""
-    return len(trial.scorer.pooled_real), len(trial.generated), len(trial.scorer.classes)
+    return len(trial.real.pooled_real), len(trial.generated), len(trial.real.classes)
 
 
 def _mean_entry(

@@ -2,7 +2,7 @@
 
 from kdx2i.metrics.entries import Entry
 from kdx2i.metrics.inception.score import score_entry
-from kdx2i.metrics.scorer import Trial
+from kdx2i.metrics.trial import Trial
 
 
 def inception_score(trial: Trial) -> Entry:
@@ -11,4 +11,4 @@ def inception_score(trial: Trial) -> Entry:
     assert logits is not None  # the catalogue's entry needs them
     if "is" not in trial.choices:
         return trial.missing("no convention of the Inception Score is chosen", n_real=0)
-    return score_entry(logits, trial.choices["is"], trial.scorer.extractor.name)
+    return score_entry(logits, trial.choices["is"], trial.real.extractor.name)

@@ -2,7 +2,7 @@
 
 from kdx2i.metrics.entries import Entry
 from kdx2i.metrics.perceptual.diversity import diversity
-from kdx2i.metrics.scorer import Trial
+from kdx2i.metrics.trial import Trial
 
 
 def outputs_diversity(trial: Trial) -> Entry:
@@ -10,5 +10,5 @@ def outputs_diversity(trial: Trial) -> Entry:
     outputs = trial.generated.outputs
     assert outputs is not None  # the catalogue's entry needs them
     # First the network, whose building draws random numbers: outputs may be generated while they are read.
-    network = trial.scorer.perceptual
+    network = trial.real.perceptual
     return diversity(outputs, network)

@@ -2,17 +2,17 @@
 
 from kdx2i.metrics.distances.estimates import normal_estimate
 from kdx2i.metrics.entries import Entry
-from kdx2i.metrics.scorer import Trial
 from kdx2i.metrics.segmentation.mean_iou import segmentation_entry
+from kdx2i.metrics.trial import Trial
 
 
 def mean_iou(trial: Trial) -> Entry:
     """Return the entry mIoU of the segmented generated images and their label maps, with its 95 % interval."""
-    generated, scorer = trial.generated, trial.scorer
-    assert generated.label_maps is not None and scorer.segmenter is not None  # the catalogue's entry needs them
-    labels, segmenter = generated.label_maps(), scorer.segmenter()
+    generated, side = trial.generated, trial.real
+    assert generated.label_maps is not None and side.segmenter is not None  # the catalogue's entry needs them
+    labels, segmenter = generated.label_maps(), side.segmenter()
     names = segmenter.classes if labels.names is None else labels.names
-    entry = segmentation_entry(generated.pixels(), labels.maps, names, segmenter, batch=scorer.settings.batch)
+    entry = segmentation_entry(generated.pixels(), labels.maps, names, segmenter, batch=side.settings.batch)
     if entry["value"] is None:
         return entry
     estimate = normal_estimate(entry["value"], entry["standard_error"])
