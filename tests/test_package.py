@@ -83,7 +83,9 @@ def test_outside_the_repository_completion_is_silent(tmp_path: Path) -> None:
 
 
 def test_the_completion_can_be_installed() -> None:
-    done = run(ROOT, sys.executable, "-m", "kdx2i", "--show-completion", "bash")
+    # Without this the option takes no shell's name, but asks which shell is running.
+    environment = "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION=1"
+    done = run(ROOT, "env", environment, sys.executable, "-m", "kdx2i", "--show-completion", "bash")
     assert done.returncode == 0
     assert "_KDX2I_COMPLETE=complete_bash" in done.stdout
 

@@ -53,7 +53,7 @@ class MethodSetup(Generic[SettingsT]):
     """What a method of stage 2 is built from.
 
     It generates images of `resolution` px for `num_classes` domains, on one device, and trains on `images`, what its
-    task draws batches from (`kdx2i.tasks.base.Task.training_data`); None for a method that only generates.
+    task draws batches from (`kdx2i.tasks.opening.Task.training_data`); None for a method that only generates.
     """
 
     settings: SettingsT

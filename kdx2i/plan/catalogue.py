@@ -49,6 +49,10 @@ class TaskFacts(Protocol):
     """A task: see `kdx2i.tasks.facts.TaskFacts`."""
 
     @property
+    def name(self) -> TaskName:
+        """Its name."""
+
+    @property
     def distillation(self) -> str | None:
         """The stage 1 that it has, or None."""
 
@@ -63,6 +67,10 @@ class TaskFacts(Protocol):
     @property
     def module(self) -> str:
         """The module that opens it on a split."""
+
+    @property
+    def scoring(self) -> str:
+        """The module that asks trained models for images and scores them."""
 
 
 class TransferFacts(Protocol):

@@ -6,7 +6,7 @@ from kdx2i.config.models import listed
 from kdx2i.errors import UserError
 from kdx2i.metric_catalogue import Need
 from kdx2i.plan.base import PlanBase
-from kdx2i.plan.kinds import CLASSIFIER, CONTROLS, EVALUATION, SEGMENTER
+from kdx2i.plan.kinds import CLASSIFIER, CONTROLS, EVALUATION, SEGMENTER, Address
 from kdx2i.plan.leaf import Leaf
 from kdx2i.plan.metrics import computed_by, evaluation_metrics, idle_switches, modules_of, needs
 from kdx2i.plan.mode import Mode
@@ -44,7 +44,7 @@ def plan_evaluation(
         inputs["classifier"] = plan_classifier(plan, dataset, resolution)
     if needs(metrics, Need.LABEL_MAPS):
         inputs["segmenter"] = plan_segmenter(plan, dataset, resolution)
-    modules = (*run.modules, *modules_of(metrics))
+    modules = (*run.modules, plan.catalogue.tasks[run.spec.task].scoring, *modules_of(metrics))
     return plan.leaf_of(EVALUATION, {**run.address, "mode": mode}, spec, inputs=inputs, modules=modules)
 
 
@@ -63,9 +63,9 @@ def plan_controls(plan: PlanBase, dataset: str, resolution: int) -> Leaf[Control
         inputs["classifier"] = plan_classifier(plan, dataset, resolution)
     if needs(metrics, Need.LABEL_MAPS):
         inputs["segmenter"] = plan_segmenter(plan, dataset, resolution)
-    task = plan.dataset(dataset).task
+    task = plan.catalogue.tasks[plan.dataset(dataset).task]
     spec = ControlsSpec(
-        task=task,
+        task=task.name,
         dataset=dataset,
         resolution=resolution,
         directions=directions,
@@ -74,8 +74,8 @@ def plan_controls(plan: PlanBase, dataset: str, resolution: int) -> Leaf[Control
         evaluation=_evaluation_of(plan, dataset, every_class=True, directed=bool(directions)),
         protocol=plan.protocol_switches("evaluate"),
     )
-    address: dict[str, str | int] = {"dataset": dataset, "resolution": resolution}
-    modules = (plan.catalogue.tasks[task].module, *modules_of([*metrics, *directed_metrics]))
+    address: Address = {"dataset": dataset, "resolution": resolution}
+    modules = (task.module, task.scoring, *modules_of([*metrics, *directed_metrics]))
     return plan.leaf_of(CONTROLS, address, spec, inputs=inputs, modules=modules)
 
 
@@ -83,15 +83,17 @@ def plan_classifier(plan: PlanBase, dataset: str, resolution: int) -> Leaf[Class
     """Return the classifier of RC, trained once on the real images of a dataset."""
     plan.check_dataset(dataset)
     plan.check_resolution(resolution)
+    task = plan.catalogue.tasks[plan.dataset(dataset).task]
     spec = ClassifierSpec(
-        task=plan.dataset(dataset).task,
+        task=task.name,
         dataset=dataset,
         resolution=resolution,
         evaluation={key: plan.evaluation_settings[key] for key in CLASSIFIER_KEYS},
         protocol=plan.protocol_switches("evaluate"),
     )
     inputs = {"split": plan_split(plan, dataset)}
-    return plan.leaf_of(CLASSIFIER, {"dataset": dataset, "resolution": resolution}, spec, inputs=inputs)
+    address: Address = {"dataset": dataset, "resolution": resolution}
+    return plan.leaf_of(CLASSIFIER, address, spec, inputs=inputs, modules=(task.module, task.scoring))
 
 
 def plan_segmenter(plan: PlanBase, dataset: str, resolution: int) -> Leaf[SegmenterSpec]:

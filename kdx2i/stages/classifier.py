@@ -7,7 +7,7 @@ from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import ClassifierSpec
 from kdx2i.provenance import write_provenance
 from kdx2i.stages.scoring import scorer_of
-from kdx2i.tasks.base import open_task
+from kdx2i.tasks.scoring.base import open_scoring
 from kdx2i.training.determinism import describe_device, make_deterministic, pick_device
 
 
@@ -17,7 +17,7 @@ def run(plan: Plan, leaf: Leaf[ClassifierSpec]) -> None:
     make_deterministic()
     device = pick_device()
     settings = EvaluationSettings.model_validate(spec.evaluation)
-    task = open_task(spec.task, Split(leaf.inputs["split"].folder), spec.resolution)
-    scorer = scorer_of(plan, leaf, task, settings, device)
+    scoring = open_scoring(spec.task, Split(leaf.inputs["split"].folder), spec.resolution)
+    scorer = scorer_of(plan, leaf, scoring, settings, device)
     save_classifier(leaf.file("classifier.safetensors"), scorer.real_classifier)
     write_provenance(plan, leaf, device=describe_device(device), extractor_sha256=scorer.extractor.weights_sha256)

@@ -14,7 +14,7 @@ from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import EvaluationSpec, RunSpec
 from kdx2i.provenance import write_provenance
 from kdx2i.stages.scoring import scorer_of
-from kdx2i.tasks.base import Requests, generate, open_task
+from kdx2i.tasks.scoring.base import Requests, generate, open_scoring
 from kdx2i.training.checkpoint import load_module, load_tensors, select
 from kdx2i.training.determinism import derive_seed, describe_device, make_deterministic, pick_device
 from kdx2i.training.loop import save_grid
@@ -30,19 +30,19 @@ def run(plan: Plan, leaf: Leaf[EvaluationSpec]) -> None:
     make_deterministic()
     device = pick_device()
     settings = EvaluationSettings.model_validate(spec.evaluation)
-    task = open_task(spec.task, Split(leaf.inputs["split"].folder), spec.resolution)
-    scorer = scorer_of(plan, leaf, task, settings, device)
-    requests = task.requests(spec, settings)
-    method = load_method(leaf.inputs["run"], len(task.classes), device)
+    scoring = open_scoring(spec.task, Split(leaf.inputs["split"].folder), spec.resolution)
+    scorer = scorer_of(plan, leaf, scoring, settings, device)
+    requests = scoring.requests(spec, settings)
+    method = load_method(leaf.inputs["run"], len(scoring.task.classes), device)
 
     def answer(asked: Requests) -> Tensor:
         return generate(method, asked, settings.batch, device)
 
     torch.manual_seed(derive_seed(spec.seed, "evaluate", spec.mode))
     images = answer(requests)
-    generated = task.completed(embed_generated(scorer, images, requests.labels), requests, answer, settings)
+    generated = scoring.completed(embed_generated(scorer, images, requests.labels), requests, answer, settings)
     document = {
-        "values": task.scorer(scorer, spec, requests).score(generated, spec.metrics),
+        "values": scoring.scorer(scorer, spec, requests).score(generated, spec.metrics),
         **scorer.describe(),
         "mode": spec.mode,
         "direction": spec.direction,

@@ -18,10 +18,10 @@ from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import DistillSpec, FigureSpec
 from kdx2i.provenance import require_current, write_provenance
 from kdx2i.stages.evaluate import load_method
-from kdx2i.tasks.base import generate
-from kdx2i.tasks.image_to_image import Opened as ImageToImage
-from kdx2i.tasks.image_to_image import TranslationRequests
-from kdx2i.tasks.translation_requests import Translations
+from kdx2i.tasks.image_to_image import OpenTask
+from kdx2i.tasks.scoring.base import generate
+from kdx2i.tasks.scoring.image_to_image import TaskScoring, TranslationRequests
+from kdx2i.tasks.scoring.translation_requests import Translations
 from kdx2i.teacher.triplets import draw_triplets
 from kdx2i.teacher.weights import load_teacher
 from kdx2i.training.checkpoint import load_module, load_tensors, select
@@ -132,9 +132,9 @@ def _translations(leaf: Leaf[FigureSpec], device: torch.device) -> tuple[list[st
     generator = torch.Generator().manual_seed(figure.seed)
     methods = {}
     for method in spec.methods:
-        task = ImageToImage(Split(leaf.inputs["split"].folder), method.resolution)
-        methods[method.label] = load_method(leaf.inputs[method.input], len(task.classes), device), task
-    classes, real = task.classes, task.real
+        scoring = TaskScoring(OpenTask(Split(leaf.inputs["split"].folder), method.resolution))
+        methods[method.label] = load_method(leaf.inputs[method.input], len(scoring.task.classes), device), scoring
+    classes, real = scoring.task.classes, scoring.real
     sources = _sources(real, figure.rows, generator)
     order = torch.randperm(len(classes), generator=generator)
     targets = order[: figure.columns].sort().values if figure.columns else torch.arange(len(classes))
@@ -187,8 +187,8 @@ def _training_image(real: RealImages, label: int, generator: torch.Generator) ->
 
 
 def _translate(
-    method: Any, task: ImageToImage, sources: Tensor, references: Tensor, targets: Tensor, guidance: str
+    method: Any, scoring: TaskScoring, sources: Tensor, references: Tensor, targets: Tensor, guidance: str
 ) -> Tensor:
     """Return translations as uint8 [N, 3, R, R]."""
-    requests = TranslationRequests(task.real, Translations(sources, references, targets), guidance)
+    requests = TranslationRequests(scoring.real, Translations(sources, references, targets), guidance)
     return generate(method, requests, BATCH, method.device)

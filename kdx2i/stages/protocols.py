@@ -21,7 +21,7 @@ from kdx2i.stages.evaluate import load_method
 from kdx2i.stages.folder_report import print_measurements
 from kdx2i.stages.infer import FILE, FORMAT
 from kdx2i.stages.table import screen
-from kdx2i.tasks.base import generate, open_task
+from kdx2i.tasks.scoring.base import generate, open_scoring
 from kdx2i.training.determinism import derive_seed, make_deterministic, pick_device
 
 
@@ -37,9 +37,9 @@ def run(plan: Plan, leaf: Leaf[EvaluationSpec]) -> None:
     make_deterministic()
     device = pick_device()
     settings = EvaluationSettings.model_validate(spec.evaluation)
-    task = open_task(spec.task, Split(leaf.inputs["split"].folder), spec.resolution)
-    real, classes = task.real, task.classes
-    requests = task.requests(spec, settings)
+    scoring = open_scoring(spec.task, Split(leaf.inputs["split"].folder), spec.resolution)
+    real, classes = scoring.real, scoring.task.classes
+    requests = scoring.requests(spec, settings)
     method = load_method(leaf.inputs["run"], len(classes), device)
     torch.manual_seed(derive_seed(spec.seed, "evaluate", spec.mode))
     images = generate(method, requests, settings.batch, device)

@@ -11,10 +11,12 @@ from kdx2i.metrics.scorer import Scorer
 from kdx2i.metrics.segmentation.segmenter import load_segmenter
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.plan import Leaf, Plan
-from kdx2i.tasks.base import Task
+from kdx2i.tasks.scoring.base import Scoring
 
 
-def scorer_of(plan: Plan, leaf: Leaf[Any], task: Task, settings: EvaluationSettings, device: torch.device) -> Scorer:
+def scorer_of(
+    plan: Plan, leaf: Leaf[Any], scoring: Scoring, settings: EvaluationSettings, device: torch.device
+) -> Scorer:
     """Return the scorer of a leaf; features of real images are shared through a cache by content.
 
     The classifier of RC and the segmenter of mIoU are those that the leaf reads, where it reads some.
@@ -23,8 +25,8 @@ def scorer_of(plan: Plan, leaf: Leaf[Any], task: Task, settings: EvaluationSetti
     segmenter = leaf.inputs.get("segmenter")
     place = None if segmenter is None else segmenter.file("segmenter.safetensors")
     return run_scorer(
-        task.real,
-        task.classes,
+        scoring.real,
+        scoring.task.classes,
         settings,
         real_classifier=None if trained is None else load_classifier(trained.file("classifier.safetensors")),
         segmenter=None if place is None else partial(load_segmenter, place, device),

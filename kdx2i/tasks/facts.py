@@ -15,7 +15,7 @@ class TaskFacts:
     metric its evaluations meet, so which metrics a table may ask for. `controls`: the control rows that mean
     something, by name, with their titles. `image_counts`: the settings of an evaluation that say how many images it
     asks for. `distillation`: the stage 1 that it has (`kdx2i.distill.by_task`), or None.
-    `module`: the module of `kdx2i.tasks` with the rest, as its class `Opened`.
+    `module` opens it on a split (its class `OpenTask`), `scoring` asks and scores trained models (`TaskScoring`).
     """
 
     name: TaskName
@@ -25,6 +25,7 @@ class TaskFacts:
     controls: Mapping[str, str]
     image_counts: frozenset[str]
     module: str
+    scoring: str
     distillation: str | None = None
 
     def allows(self, metric: str) -> bool:
@@ -55,6 +56,7 @@ TASKS: Mapping[TaskName, TaskFacts] = {
             controls={**_REAL, "input_copied": "Input copied", **_NOISE},
             image_counts=frozenset({"images_per_class", "images_per_direction"}),
             module="kdx2i.tasks.image_to_image",
+            scoring="kdx2i.tasks.scoring.image_to_image",
             distillation="i2i",
         ),
         TaskFacts(
@@ -65,6 +67,7 @@ TASKS: Mapping[TaskName, TaskFacts] = {
             controls={**_REAL, **_NOISE},
             image_counts=_PER_IMAGE,
             module="kdx2i.tasks.text",
+            scoring="kdx2i.tasks.scoring.paired",
         ),
         TaskFacts(
             "speech",
@@ -74,6 +77,7 @@ TASKS: Mapping[TaskName, TaskFacts] = {
             controls={**_REAL, **_NOISE},
             image_counts=_PER_IMAGE,
             module="kdx2i.tasks.speech",
+            scoring="kdx2i.tasks.scoring.paired",
         ),
         TaskFacts(
             "label-map",
@@ -83,6 +87,7 @@ TASKS: Mapping[TaskName, TaskFacts] = {
             controls={**_REAL, "maps_shuffled": "Label maps shuffled", **_NOISE},
             image_counts=_PER_IMAGE,
             module="kdx2i.tasks.label_map",
+            scoring="kdx2i.tasks.scoring.label_map",
         ),
     )
 }

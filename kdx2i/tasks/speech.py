@@ -8,12 +8,12 @@ from kdx2i.tasks.conditions import SpeechCondition
 from kdx2i.tasks.paired import PairedTask
 
 
-class Opened(PairedTask[SpeechCondition]):
+class OpenTask(PairedTask[SpeechCondition]):
     """Utterances of a split's images."""
 
-    def given(self, images: Tensor, draws: Tensor, references: Tensor | None, device: torch.device) -> SpeechCondition:
+    def given(self, index: Tensor, draws: Tensor, references: Tensor | None, device: torch.device) -> SpeechCondition:
         """Return one utterance of each image."""
-        utterances = [self.conditions.waveforms(self.rows[index]) for index in images.tolist()]
+        utterances = [self.conditions.waveforms(self.rows[number]) for number in index.tolist()]
         chosen = zip(utterances, draws.tolist(), strict=True)
         waveforms = (several[int(draw * len(several))] for several, draw in chosen)
         return SpeechCondition(tuple(wave.float().div(32768.0).to(device) for wave in waveforms), RATE)

@@ -7,11 +7,11 @@ from kdx2i.tasks.conditions import CaptionCondition
 from kdx2i.tasks.paired import PairedTask
 
 
-class Opened(PairedTask[CaptionCondition]):
+class OpenTask(PairedTask[CaptionCondition]):
     """Captions of a split's images."""
 
-    def given(self, images: Tensor, draws: Tensor, references: Tensor | None, device: torch.device) -> CaptionCondition:
+    def given(self, index: Tensor, draws: Tensor, references: Tensor | None, device: torch.device) -> CaptionCondition:
         """Return one caption of each image."""
-        captions = [self.conditions.captions(self.rows[index]) for index in images.tolist()]
+        captions = [self.conditions.captions(self.rows[number]) for number in index.tolist()]
         chosen = zip(captions, draws.tolist(), strict=True)
         return CaptionCondition(tuple(several[int(draw * len(several))] for several, draw in chosen))

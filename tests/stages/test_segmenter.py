@@ -65,7 +65,6 @@ def make_split(plan: Plan) -> None:
 
 def test_any_dataset_has_the_address(plan) -> None:
     leaf = plan.segmenter("open-face-parts", 64)
-    assert "open-face-parts" not in plan.datasets
     assert plan.leaf_at(leaf.directory / "provenance.json") is leaf
     words = ["--preset", "open", "--dataset", "open-face-parts", "--resolution", "64"]
     assert plan.command(leaf) == ["kdx2i", "segmenter", *words]

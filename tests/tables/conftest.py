@@ -8,7 +8,6 @@ import pytest
 
 from kdx2i.config import TableConfig
 from kdx2i.tables.assemble import (
-    CONTROLS,
     Absent,
     Budgets,
     Controls,
@@ -20,8 +19,10 @@ from kdx2i.tables.assemble import (
     direction_of,
 )
 from kdx2i.tables.model import Budget, Context, Table
+from kdx2i.tasks.facts import TASKS
 
 ROOT = Path(__file__).parents[2]
+CONTROLS = TASKS["image-to-image"].controls
 Values = Callable[[EvaluationKey, int, str], Any]
 
 
@@ -75,7 +76,9 @@ class Kit:
         entry = {"value": value, "n_real": 20, "n_generated": 20, "classes": 2}
         metrics: Mapping[str, Mapping[str, Any]] = dict.fromkeys(cls.metrics(config), entry)
         return {
-            (key.dataset, key.resolution, direction_of(key.mode)): dict.fromkeys(CONTROLS, metrics)
+            (key.dataset, key.resolution, direction_of(key.mode)): dict.fromkeys(
+                TASKS["image-to-image"].controls, metrics
+            )
             for key in cls.keys(config)
         }
 

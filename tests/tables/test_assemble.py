@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from kdx2i.config import TableConfig
-from kdx2i.tables.assemble import CONTROLS, Absent, EvaluationKey, Scores, assemble
+from kdx2i.tables.assemble import Absent, EvaluationKey, Scores, assemble
 from kdx2i.tables.model import Cell, Row, Table
+from kdx2i.tasks.facts import TASKS
 
 SEEDS = (0, 1, 2)
 NUMBERS = st.one_of(st.floats(-1e6, 1e6), st.sampled_from([None, math.nan, math.inf, -math.inf, True, "12", 1e200]))
@@ -19,6 +20,8 @@ ENTRY = st.fixed_dictionaries({"value": NUMBERS}, optional={"reason": st.just("t
 VALUES = st.dictionaries(st.sampled_from(["mFID", "RC", "LPIPS"]), ENTRY, max_size=3)
 # One draw for a seed: its values, a sentence why it is absent, or nothing at all.
 ITEM = st.one_of(VALUES, st.sampled_from(["stale: made by another identity", "missing"]), st.none())
+
+CONTROLS = TASKS["image-to-image"].controls
 
 
 def finite(values: Any, metric: str) -> bool:

@@ -1,6 +1,5 @@
 """From a plan to a table: reasons, seeds, controls and budgets arrive where they belong."""
 
-import ast
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -85,11 +84,3 @@ def test_every_table_of_the_repository_can_be_assembled_before_anything_ran(pres
 def test_the_paper_departs_from_itself_in_nothing() -> None:
     assert context(make_plan(ROOT, "paper")).departures == ()
     assert context(make_plan(ROOT, "open")).departures
-
-
-def test_tables_import_only_rooms_to_their_left() -> None:
-    allowed = ("kdx2i.errors", "kdx2i.files", "kdx2i.config", "kdx2i.plan", "kdx2i.tables")
-    for path in (ROOT / "kdx2i" / "tables").glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("kdx2i"):
-                assert (node.module or "").startswith(allowed), path.name

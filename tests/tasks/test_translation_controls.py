@@ -8,13 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdx2i.metrics import controls
 from kdx2i.metrics.extractors.extractor import Extractor
 from kdx2i.metrics.images.real_images import RealImages
 from kdx2i.metrics.runs import embed_generated, run_scorer
 from kdx2i.metrics.settings import DiversitySettings, EvaluationSettings
-from kdx2i.tasks.translation_controls import CONTROLS, directed_controls, halves
-from kdx2i.tasks.translation_requests import draw_requests
+from kdx2i.tasks.scoring import translation_controls as controls
+from kdx2i.tasks.scoring.translation_controls import CONTROLS, directed_controls, halves
+from kdx2i.tasks.scoring.translation_requests import draw_requests
 
 CLASSES = ["bear", "cat", "dog"]
 METRICS = ("mFID", "mKIDx100", "FID", "KIDx100", "RC", "FC")

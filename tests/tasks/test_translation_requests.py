@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdx2i.errors import UserError
-from kdx2i.tasks.translation_requests import draw_directed, draw_repeats, draw_requests
+from kdx2i.tasks.scoring.translation_requests import draw_directed, draw_repeats, draw_requests
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True)
 

@@ -1,4 +1,4 @@
-"""What every task offers to training and evaluation, which ask it and never which task it is."""
+"""What scoring asks of every task, and never which task it is."""
 
 import importlib
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from kdx2i.metrics.scorer import Scorer
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.plan.specs import ControlsSpec, EvaluationSpec
 from kdx2i.tasks.facts import TASKS
+from kdx2i.tasks.opening import Task, open_task
 from kdx2i.training.precision import to_pixels
 
 
@@ -29,7 +30,7 @@ class Requests(Protocol):
         """Return the condition (`kdx2i.tasks.conditions`) of some of the requests, on a device."""
 
     def pictures(self, chosen: Tensor) -> list[Tensor]:
-        """Return what stands above some of the images in a grid: rows of uint8 [M, 3, R, R]."""
+        """Return what stands above some images int64 [M] in a grid: rows of uint8 [M, 3, R, R]."""
 
 
 class Generates(Protocol):
@@ -39,19 +40,14 @@ class Generates(Protocol):
         """Return images [B, 3, R, R] in [-1, 1]."""
 
 
-class Task(Protocol):
-    """A task, opened on a split at a resolution R: its images and conditions are read when they are asked for."""
+class Scoring(Protocol):
+    """How a task that is opened on a split is asked and scored."""
 
-    @property
-    def classes(self) -> list[str]:
-        """The names of the classes, in the order of the labels."""
+    task: Task
 
     @property
     def real(self) -> RealImages:
         """The real images of both roles."""
-
-    def training_data(self, device: torch.device) -> Any:
-        """Return what a method trains on: images with their conditions, drawn a batch at a time."""
 
     def requests(self, spec: EvaluationSpec, settings: EvaluationSettings) -> Requests:
         """Return what an evaluation asks for: one deterministic list for every method and mode."""
@@ -64,17 +60,17 @@ class Task(Protocol):
     ) -> EmbeddedSet:
         """Return generated images with what some metrics need beside them: several outputs a source, label maps.
 
-        `answer` generates the images of further requests.
+        `answer` generates the images of further requests, uint8 [N, 3, R, R].
         """
 
     def controls(self, scorer: Scorer, spec: ControlsSpec) -> dict[str, Any]:
         """Return the control rows: {"values": {control: {metric: entry}}, "directions": {direction: the same}}."""
 
 
-def open_task(name: TaskName, split: Split, resolution: int) -> Task:
-    """Return a task, opened on the images of a split at `resolution` px."""
-    task: Task = importlib.import_module(TASKS[name].module).Opened(split, resolution)
-    return task
+def open_scoring(name: TaskName, split: Split, resolution: int) -> Scoring:
+    """Return the scoring of a task, opened on the images of a split at `resolution` px."""
+    scoring: Scoring = importlib.import_module(TASKS[name].scoring).TaskScoring(open_task(name, split, resolution))
+    return scoring
 
 
 def generate(method: Generates, requests: Requests, batch: int, device: torch.device) -> Tensor:

@@ -17,7 +17,7 @@ from kdx2i.metrics.entries import Entry
 from kdx2i.metrics.runs import embed_generated
 from kdx2i.metrics.scorer import Scorer
 from kdx2i.metrics.trial import distances_by_class
-from kdx2i.tasks.translation_requests import draw_directed, draw_requests
+from kdx2i.tasks.scoring.translation_requests import draw_directed, draw_requests
 
 CONTROLS = ("real_vs_real", "input_copied", "noise")
 _CEILING = "RC"  # of all accuracies

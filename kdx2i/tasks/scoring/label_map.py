@@ -1,0 +1,28 @@
+"""Label maps: mIoU needs the maps that images were asked to follow, and has a control of its own."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kdx2i.metrics.embedded_set import EmbeddedSet, LabelMaps
+from kdx2i.metrics.scorer import Scorer
+from kdx2i.tasks.label_map import OpenTask
+from kdx2i.tasks.scoring import paired
+
+
+class TaskScoring(paired.TaskScoring[OpenTask]):
+    """The scoring of images from label maps."""
+
+    def with_conditions(self, images: EmbeddedSet, given: Tensor) -> EmbeddedSet:
+        """Return images with the label maps of real images (indices int64 [N])."""
+        return replace(images, label_maps=lambda: LabelMaps(self.task.maps[given], self.task.conditions.labels))
+
+    def further_controls(
+        self, scorer: Scorer, images: EmbeddedSet, given: Tensor, metrics: Sequence[str], generator: torch.Generator
+    ) -> dict[str, Any]:
+        """Return the row of real images with the label maps of others: what following no map scores."""
+        others = given[torch.randperm(len(given), generator=generator)]
+        return {"maps_shuffled": scorer.score(self.with_conditions(images, others), metrics)}

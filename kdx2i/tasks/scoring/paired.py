@@ -1,0 +1,109 @@
+"""Text, speech and label maps: one image for each test image's condition, all classes scored together."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from kdx2i.metrics.embedded_set import EmbeddedSet
+from kdx2i.metrics.images.real_images import RealImages
+from kdx2i.metrics.runs import embed_generated
+from kdx2i.metrics.scorer import Scorer
+from kdx2i.metrics.settings import EvaluationSettings
+from kdx2i.plan.specs import ControlsSpec, EvaluationSpec
+from kdx2i.tasks.paired import ConditionType, PairedTask
+from kdx2i.training.precision import to_images
+
+TaskType = TypeVar("TaskType", bound=PairedTask[Any])
+
+
+@dataclass(frozen=True)
+class PairedRequests(Generic[ConditionType]):
+    """One image for each of some real images' conditions.
+
+    `images` int64 [N] are the indices of these real images; `draws` [N] in [0, 1) choose among several conditions of
+    an image; `references` int64 [N] are indices of training images.
+    """
+
+    task: PairedTask[ConditionType]
+    labels: Tensor
+    images: Tensor
+    draws: Tensor
+    references: Tensor | None
+
+    def condition(self, part: slice, device: torch.device) -> ConditionType:
+        """Return the condition of some of the requests, on a device."""
+        references = None
+        if self.references is not None:
+            references = to_images(self.task.images[self.references[part]], device)
+        return self.task.given(self.images[part], self.draws[part], references, device)
+
+    def pictures(self, chosen: Tensor) -> list[Tensor]:
+        """Return the images int64 [M] that the conditions belong to, and what can be shown of the conditions."""
+        index = self.images[chosen]
+        return [self.task.images[index], *self.task.shown(index)]
+
+
+class TaskScoring(Generic[TaskType]):
+    """The scoring of text and speech, and the base of that of label maps."""
+
+    def __init__(self, task: TaskType) -> None:
+        self.task = task
+
+    @cached_property
+    def real(self) -> RealImages:
+        """The real images of both roles."""
+        number = {name: index for index, name in enumerate(self.task.classes)}
+        labels = torch.tensor([number[row.label] for row in self.task.rows])
+        return RealImages(self.task.images, labels, self.task.is_test)
+
+    def requests(self, spec: EvaluationSpec, settings: EvaluationSettings) -> PairedRequests[Any]:
+        """Ask for one image for each test image, from one of its conditions (protocol entry paired-requests)."""
+        generator = torch.Generator().manual_seed(settings.seed)
+        images = torch.nonzero(self.real.is_test).flatten().repeat_interleave(settings.conditions_per_image)
+        references = None
+        if spec.guidance == "reference":
+            training = torch.nonzero(~self.real.is_test).flatten()
+            references = training[torch.randint(len(training), (len(images),), generator=generator)]
+        draws = torch.rand(len(images), generator=generator)
+        return PairedRequests(self.task, self.real.labels[images], images, draws, references)
+
+    def scorer(self, scorer: Scorer, spec: EvaluationSpec, requests: Any) -> Scorer:
+        """Return the scorer itself: all requests are compared with the pooled real images."""
+        return scorer
+
+    def completed(
+        self, generated: EmbeddedSet, requests: Any, answer: Callable[[Any], Tensor], settings: EvaluationSettings
+    ) -> EmbeddedSet:
+        """Return the generated images with the conditions that they were asked to follow, where metrics need them."""
+        return self.with_conditions(generated, requests.images)
+
+    def controls(self, scorer: Scorer, spec: ControlsSpec) -> dict[str, Any]:
+        """Return the control rows: one half of the pooled real images against the other, and noise."""
+        settings, metrics = scorer.settings, list(spec.metrics)
+        streams = [torch.Generator().manual_seed(1_000_003 * settings.seed + number) for number in (0, 2)]
+        pooled = torch.nonzero(self.real.mask(settings.pooled_real_set)).flatten()
+        first, second = pooled[torch.randperm(len(pooled), generator=streams[0])].chunk(2)
+        shape = (len(pooled), *self.real.images.shape[1:])
+        pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=streams[1])
+        noise = embed_generated(scorer, pixels, self.real.labels[pooled])
+        halved, images = scorer.against(scorer.real.where(second)), scorer.real.where(first)
+        values = {
+            "real_vs_real": halved.score(self.with_conditions(images, first), metrics),
+            **self.further_controls(halved, images, first, metrics, streams[0]),
+            "noise": scorer.score(self.with_conditions(noise, pooled), metrics),
+        }
+        return {"values": values, "directions": {}}
+
+    def further_controls(
+        self, scorer: Scorer, images: EmbeddedSet, given: Tensor, metrics: Sequence[str], generator: torch.Generator
+    ) -> dict[str, Any]:
+        """Return the control rows that only one task has, of real images with their indices int64 [N]: none."""
+        return {}
+
+    def with_conditions(self, images: EmbeddedSet, given: Tensor) -> EmbeddedSet:
+        """Return images with the conditions of real images (indices int64 [N]) where a metric needs them: unchanged."""
+        return images
