@@ -1,5 +1,6 @@
 """What all tests share: the builders of `tests/support` importable by name, and how hypothesis runs."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -7,6 +8,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+# One thread for each worker, before any library counts the cores: more would only fight for them.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 
 # A loaded machine is no failure: neither an example nor making one has a time limit.
 settings.register_profile("kdx2i", deadline=None, suppress_health_check=[HealthCheck.too_slow])
