@@ -23,9 +23,9 @@ from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.plan import Plan
 from kdx2i.plan.leaf import Leaf
 from kdx2i.stages.evaluate import load_method, requests_of, translate
-from kdx2i.stages.scoring import evaluator
+from kdx2i.stages.leaf_scorer import evaluator
 from kdx2i.stages.train import initial_method
-from kdx2i.stages.training import fetcher
+from kdx2i.stages.training_outputs import fetcher
 from kdx2i.training.determinism import make_deterministic
 from kdx2i.training.sampling import BalancedImages
 

@@ -31,7 +31,7 @@ from kdx2i.files import write_text
 from kdx2i.plan import KINDS, Kind, Leaf, Plan
 from kdx2i.plan.kinds import COMPARISON, FIELDS, FIGURE, NUMBER, SPLIT, TABLE
 from kdx2i.plan.leaf import upstream_of
-from kdx2i.plan.training import split_variant
+from kdx2i.plan.training_plans import split_variant
 from kdx2i.provenance import problem
 from kdx2i.stages.table import show
 

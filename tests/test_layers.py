@@ -29,7 +29,9 @@ NARROW = {
 BY_NAME = {
     "kdx2i.methods.build": {name for a in architectures().values() for name in (a.method_module, a.student_module)},
     "kdx2i.methods.catalogue": {a.settings.__module__.rpartition(".")[0] for a in architectures().values()},
-    "kdx2i.cli.running": {f"kdx2i.stages.{name}" for name in ("protocols", *(kind.stage for kind in KINDS.values()))},
+    "kdx2i.cli.running": {
+        f"kdx2i.stages.{name}" for name in ("all_protocols", *(kind.stage for kind in KINDS.values()))
+    },
     "kdx2i.metrics.scorer": {metric.module for metric in METRICS.values()},
     "kdx2i.tasks.opening": {facts.module for facts in TASKS.values()},
     "kdx2i.tasks.scoring.base": {facts.scoring for facts in TASKS.values()},

@@ -62,7 +62,7 @@ def evaluate(
         raise UserError(f"--{missing[0]} is missing: {_FORMS}")
     plan = asked_plan(preset)
     leaf = plan.evaluation(dataset, architecture, transfer, resolution, seed, mode)
-    run_leaf(plan, leaf, stage="protocols" if all_protocols else "")
+    run_leaf(plan, leaf, stage="all_protocols" if all_protocols else "")
 
 
 def _check_folders(given: Sequence[str], others: Sequence[str]) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 from kdx2i.config import load_figure, names_in
 from kdx2i.config.models import listed
 from kdx2i.errors import UserError
-from kdx2i.plan.base import PlanBase
-from kdx2i.plan.figures import FigurePlan, plan_figure, required
+from kdx2i.plan.figure_plans import FigurePlan, plan_figure, required
 from kdx2i.plan.kinds import POSITIONAL, kind_at
 from kdx2i.plan.leaf import Leaf
-from kdx2i.plan.scoring import plan_classifier, plan_controls, plan_evaluation, plan_segmenter
+from kdx2i.plan.plan_base import PlanBase
+from kdx2i.plan.scoring_plans import plan_classifier, plan_controls, plan_evaluation, plan_segmenter
 from kdx2i.plan.specs import (
     ClassifierSpec,
     ComparisonSpec,
@@ -26,8 +26,8 @@ from kdx2i.plan.specs import (
     TableSpec,
     TeacherSpec,
 )
-from kdx2i.plan.tables import TablePlan, plan_comparison, plan_rendered, plan_table
-from kdx2i.plan.training import plan_distilled, plan_run, plan_split, plan_teacher
+from kdx2i.plan.table_plans import TablePlan, plan_comparison, plan_rendered, plan_table
+from kdx2i.plan.training_plans import plan_distilled, plan_run, plan_split, plan_teacher
 
 
 class Plan(PlanBase):

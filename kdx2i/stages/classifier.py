@@ -6,7 +6,7 @@ from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import ClassifierSpec
 from kdx2i.provenance import write_provenance
-from kdx2i.stages.scoring import scorer_of
+from kdx2i.stages.leaf_scorer import scorer_of
 from kdx2i.tasks.scoring.base import open_scoring
 from kdx2i.training.determinism import describe_device, make_deterministic, pick_device
 

@@ -9,7 +9,7 @@ from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import ComparisonSpec
 from kdx2i.provenance import problem, require_current, write_provenance
 from kdx2i.stages.table import screen
-from kdx2i.tables.compare import compare, metric_tree, write_comparison
+from kdx2i.tables.comparison import compare, metric_tree, write_comparison
 from kdx2i.tables.expectations import Failure, failed_expectations, load_expectations
 from kdx2i.tables.machine import load_table_json
 from kdx2i.tables.published import load_published

@@ -13,8 +13,8 @@ from kdx2i.plan import Leaf, Plan
 from kdx2i.stages.table import screen
 from kdx2i.tables.assemble import LARGEST, Absent
 from kdx2i.tables.gather import build_table
-from kdx2i.tables.infer import Inference, Observed, infer
-from kdx2i.tables.infer_screen import print_inference
+from kdx2i.tables.inference import Inference, Observed, infer
+from kdx2i.tables.inference_screen import print_inference
 from kdx2i.tables.published import CellName, load_published
 
 FORMAT = "kdx2i-protocols-1"

@@ -12,7 +12,7 @@ from kdx2i.files import sha256_file
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import TeacherSpec
 from kdx2i.provenance import git_commit, packages, write_provenance
-from kdx2i.stages.training import discard, publish_records
+from kdx2i.stages.training_outputs import discard, publish_records
 from kdx2i.teacher import biggan
 from kdx2i.teacher.augment import AugmentSettings
 from kdx2i.teacher.biggan_import import import_biggan

@@ -10,7 +10,7 @@ from kdx2i.methods.build import build_method
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import RunSpec
 from kdx2i.provenance import write_provenance
-from kdx2i.stages.training import discard, loop_settings, network_tensors, publish
+from kdx2i.stages.training_outputs import discard, loop_settings, network_tensors, publish
 from kdx2i.tasks.opening import Task, open_task
 from kdx2i.training import distributed
 from kdx2i.training.checkpoint import load_tensors

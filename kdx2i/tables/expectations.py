@@ -18,7 +18,7 @@ from pydantic import Field
 from kdx2i.config import Strict, listed, read_yaml, validate
 from kdx2i.errors import UserError
 from kdx2i.metric_catalogue import METRICS
-from kdx2i.tables.compare import Comparison
+from kdx2i.tables.comparison import Comparison
 from kdx2i.tables.model import Part, Table
 from kdx2i.tables.orders import paired_gain
 

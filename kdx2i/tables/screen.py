@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from kdx2i.metric_catalogue import METRICS
-from kdx2i.tables.compare import VERDICTS, Comparison
+from kdx2i.tables.comparison import VERDICTS, Comparison
 from kdx2i.tables.expectations import Failure
 from kdx2i.tables.layout import Block, blocks, notes, stand_in_line
 from kdx2i.tables.model import Table

@@ -37,7 +37,7 @@ from kdx2i.provenance import write_provenance
 from kdx2i.stages import evaluate
 from kdx2i.suite import make_plan
 from kdx2i.tables.assemble import Absent
-from kdx2i.tables.compare import compare
+from kdx2i.tables.comparison import compare
 from kdx2i.tables.gather import build_table
 from kdx2i.tables.published import load_published
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from kdx2i.config import TableConfig, load_table
 from kdx2i.errors import UserError
 from kdx2i.tables.assemble import assemble
-from kdx2i.tables.compare import COLUMNS, VERDICTS, compare, metric_tree, write_comparison
+from kdx2i.tables.comparison import COLUMNS, VERDICTS, compare, metric_tree, write_comparison
 from kdx2i.tables.expectations import exit_code, failed_expectations, load_expectations
 from kdx2i.tables.model import Budget, Table
 from kdx2i.tables.published import CellName, load_published

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdx2i.metric_catalogue import METRICS
-from kdx2i.tables.infer import Inference, Observed, infer
+from kdx2i.tables.inference import Inference, Observed, infer
 from kdx2i.tables.published import CellName, Published, PublishedValue
 
 PROTOCOLS = ("a/clean", "a/tf1", "b/clean", "b/tf1")

@@ -8,11 +8,11 @@ from typing import Any
 from kdx2i.config import PartConfig, RowConfig, TableConfig, listed
 from kdx2i.errors import UserError
 from kdx2i.identity import file_hash
-from kdx2i.plan.base import PlanBase
 from kdx2i.plan.kinds import COMPARISON, TABLE
 from kdx2i.plan.leaf import Leaf, upstream_of
 from kdx2i.plan.mode import Mode
-from kdx2i.plan.scoring import plan_controls, plan_evaluation
+from kdx2i.plan.plan_base import PlanBase
+from kdx2i.plan.scoring_plans import plan_controls, plan_evaluation
 from kdx2i.plan.specs import ComparisonSpec, ControlsSpec, EvaluationSpec, TableSpec
 
 NOT_YET = "not yet computed"

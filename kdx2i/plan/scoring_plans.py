@@ -5,13 +5,13 @@ from typing import Any
 from kdx2i.config.models import listed
 from kdx2i.errors import UserError
 from kdx2i.metric_catalogue import Need
-from kdx2i.plan.base import PlanBase
 from kdx2i.plan.kinds import CLASSIFIER, CONTROLS, EVALUATION, SEGMENTER, Address
 from kdx2i.plan.leaf import Leaf
-from kdx2i.plan.metrics import computed_by, evaluation_metrics, idle_switches, modules_of, needs
+from kdx2i.plan.metric_choice import computed_by, evaluation_metrics, idle_switches, modules_of, needs
 from kdx2i.plan.mode import Mode
+from kdx2i.plan.plan_base import PlanBase
 from kdx2i.plan.specs import ClassifierSpec, ControlsSpec, EvaluationSpec, MethodSpec, SegmenterSpec
-from kdx2i.plan.training import plan_run, plan_split
+from kdx2i.plan.training_plans import plan_run, plan_split
 
 CLASSIFIER_KEYS = ("extractor", "preprocessing", "input_size", "classifier", "seed")
 

@@ -23,11 +23,11 @@ from kdx2i.config import (
 )
 from kdx2i.config.models import listed
 from kdx2i.errors import UserError
-from kdx2i.plan.catalogue import Catalogue
 from kdx2i.plan.kinds import Address, Kind
 from kdx2i.plan.leaf import Leaf
 from kdx2i.plan.mode import Mode
 from kdx2i.plan.specs import Spec
+from kdx2i.plan.suite_catalogue import Catalogue
 
 SpecType = TypeVar("SpecType", bound=Spec)
 

@@ -5,9 +5,9 @@ from typing import Any
 from kdx2i.config import DatasetConfig
 from kdx2i.errors import UserError
 from kdx2i.identity import file_hash
-from kdx2i.plan.base import PlanBase
 from kdx2i.plan.kinds import DISTILLED, RUN, SPLIT, TEACHER, Address
 from kdx2i.plan.leaf import Leaf
+from kdx2i.plan.plan_base import PlanBase
 from kdx2i.plan.specs import DistillSpec, RunSpec, SplitSpec, TeacherSpec
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from kdx2i.config.figures import FigureConfig, FigureMethod
 from kdx2i.errors import UserError
-from kdx2i.plan.base import PlanBase
 from kdx2i.plan.kinds import FIGURE
 from kdx2i.plan.leaf import Leaf
+from kdx2i.plan.plan_base import PlanBase
 from kdx2i.plan.specs import DrawnMethod, FigureSpec
-from kdx2i.plan.training import plan_distilled, plan_run, plan_split
+from kdx2i.plan.training_plans import plan_distilled, plan_run, plan_split
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from kdx2i.metric_catalogue import METRICS
-from kdx2i.tables.infer import Fit, Inference, Misfit, few_names, ratio_text
+from kdx2i.tables.inference import Fit, Inference, Misfit, few_names, ratio_text
 
 SHOWN = 12
 _COLOURS = {"clear": "green", "leaning": "cyan"}
