@@ -149,7 +149,7 @@ def load_published(table: str, *, root: str | Path | None = None) -> pd.DataFram
             "contradicted": value.contradicted,
             "note": value.note or None,
         }
-        for value in published.load_published(place, table).values()
+        for value in published.read_published(place, table).values()
     ]
     return _frame(rows, PUBLISHED_COLUMNS)
 
@@ -172,17 +172,17 @@ def _frame(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> pd.
 
 def _asked_tables(folder: Path, tables: str | Sequence[str] | None, reference: bool) -> list[str]:
     """Return the names of the asked tables that are finished; `UserError` where one or all are not there."""
-    there = sorted(path.name.removesuffix(_PROVENANCE) for path in (folder / "tables").glob(f"*{_PROVENANCE}"))
-    asked = there if tables is None else [tables] if isinstance(tables, str) else list(tables)
+    finished = sorted(path.name.removesuffix(_PROVENANCE) for path in (folder / "tables").glob(f"*{_PROVENANCE}"))
+    asked = finished if tables is None else [tables] if isinstance(tables, str) else list(tables)
     where = f"results/{'reference/' if reference else ''}{folder.name}"
-    if not there and reference:
+    if not finished and reference:
         known = sorted({path.parents[1].name for path in folder.parent.glob(f"*/tables/*{_PROVENANCE}")})
         raise UserError(f"{where} has no tables; the reference results with tables are {listed(known)}")
-    if not there:
+    if not finished:
         raise UserError(f"{where} has no tables: make one first, e.g. with `snakemake --cores 8 table1`")
     for name in asked:
-        if name not in there:
-            raise UserError(f"{where} has no table `{name}`; there are {listed(there)}")
+        if name not in finished:
+            raise UserError(f"{where} has no table `{name}`; there are {listed(finished)}")
     return asked
 
 

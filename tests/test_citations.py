@@ -25,11 +25,11 @@ CITATION = re.compile(r"\b[Pp]rotocol entry ([a-z0-9]+(?:-[a-z0-9]+)*)(?![\w.`-]
 
 
 def text_files() -> list[Path]:
-    found = [ROOT / "README.md"]
+    paths = [ROOT / "README.md"]
     for room in ROOMS:
-        found += [path for path in sorted((ROOT / room).rglob("*")) if path.suffix in KINDS]
+        paths += [path for path in sorted((ROOT / room).rglob("*")) if path.suffix in KINDS]
     rendered = ROOT / "docs" / "protocol.md"
-    return [path for path in found if path not in (rendered, Path(__file__)) and "fixtures" not in path.parts]
+    return [path for path in paths if path not in (rendered, Path(__file__)) and "fixtures" not in path.parts]
 
 
 def flowing(path: Path) -> str:
@@ -53,7 +53,7 @@ def test_every_cited_protocol_entry_is_in_the_register() -> None:
 
 def test_protocol_entries_are_cited_in_one_form() -> None:
     strays = {p.relative_to(ROOT).as_posix(): list(stray_citations(flowing(p))) for p in text_files()}
-    assert not {path: found for path, found in strays.items() if found}
+    assert not {path: lines for path, lines in strays.items() if lines}
 
 
 @pytest.mark.parametrize(

@@ -224,14 +224,14 @@ def test_a_method_made_from_a_teacher_depends_on_its_file(tmp_path: Path) -> Non
     data["architectures"]["dmit"] |= {"teacher": "faces", "by_resolution": {32: {"teacher": "other"}}}
     data["teachers"]["other"] = {32: "other.safetensors"}
     preset.write_text(yaml.safe_dump(data))
-    found = []
+    identities = []
     for content in (b"one", b"another"):
         (root / "other.safetensors").write_bytes(content)
         plan = Plan(root, "open", None, changed_catalogue)
         run = plan.run("open-birds", "dmit", "scratch", 32, 0)
         assert run.spec.teacher_file == "other.safetensors"
-        found.append(run.identity)
-    assert found[0] != found[1]
+        identities.append(run.identity)
+    assert identities[0] != identities[1]
     assert plan.run("open-birds", "sdit", "scratch", 32, 0).spec.teacher_file is None
 
 

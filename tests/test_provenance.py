@@ -101,9 +101,9 @@ def test_everything_is_current_after_it_was_made(plan: Plan, leaves: list[Leaf])
 
 def test_a_changed_setting_is_named_and_spreads(plan: Plan, leaves: list[Leaf]) -> None:
     changed = edit_preset(plan, "train", learning_rate=0.5)
-    found = kinds(changed)
-    assert set(found.values()) == {"stale"}
-    assert set(found) == {f"{leaf.name}/provenance.json" for leaf in leaves if "/runs/" in leaf.name}
+    problems = kinds(changed)
+    assert set(problems.values()) == {"stale"}
+    assert set(problems) == {f"{leaf.name}/provenance.json" for leaf in leaves if "/runs/" in leaf.name}
     run = changed.run("open-birds", "stargan_v2", "kd", 32, 0)
     evaluation = changed.evaluation("open-birds", "stargan_v2", "kd", 32, 0, "latent")
     assert "made with other settings (train.learning_rate)" in str(problem(run))
@@ -119,8 +119,8 @@ def test_a_changed_byte_is_corrupt_and_a_lost_file_is_missing(plan: Plan, leaves
     by_kind["classifier"].file("classifier.safetensors").unlink()
     by_kind["distilled"].provenance_path.write_text("{")
     by_kind["controls"].provenance_path.unlink()
-    found = kinds(plan)
-    assert found == {
+    problems = kinds(plan)
+    assert problems == {
         f"{by_kind['run'].name}/provenance.json": "corrupt",
         f"{by_kind['classifier'].name}/provenance.json": "missing",
         f"{by_kind['distilled'].name}/provenance.json": "corrupt",
@@ -142,8 +142,8 @@ def test_any_changed_byte_is_found(tmp_path_factory: pytest.TempPathFactory, dat
     place = data.draw(st.integers(0, len(content) - 1))
     content[place] ^= data.draw(st.integers(1, 255))
     path.write_bytes(bytes(content))
-    found = problem(leaf)
-    assert found is not None and found.kind == "corrupt"
+    wrong = problem(leaf)
+    assert wrong is not None and wrong.kind == "corrupt"
     assert problem(leaf, checksums=False) is None
 
 

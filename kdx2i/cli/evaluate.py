@@ -45,9 +45,9 @@ def evaluate(
     given = [
         name for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
     ]
-    others = [word.partition("=")[0] for word in context.args if word.startswith("--")]
-    if any(word in _FOLDERS for word in others):
-        _check_folders(given, others)
+    options_given = [word.partition("=")[0] for word in context.args if word.startswith("--")]
+    if any(word in _FOLDERS for word in options_given):
+        _check_folders(given, options_given)
         Console(stderr=True).print(
             "`kdx2i evaluate --generated ...` is now `kdx2i score --generated ...`", soft_wrap=True
         )
@@ -55,7 +55,7 @@ def evaluate(
         app(args=["score", *context.args, *more, "--seed", str(seed)], prog_name="kdx2i", standalone_mode=False)
         return
     if context.args:
-        word = others[0] if others else context.args[0]
+        word = options_given[0] if options_given else context.args[0]
         raise UserError(f"{word} does not go with a run, whose preset says how it is scored: {_FORMS}")
     missing = [name for name in _RUN_OPTIONS if name not in given]
     if missing:
@@ -65,10 +65,10 @@ def evaluate(
     run_leaf(plan, leaf, stage="all_protocols" if all_protocols else "")
 
 
-def _check_folders(given: Sequence[str], others: Sequence[str]) -> None:
+def _check_folders(given: Sequence[str], options_given: Sequence[str]) -> None:
     """Refuse a mixture with the options of a run, and one folder without the other."""
     strange = [name for name in given if name in (*_RUN_OPTIONS, "preset")]
-    missing = [word for word in _FOLDERS if word not in others]
+    missing = [word for word in _FOLDERS if word not in options_given]
     if strange:
         raise UserError(f"--{strange[0]} does not go with --generated and --reference: {_FORMS}")
     if missing:

@@ -59,14 +59,14 @@ def check(
     preset: Annotated[str, typer.Option(help="One preset (default: all).", autocompletion=completion.presets)] = "",
 ) -> None:
     """Check every YAML file and plan every table of every preset, without running anything."""
-    from kdx2i.tables.published import load_published
+    from kdx2i.tables.published import read_published
 
     root = find_root()
     for name in names_in(root / "benchmarks" / "datasets"):
         load_dataset(root, name)
     for name in names_in(root / "benchmarks" / "tables"):
         load_table(root, name)
-        load_published(root, name)
+        read_published(root, name)
     for name in [preset] if preset else names_in(root / "benchmarks" / "presets"):
         plan = make_plan(root, name)
         for table_name in plan.tables:

@@ -25,14 +25,14 @@ def run_leaf(plan: Plan, leaf: Leaf[Any], stage: str = "") -> None:
 
 def _require_gpus(plan: Plan) -> None:
     """Refuse to run a GPU preset without its GPUs: on a CPU it would seem to hang for weeks."""
-    wanted = plan.preset.resources.gpus
-    if wanted == 0:
+    asked = plan.preset.resources.gpus
+    if asked == 0:
         return
     import torch
 
     seen = torch.cuda.device_count()
-    if seen < wanted:
+    if seen < asked:
         raise UserError(
-            f"preset {plan.preset.name} asks for {wanted} GPU(s) a job and PyTorch sees {seen}: "
+            f"preset {plan.preset.name} asks for {asked} GPU(s) a job and PyTorch sees {seen}: "
             "run it on a machine with a GPU, or set `resources: {gpus: 0}` in the preset"
         )

@@ -35,10 +35,10 @@ def score(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the metrics that draw subsets.")] = 0,
 ) -> None:
     """Score any images against others, with or without classes."""
-    from kdx2i.stages.folders import Request, parse_metrics, run
+    from kdx2i.stages.folders import ScoreRequest, parse_metrics, run
 
     run(
-        Request(
+        ScoreRequest(
             generated=generated,
             reference=reference,
             metrics=parse_metrics(metrics),

@@ -9,24 +9,24 @@ from rich.markup import escape
 from kdx2i.config import listed
 from kdx2i.errors import UserError
 from kdx2i.files import read_json
-from kdx2i.plan import Cell, Leaf, Plan
+from kdx2i.plan import CellPlan, Leaf, Plan
 from kdx2i.provenance import problem
 
 
-def find_cells(plan: Plan, table: str, words: str) -> list[Cell]:
+def find_cells(plan: Plan, table: str, words: str) -> list[CellPlan]:
     """Return the cells whose key `part/label/dataset` has every word of `words` (split at `/`) as a part.
 
     No cell raises `UserError` with the keys that there are.
     """
     cells = plan.table(table).cells
     asked = [word.strip().casefold() for word in words.split("/") if word.strip()]
-    found = [cell for cell in cells if all(word in _words(cell) for word in asked)]
-    if not found:
+    matching = [cell for cell in cells if all(word in _words(cell) for word in asked)]
+    if not matching:
         raise UserError(f"{table} has no cell `{words}`; its cells are {listed(cell.key for cell in cells)}")
-    return found
+    return matching
 
 
-def _words(cell: Cell) -> set[str]:
+def _words(cell: CellPlan) -> set[str]:
     names = {cell.part, cell.row.label, cell.dataset, cell.actual_dataset or "", *cell.key.split("/")}
     return {name.casefold() for name in names}
 
@@ -43,10 +43,10 @@ def show(plan: Plan, table: str, words: str, console: Console) -> None:
 
 def _show_evaluation(plan: Plan, leaf: Leaf[Any], console: Console) -> None:
     """Print one evaluation and everything that it is made from."""
-    found = problem(leaf)
-    state = "current" if found is None else found.sentence
+    wrong = problem(leaf)
+    state = "current" if wrong is None else wrong.sentence
     lines = [f"seed {leaf.spec.seed}: {state}"]
-    if found is None:
+    if wrong is None:
         values = read_json(leaf.file("metrics.json"))["values"]
         lines += [f"  {name} = {entry.get('value')}{_counts(entry)}" for name, entry in values.items()]
         lines.append(f"  images    {leaf.directory / 'samples.png'}")

@@ -4,6 +4,6 @@ from kdx2i.plan.core import Plan
 from kdx2i.plan.kinds import KINDS, Kind
 from kdx2i.plan.leaf import Leaf
 from kdx2i.plan.suite_catalogue import Catalogue
-from kdx2i.plan.table_plans import BudgetLine, Cell, TablePlan
+from kdx2i.plan.table_plans import BudgetLine, CellPlan, TablePlan
 
-__all__ = ["KINDS", "BudgetLine", "Catalogue", "Cell", "Kind", "Leaf", "Plan", "TablePlan"]
+__all__ = ["KINDS", "BudgetLine", "Catalogue", "CellPlan", "Kind", "Leaf", "Plan", "TablePlan"]

@@ -19,7 +19,7 @@ NOT_YET = "not yet computed"
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
+class CellPlan:
     """One row on one dataset: all metrics of it come from the same evaluations.
 
     `dataset` and `resolution` are the paper's, `actual_*` those of the preset (None where it has none).
@@ -76,7 +76,7 @@ class TablePlan:
     """
 
     config: TableConfig
-    cells: tuple[Cell, ...]
+    cells: tuple[CellPlan, ...]
     controls: dict[tuple[str, int], Leaf[ControlsSpec]]
     budget: tuple[BudgetLine, ...]
 
@@ -166,7 +166,7 @@ def plan_comparison(plan: PlanBase, tables: dict[str, Leaf[TableSpec]]) -> Leaf[
     return plan.leaf_of(COMPARISON, {}, spec, inputs=tables)
 
 
-def _cell(plan: PlanBase, config: TableConfig, row: RowConfig, dataset: str) -> Cell:
+def _cell(plan: PlanBase, config: TableConfig, row: RowConfig, dataset: str) -> CellPlan:
     """Plan one row on one dataset."""
     part = config.part(row.part)
     paper_resolution = part.resolution or row.resolution
@@ -185,7 +185,7 @@ def _cell(plan: PlanBase, config: TableConfig, row: RowConfig, dataset: str) -> 
     if reason is None and actual_dataset is not None and resolution is not None:
         method = (actual_dataset, row.architecture, row.transfer, resolution)
         leaves = tuple(plan_evaluation(plan, *method, seed, part.mode) for seed in plan.seeds)
-    return Cell(
+    return CellPlan(
         part=row.part,
         row=row,
         mode=part.mode,
@@ -198,30 +198,30 @@ def _cell(plan: PlanBase, config: TableConfig, row: RowConfig, dataset: str) -> 
     )
 
 
-def _budget(plan: PlanBase, cell: Cell) -> BudgetLine:
+def _budget(plan: PlanBase, cell: CellPlan) -> BudgetLine:
     """Compare the iterations and batch sizes of a cell's method with those of the paper's preset."""
     row = cell.row
     paper = plan.paper
-    here = plan.settings(row.architecture, plan.preset.resolutions[cell.resolution])
+    own = plan.settings(row.architecture, plan.preset.resolutions[cell.resolution])
     registered = plan.catalogue.architectures[row.architecture]
-    there: dict[str, Any] = {}
+    papers: dict[str, Any] = {}
     if row.architecture in paper.architectures:
         where = f"preset {paper.name}, architectures.{row.architecture}"
         config = paper.architectures[row.architecture]
-        there = plan.catalogue.settings(row.architecture, config, cell.resolution, where)
+        papers = plan.catalogue.settings(row.architecture, config, cell.resolution, where)
     stage_1 = plan.catalogue.transfers[row.transfer].distils
     return BudgetLine(
         architecture=row.architecture,
         transfer=row.transfer,
         resolution=cell.resolution,
-        distill=_number(here, "distill", "iterations") if stage_1 else None,
-        distill_paper=_number(there, "distill", "iterations") if stage_1 else None,
-        train=registered.generator_updates(here["train"]),
-        train_paper=registered.generator_updates(there["train"]) if there else None,
-        distill_batch=_number(here, "distill", "batch") if stage_1 else None,
-        distill_batch_paper=_number(there, "distill", "batch") if stage_1 else None,
-        train_batch=_number(here, "train", "batch"),
-        train_batch_paper=_number(there, "train", "batch"),
+        distill=_number(own, "distill", "iterations") if stage_1 else None,
+        distill_paper=_number(papers, "distill", "iterations") if stage_1 else None,
+        train=registered.generator_updates(own["train"]),
+        train_paper=registered.generator_updates(papers["train"]) if papers else None,
+        distill_batch=_number(own, "distill", "batch") if stage_1 else None,
+        distill_batch_paper=_number(papers, "distill", "batch") if stage_1 else None,
+        train_batch=_number(own, "train", "batch"),
+        train_batch_paper=_number(papers, "train", "batch"),
     )
 
 

@@ -17,10 +17,10 @@ from kdx2i.metrics.scorer import Scorer
 from kdx2i.metrics.settings import EvaluationSettings, RealPart
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import EvaluationSpec
+from kdx2i.stages.console import screen
 from kdx2i.stages.evaluate import load_method
 from kdx2i.stages.folder_report import print_measurements
 from kdx2i.stages.infer import FILE, FORMAT
-from kdx2i.stages.table import screen
 from kdx2i.tasks.scoring.base import generate, open_scoring
 from kdx2i.training.determinism import derive_seed, make_deterministic, pick_device
 

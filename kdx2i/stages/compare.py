@@ -8,11 +8,11 @@ from kdx2i.files import write_json
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import ComparisonSpec
 from kdx2i.provenance import problem, require_current, write_provenance
-from kdx2i.stages.table import screen
+from kdx2i.stages.console import screen
 from kdx2i.tables.comparison import compare, metric_tree, write_comparison
 from kdx2i.tables.expectations import Failure, failed_expectations, load_expectations
 from kdx2i.tables.machine import load_table_json
-from kdx2i.tables.published import load_published
+from kdx2i.tables.published import read_published
 from kdx2i.tables.screen import print_comparison
 
 
@@ -23,7 +23,7 @@ def run(plan: Plan, leaf: Leaf[ComparisonSpec], *, expectations: Path | None = N
     """
     require_current(leaf.inputs.values())
     tables = [load_table_json(table.file(f"{name}.json")) for name, table in leaf.inputs.items()]
-    published = {table.name: load_published(plan.root, table.name) for table in tables}
+    published = {table.name: read_published(plan.root, table.name) for table in tables}
     comparison = compare(tables, published)
     failures: list[Failure] = []
     if expectations is not None:

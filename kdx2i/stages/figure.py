@@ -35,7 +35,7 @@ LEFT, TOP = 0.4, 0.3
 LETTERS = 19
 """Letters of a name that stand in a line beside or above an image; what is longer is broken into lines."""
 
-Grid = list[list[Tensor | None]]
+ImageGrid = list[list[Tensor | None]]
 
 
 def run(plan: Plan, leaf: Leaf[FigureSpec]) -> None:
@@ -65,7 +65,7 @@ def run(plan: Plan, leaf: Leaf[FigureSpec]) -> None:
     write_provenance(plan, leaf, device=describe_device(device))
 
 
-def draw(columns: list[str], rows: list[str], grid: Grid) -> bytes:
+def draw(columns: list[str], rows: list[str], grid: ImageGrid) -> bytes:
     """Return a PNG of a grid of uint8 images [3, R, R]; None leaves a place empty."""
     width, height = max(len(columns), 1), max(len(rows), 1)
     with matplotlib.rc_context({"font.size": 6.0, "font.family": "DejaVu Sans"}):
@@ -92,20 +92,20 @@ def draw(columns: list[str], rows: list[str], grid: Grid) -> bytes:
 
 
 @torch.no_grad()
-def _students(plan: Plan, leaf: Leaf[FigureSpec], device: torch.device) -> tuple[list[str], list[str], Grid]:
+def _students(plan: Plan, leaf: Leaf[FigureSpec], device: torch.device) -> tuple[list[str], list[str], ImageGrid]:
     """Return the teacher's triplets beside what the distilled student makes of x1."""
     spec = leaf.spec
     distilled: Leaf[DistillSpec] = leaf.inputs[spec.methods[0].input]
-    made = distilled.spec
-    settings = {"networks": made.networks, "distill": made.distill}
-    student, budget = build_student(made.architecture, settings, made.resolution, device)
+    student_spec = distilled.spec
+    settings = {"networks": student_spec.networks, "distill": student_spec.distill}
+    student, budget = build_student(student_spec.architecture, settings, student_spec.resolution, device)
     path = distilled.file("student.safetensors")
     tensors, _ = load_tensors(path)
     for name, module in student.networks.items():
         state = select(tensors, name)
         if state:
             load_module(module.eval(), state, path)
-    teacher = load_teacher(plan.root / made.teacher_file)
+    teacher = load_teacher(plan.root / student_spec.teacher_file)
     count = spec.figure.rows
     drawn = draw_triplets(
         teacher.generator.to(device), count, layers=budget.mixing_layers, truncation=budget.truncation, share=False
@@ -125,7 +125,7 @@ def _students(plan: Plan, leaf: Leaf[FigureSpec], device: torch.device) -> tuple
 
 
 @torch.no_grad()
-def _translations(leaf: Leaf[FigureSpec], device: torch.device) -> tuple[list[str], list[str], Grid]:
+def _translations(leaf: Leaf[FigureSpec], device: torch.device) -> tuple[list[str], list[str], ImageGrid]:
     """Return sources and their translations by class, by reference or by method."""
     spec = leaf.spec
     figure = spec.figure
@@ -145,7 +145,7 @@ def _translations(leaf: Leaf[FigureSpec], device: torch.device) -> tuple[list[st
             targets[torch.arange(len(sources)) % len(targets)],
             references[torch.arange(len(sources)) % len(references)],
         )
-        grid: Grid = [[real.images[s], real.images[r]] for s, r in zip(sources, references, strict=True)]
+        grid: ImageGrid = [[real.images[s], real.images[r]] for s, r in zip(sources, references, strict=True)]
         for method, own in methods.values():
             images = _translate(method, own, sources, references, targets, figure.guidance)
             for row, image in zip(grid, images, strict=True):
@@ -161,8 +161,8 @@ def _translations(leaf: Leaf[FigureSpec], device: torch.device) -> tuple[list[st
     columns = ["input", *(classes[int(t)] for t in targets)]
     if figure.kind == "references":
         if figure.reconstruction:
-            again = _translate(method, own, sources, sources, real.labels[sources], "reference")
-            grid = [[*row, image] for row, image in zip(grid, again, strict=True)]
+            reconstructions = _translate(method, own, sources, sources, real.labels[sources], "reference")
+            grid = [[*row, image] for row, image in zip(grid, reconstructions, strict=True)]
             columns.append("reconstruction")
         empty: list[Tensor | None] = [None] * (len(columns) - 1 - wide)
         grid.insert(0, [None, *(real.images[r] for r in references), *empty])

@@ -26,10 +26,10 @@ from kdx2i.metrics.protocols import DEPENDS, DIMENSIONS
 from kdx2i.metrics.scorer import Scorer
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.provenance import packages
+from kdx2i.stages.console import screen
 from kdx2i.stages.folder_entries import folder_entries
 from kdx2i.stages.folder_pair import LABEL_ORDERS, Pair, class_mismatch, refusals
 from kdx2i.stages.folder_report import print_document
-from kdx2i.stages.table import screen
 from kdx2i.training.determinism import pick_device
 
 FORMAT = "kdx2i-evaluation-1"
@@ -38,7 +38,7 @@ WORDS = {metric.word: metric.name for metric in METRICS.values() if metric.word 
 
 
 @dataclass(frozen=True)
-class Request:
+class ScoreRequest:
     """What the command line asked for; `metrics` is None for all that the folders allow."""
 
     generated: Path
@@ -71,7 +71,7 @@ def parse_metrics(text: str | None) -> tuple[str, ...] | None:
     return tuple(WORDS[word] for word in dict.fromkeys(words))
 
 
-def run(request: Request) -> dict[str, Any]:
+def run(request: ScoreRequest) -> dict[str, Any]:
     """Score the generated images, print the values, write them where asked, and return the document.
 
     A metric asked for by name that cannot be computed raises `UserError`, and nothing is written; of the others
@@ -100,13 +100,13 @@ def run(request: Request) -> dict[str, Any]:
     extractors, not_computed = [own], dict[str, str]()
     if request.all_protocols:
         options = {"weights_path": request.weights, "input_size": request.input_size, "device": device}
-        others, not_computed = registered_extractors(own.name, **options)  # type: ignore[arg-type]
+        registered, not_computed = registered_extractors(own.name, **options)  # type: ignore[arg-type]
         same = (own.name, own.preprocessing)
-        extractors += [other for other in others if (other.name, other.preprocessing) != same]
+        extractors += [extractor for extractor in registered if (extractor.name, extractor.preprocessing) != same]
     embedded = [_embed(pair.generated, extractors, "generated"), _embed(pair.reference, extractors, "reference")]
     settings = _settings(request)
     scorer, generated = _sides(pair, own, settings, embedded[0][0], embedded[1][0])
-    values = folder_entries(scorer, generated, _wanted(request), refused)
+    values = folder_entries(scorer, generated, _asked_metrics(request), refused)
     for name in request.metrics or ():
         _require(name, values[name].get("reason"))
     document = {
@@ -135,14 +135,14 @@ def _require(name: str, reason: str | None) -> None:
         raise UserError(f"{METRICS[name].word} cannot be computed: {reason}")
 
 
-def _wanted(request: Request) -> list[str]:
+def _asked_metrics(request: ScoreRequest) -> list[str]:
     """Return the metrics to compute: those that were named or all, and the extrapolated FID behind FID if asked for."""
     named = request.metrics or tuple(WORDS.values())
     behind = {"FID": ["FIDinf"]} if request.infinity else {}
     return [name for metric in named for name in (metric, *behind.get(metric, ()))]
 
 
-def _settings(request: Request) -> EvaluationSettings:
+def _settings(request: ScoreRequest) -> EvaluationSettings:
     """Return the request as evaluation settings: torch-fidelity's Inception Score, and LPIPS of two or more outputs."""
     # The stand-in goes with the stand-in extractor: neither is what a paper means.
     network = request.extractor if request.extractor == STAND_IN else "alexnet"
@@ -195,7 +195,7 @@ def _device(name: str | None) -> torch.device:
     return device
 
 
-def _extractor(request: Request, device: torch.device) -> Extractor:
+def _extractor(request: ScoreRequest, device: torch.device) -> Extractor:
     """Return the extractor of the request; missing weights say what works without them."""
     if request.preprocessing not in RESIZES:
         raise UserError(f"--preprocessing {request.preprocessing} is unknown: use {' or '.join(RESIZES)}")
@@ -261,7 +261,7 @@ def _described(images: ImageFiles, embedding: Embedding) -> dict[str, Any]:
     }
 
 
-def _protocol(request: Request, own: Extractor) -> dict[str, Any]:
+def _protocol(request: ScoreRequest, own: Extractor) -> dict[str, Any]:
     """Return how the values were computed."""
     return {
         **own.describe(),

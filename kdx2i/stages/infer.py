@@ -10,12 +10,12 @@ from kdx2i.errors import UserError
 from kdx2i.files import read_json
 from kdx2i.metrics.protocols import protocol_name, protocols, under
 from kdx2i.plan import Leaf, Plan
-from kdx2i.stages.table import screen
+from kdx2i.stages.console import screen
 from kdx2i.tables.assemble import LARGEST, Absent
 from kdx2i.tables.gather import build_table
 from kdx2i.tables.inference import Inference, Observed, infer
 from kdx2i.tables.inference_screen import print_inference
-from kdx2i.tables.published import CellName, load_published
+from kdx2i.tables.published import CellName, read_published
 
 FORMAT = "kdx2i-protocols-1"
 FILE = "protocols.json"
@@ -42,7 +42,7 @@ def run(plan: Plan, table: str) -> Conclusion:
     Evaluations that lack the file, or whose file belongs to another state of the run, are named; when none has
     it, `UserError` gives the command that makes the first.
     """
-    published = load_published(plan.root, table)
+    published = read_published(plan.root, table)
     planned = plan.table(table)
     absent: dict[str, str] = {}
     not_computed: dict[str, str] = {}

@@ -3,27 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
-
 from kdx2i.files import read_json
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import TableSpec
 from kdx2i.provenance import Problem, problem, require_current, write_provenance
+from kdx2i.stages.console import screen
 from kdx2i.tables.assemble import Absent
 from kdx2i.tables.gather import build_table
 from kdx2i.tables.machine import load_table_json
-from kdx2i.tables.published import load_published
+from kdx2i.tables.published import read_published
 from kdx2i.tables.render import write_plot, write_table
 from kdx2i.tables.screen import print_table
-
-# Where the output is no terminal (a log, a pipe) a table has this many columns of characters.
-FILE_WIDTH = 160
-
-
-def screen() -> Console:
-    """Return the console that tables are printed on: as wide as the terminal, or as a file may be."""
-    console = Console()
-    return console if console.is_terminal else Console(width=FILE_WIDTH)
 
 
 def run(plan: Plan, leaf: Leaf[TableSpec]) -> None:
@@ -35,7 +25,7 @@ def run(plan: Plan, leaf: Leaf[TableSpec]) -> None:
     name = leaf.spec.table.name
     require_current(upstream for upstream in leaf.upstream() if upstream is not leaf)
     table = build_table(plan, name, lambda upstream: read_json(upstream.file("metrics.json")))
-    published = load_published(plan.root, name)
+    published = read_published(plan.root, name)
     write_table(table, published, leaf.folder)
     if plan.table(name).config.plot:
         write_plot(table, published, leaf.folder)
@@ -46,7 +36,7 @@ def show(plan: Plan, name: str) -> None:
     """Print a table that is there and current."""
     leaf = plan.rendered(name)
     require_current([leaf])
-    print_table(load_table_json(leaf.file(f"{name}.json")), load_published(plan.root, name), screen())
+    print_table(load_table_json(leaf.file(f"{name}.json")), read_published(plan.root, name), screen())
 
 
 def preview(plan: Plan, name: str) -> list[Problem]:
@@ -57,12 +47,12 @@ def preview(plan: Plan, name: str) -> list[Problem]:
     problems: list[Problem] = []
 
     def read(leaf: Leaf[Any]) -> Mapping[str, Any] | Absent:
-        found = next((p for upstream in leaf.upstream() if (p := problem(upstream)) is not None), None)
-        if found is None:
+        first_problem = next((p for upstream in leaf.upstream() if (p := problem(upstream)) is not None), None)
+        if first_problem is None:
             metrics: Mapping[str, Any] = read_json(leaf.file("metrics.json"))
             return metrics
-        problems.append(found)
-        return Absent(f"{found.kind}: {found.sentence}")
+        problems.append(first_problem)
+        return Absent(f"{first_problem.kind}: {first_problem.sentence}")
 
-    print_table(build_table(plan, name, read), load_published(plan.root, name), screen())
+    print_table(build_table(plan, name, read), read_published(plan.root, name), screen())
     return problems

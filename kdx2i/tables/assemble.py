@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from kdx2i.config import PartConfig, RowConfig, TableConfig
 from kdx2i.plan.mode import Mode
 from kdx2i.tables.intervals import mean, mean_interval
-from kdx2i.tables.model import Budget, Cell, Context, Part, Row, Table
+from kdx2i.tables.model import Budget, Cell, Context, Table, TablePart, TableRow
 from kdx2i.tasks.facts import TASKS
 
 MISSING = "missing"
@@ -88,7 +88,7 @@ def _part(
     evaluations: Evaluations,
     controls: Controls,
     budgets: Budgets,
-) -> Part:
+) -> TablePart:
     """Assemble one part with its methods and controls."""
     datasets, metrics = tuple(config.datasets_of(part.name)), tuple(config.metrics_of(part.name))
     rows = [row for row in config.rows if row.part == part.name]
@@ -99,7 +99,7 @@ def _part(
         for resolution in resolutions
         for control in TASKS[part.task].controls.items()
     ]
-    return Part(
+    return TablePart(
         name=part.name,
         title=part.title,
         mode=part.mode,
@@ -118,7 +118,7 @@ def _method(
     *,
     datasets: Sequence[str],
     metrics: Sequence[str],
-) -> Row:
+) -> TableRow:
     """Assemble the row of a method."""
     resolution = part.resolution or row.resolution
     cells: list[Cell] = []
@@ -126,7 +126,7 @@ def _method(
         key = EvaluationKey(dataset, row.architecture, row.transfer, resolution, part.mode)
         scores, absent = _by_seed(evaluations.get(key, ()), context.seeds, "/".join(map(str, key)))
         cells.extend(_cell(dataset, metric, scores, absent) for metric in metrics)
-    return Row(
+    return TableRow(
         kind="method",
         label=row.label,
         architecture=row.architecture,
@@ -147,20 +147,20 @@ def _control(
     *,
     datasets: Sequence[str],
     metrics: Sequence[str],
-) -> Row:
+) -> TableRow:
     """Assemble a control row (its name and title): it has one value and no seeds."""
     name, title = control
     cells: list[Cell] = []
     for dataset in datasets:
-        found = controls.get((dataset, resolution, direction), Absent(MISSING))
+        scores = controls.get((dataset, resolution, direction), Absent(MISSING))
         for metric in metrics:
-            if isinstance(found, Absent):
-                cells.append(Cell(dataset=dataset, metric=metric, absent=(found.reason,)))
-            elif name not in found:
+            if isinstance(scores, Absent):
+                cells.append(Cell(dataset=dataset, metric=metric, absent=(scores.reason,)))
+            elif name not in scores:
                 cells.append(Cell(dataset=dataset, metric=metric, absent=(MISSING,)))
             else:
-                cells.append(_cell(dataset, metric, {0: found[name]}, ()))
-    return Row(
+                cells.append(_cell(dataset, metric, {0: scores[name]}, ()))
+    return TableRow(
         kind="control",
         label=title,
         resolution=resolution,
@@ -170,17 +170,17 @@ def _control(
 
 
 def _by_seed(
-    found: Sequence[Scores | Absent], seeds: Sequence[int], where: str
+    evaluations: Sequence[Scores | Absent], seeds: Sequence[int], where: str
 ) -> tuple[dict[int, Mapping[str, Mapping[str, Any]]], tuple[str, ...]]:
     """Return the values by seed, sorted, and a sentence for all that is absent."""
-    given = sorted(item.seed for item in found if item.seed is not None)
+    given = sorted(item.seed for item in evaluations if item.seed is not None)
     if len(set(given)) < len(given) or not set(given) <= set(seeds):
         raise ValueError(f"{where}: evaluations of the seeds {given}, but the seeds are {list(seeds)}")
-    scores = {item.seed: item.values for item in found if isinstance(item, Scores)}
-    general = {item.reason for item in found if isinstance(item, Absent) and item.seed is None}
+    scores = {item.seed: item.values for item in evaluations if isinstance(item, Scores)}
+    general = {item.reason for item in evaluations if isinstance(item, Absent) and item.seed is None}
     if general:
         return dict(sorted(scores.items())), tuple(sorted(general))
-    reasons = {item.seed: item.reason for item in found if isinstance(item, Absent)}
+    reasons = {item.seed: item.reason for item in evaluations if isinstance(item, Absent)}
     absent = {seed: reasons.get(seed, MISSING) for seed in sorted(seeds) if seed not in scores}
     return dict(sorted(scores.items())), _sentences(absent, seeds)
 

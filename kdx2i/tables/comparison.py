@@ -7,7 +7,7 @@ from typing import Any
 from kdx2i.config import Strict
 from kdx2i.files import write_csv, write_json
 from kdx2i.metric_catalogue import METRICS
-from kdx2i.tables.model import Part, Row, Table
+from kdx2i.tables.model import Table, TablePart, TableRow
 from kdx2i.tables.orders import Gain, Order, gains, orders
 from kdx2i.tables.published import CellName, Published
 from kdx2i.tables.verdict import VerdictName, judge
@@ -94,15 +94,15 @@ def compare(tables: Sequence[Table], published: Mapping[str, Published]) -> Comp
     )
 
 
-def _cells(table: Table, part: Part, row: Row, published: Published) -> list[CellComparison]:
+def _cells(table: Table, part: TablePart, row: TableRow, published: Published) -> list[CellComparison]:
     """Judge every cell of a row."""
-    found: list[CellComparison] = []
+    comparisons: list[CellComparison] = []
     for cell in row.cells:
         value = published.get(CellName(part.name, cell.dataset, row.label, cell.metric))
         floor = _floor(part, row.resolution, cell.dataset, cell.metric)
         verdict = judge(value, cell, table.departures(row, cell.dataset), floor)
         low, high = cell.interval or (None, None)
-        found.append(
+        comparisons.append(
             CellComparison(
                 table=table.name,
                 part=part.name,
@@ -120,10 +120,10 @@ def _cells(table: Table, part: Part, row: Row, published: Published) -> list[Cel
                 detail=verdict.detail,
             )
         )
-    return found
+    return comparisons
 
 
-def _floor(part: Part, resolution: int, dataset: str, metric: str) -> float | None:
+def _floor(part: TablePart, resolution: int, dataset: str, metric: str) -> float | None:
     """Return the value of real against real in a column at a resolution of the paper."""
     for row in part.controls():
         if row.label == REAL_AGAINST_REAL and row.resolution == resolution:
@@ -173,11 +173,11 @@ def metric_tree(tables: Sequence[Table]) -> dict[str, Any]:
                 for cell in row.cells:
                     if cell.mean is not None:
                         path = (table.name, part.name, cell.dataset, row.label)
-                        _at(tree, path)[cell.metric] = cell.mean
+                        _subtree(tree, path)[cell.metric] = cell.mean
     return tree
 
 
-def _at(tree: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
+def _subtree(tree: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
     """Return the mapping at a path, made where it is not there."""
     for step in path:
         tree = tree.setdefault(step, {})

@@ -38,7 +38,7 @@ def departures(plan: Plan) -> tuple[Departure, ...]:
         return ()
     reference = plan.for_preset(PAPER_PRESET)
     keys_of = {entry.id: entry.key for entry in plan.register.entries}
-    found = [
+    differences = [
         Departure(kind="protocol", text=f"protocol {name}: {choice} instead of {reference.choices[name]}")
         for name, choice in sorted(plan.choices.items())
         if choice != reference.choices[name] and _is_protocol(keys_of[name])
@@ -47,9 +47,9 @@ def departures(plan: Plan) -> tuple[Departure, ...]:
     keys = _differing(plan.evaluation_settings, reference.evaluation_settings)
     for key in keys:
         if key not in _EVALUATION_ELSEWHERE and f"evaluation.{key}" not in covered:
-            found.append(Departure(kind="protocol", text=f"evaluation.{key} is not that of the paper's preset"))
-    found.extend(_methods(plan, reference))
-    return tuple(found)
+            differences.append(Departure(kind="protocol", text=f"evaluation.{key} is not that of the paper's preset"))
+    differences.extend(_methods(plan, reference))
+    return tuple(differences)
 
 
 def _is_protocol(key: str | None) -> bool:
@@ -63,16 +63,16 @@ def _methods(plan: Plan, reference: Plan) -> Iterator[Departure]:
     for architecture in sorted(set(preset.architectures) & set(paper.architectures)):
         keys: set[str] = set()
         for resolution, actual in sorted(preset.resolutions.items()):
-            here = plan.settings(architecture, actual)
-            there = reference.settings(architecture, paper.resolutions.get(resolution, resolution))
+            own = plan.settings(architecture, actual)
+            papers = reference.settings(architecture, paper.resolutions.get(resolution, resolution))
             for stage in ("networks", "distill", "train"):
-                differing = _differing(here[stage], there[stage])
+                differing = _differing(own[stage], papers[stage])
                 keys |= {f"{stage}.{key}" for key in differing if key not in _NOT_PROTOCOL}
         if keys:
             text = f"{architecture} is set otherwise than in the paper's preset ({', '.join(sorted(keys))})"
             yield Departure(kind="protocol", text=text, architecture=architecture)
 
 
-def _differing(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
+def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     """Return the keys, sorted, under which two mappings of JSON values are not equal."""
-    return sorted(key for key in {**here, **there} if here.get(key) != there.get(key))
+    return sorted(key for key in {**first, **second} if first.get(key) != second.get(key))

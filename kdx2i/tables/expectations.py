@@ -19,7 +19,7 @@ from kdx2i.config import Strict, listed, read_yaml, validate
 from kdx2i.errors import UserError
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.comparison import Comparison
-from kdx2i.tables.model import Part, Table
+from kdx2i.tables.model import Table, TablePart
 from kdx2i.tables.orders import paired_gain
 
 
@@ -123,7 +123,7 @@ def _failures(item: Expectation, tables: Sequence[Table], comparison: Comparison
                 yield Failure("/".join(column), why)
 
 
-def _part(item: Expectation, tables: Sequence[Table]) -> Part:
+def _part(item: Expectation, tables: Sequence[Table]) -> TablePart:
     """Return the part that an expectation names."""
     table = next((table for table in tables if table.name == item.table), None)
     if table is None:
@@ -144,13 +144,13 @@ def _chosen(kind: str, name: str | None, known: Sequence[str]) -> Sequence[str]:
     return (name,)
 
 
-def _known_row(part: Part, label: str) -> None:
+def _known_row(part: TablePart, label: str) -> None:
     labels = [row.label for row in part.methods()]
     if label not in labels:
         raise UserError(f"an expectation names the row `{label}`; the rows of {part.name} are {listed(labels)}")
 
 
-def _order_fails(item: OrderExpectation, part: Part, dataset: str, metric: str) -> str:
+def _order_fails(item: OrderExpectation, part: TablePart, dataset: str, metric: str) -> str:
     """Say why a row does not beat another, or return an empty string."""
     _known_row(part, item.better)
     _known_row(part, item.than)
@@ -179,20 +179,20 @@ def _order_fails(item: OrderExpectation, part: Part, dataset: str, metric: str) 
 
 def _agreement_fails(item: AgreementExpectation, comparison: Comparison, column: tuple[str, ...]) -> str:
     """Say why the order of a column does not agree, or return an empty string."""
-    found = next(o for o in comparison.orders if (o.table, o.part, o.dataset, o.metric) == column)
-    if found.tau is None:
-        return f"tau-b is not defined: {found.reason}"
-    if not found.tau >= item.tau_at_least:
-        return f"tau-b over {found.rows} rows is {found.tau:.2f}, below {item.tau_at_least:.2f}"
+    order = next(o for o in comparison.orders if (o.table, o.part, o.dataset, o.metric) == column)
+    if order.tau is None:
+        return f"tau-b is not defined: {order.reason}"
+    if not order.tau >= item.tau_at_least:
+        return f"tau-b over {order.rows} rows is {order.tau:.2f}, below {item.tau_at_least:.2f}"
     return ""
 
 
-def _verdict_fails(item: VerdictExpectation, part: Part, comparison: Comparison, column: tuple[str, ...]) -> str:
+def _verdict_fails(item: VerdictExpectation, part: TablePart, comparison: Comparison, column: tuple[str, ...]) -> str:
     """Say why the verdict on a cell is another, or return an empty string."""
     _known_row(part, item.label)
-    found = next(
+    judged = next(
         c for c in comparison.cells if (c.table, c.part, c.dataset, c.metric) == column and c.label == item.label
     )
-    if found.verdict in item.verdict:
+    if judged.verdict in item.verdict:
         return ""
-    return f"{item.label} is `{found.verdict}` ({found.detail}), not one of {', '.join(item.verdict)}"
+    return f"{item.label} is `{judged.verdict}` ({judged.detail}), not one of {', '.join(item.verdict)}"

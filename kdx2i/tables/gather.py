@@ -34,15 +34,15 @@ def build_table(plan: Plan, name: str, read: Reader) -> Table:
 
 def gather_evaluations(table: TablePlan, read: Reader) -> Evaluations:
     """Read the evaluations of every cell; a cell without leaves keeps the plan's reason."""
-    found: dict[EvaluationKey, Sequence[Scores | Absent]] = {}
+    evaluations: dict[EvaluationKey, Sequence[Scores | Absent]] = {}
     for cell in table.cells:
         row = cell.row
         key = EvaluationKey(cell.dataset, row.architecture, row.transfer, cell.resolution, cell.mode)
         if cell.reason is not None:
-            found[key] = (Absent(cell.reason),)
+            evaluations[key] = (Absent(cell.reason),)
         else:
-            found[key] = tuple(_scores(leaf, read(leaf)) for leaf in cell.leaves)
-    return found
+            evaluations[key] = tuple(_scores(leaf, read(leaf)) for leaf in cell.leaves)
+    return evaluations
 
 
 def _scores(leaf: Leaf[Any], data: Mapping[str, Any] | Absent) -> Scores | Absent:
@@ -82,9 +82,9 @@ def _entries(values: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 def budgets(table: TablePlan) -> Budgets:
     """Return the budget of each method that runs."""
-    found: dict[MethodKey, Budget] = {}
+    by_method: dict[MethodKey, Budget] = {}
     for line in table.budget:
         key = MethodKey(line.architecture, line.transfer, line.resolution)
         numbers = {field: value for field, value in line.as_dict().items() if field not in key._fields}
-        found[key] = Budget.model_validate(numbers)
-    return found
+        by_method[key] = Budget.model_validate(numbers)
+    return by_method

@@ -40,7 +40,7 @@ CLEAR, LEANING = (20.0, 0.95), (3.0, 0.75)  # (likelihood ratio, share of resamp
 RESAMPLES = 1000
 _GRID = 96  # scatters tried, evenly on the log scale
 
-Verdict = Literal["clear", "leaning", "cannot tell", "nothing to choose", "nothing to compare"]
+Clarity = Literal["clear", "leaning", "cannot tell", "nothing to choose", "nothing to compare"]
 Array = NDArray[np.float64]
 
 
@@ -92,7 +92,7 @@ class Inference(Strict):
     evaluations: int
     ranking: tuple[Fit, ...]
     unranked: dict[str, str]
-    verdict: Verdict
+    verdict: Clarity
     log_ratio: float | None
     share: float | None
     sentence: str
@@ -130,14 +130,14 @@ def _evaluation(cell: CellName) -> tuple[str, str, str]:
 
 def _usable(cells: Observations, published: Published) -> dict[CellName, Observed]:
     """Keep the cells with a published number and finite values, positive where a logarithm is taken."""
-    found = {}
+    usable = {}
     for name, cell in cells.items():
         printed = published.get(name)
         lowest = 0.0 if METRICS[name.metric].logarithmic else -math.inf
         numbers = [*cell.values, float(printed.value)] if printed is not None and cell.values else [math.nan]
         if all(math.isfinite(number) and number > lowest for number in numbers):
-            found[name] = cell
-    return found
+            usable[name] = cell
+    return usable
 
 
 class _Column:
@@ -171,11 +171,11 @@ class _Column:
 
     def log_likelihoods(self, weights: Array) -> Array:
         """Return log L of this metric (protocols, resamples) for cell weights (cells, resamples)."""
-        found = []
+        per_protocol = []
         for residual, known in zip(self.residual, self.known, strict=True):
             variance = known + self.scatters[:, None] ** 2
-            found.append((-0.5 * (np.log(variance) + residual**2 / variance) @ weights).max(0))
-        return np.stack(found)
+            per_protocol.append((-0.5 * (np.log(variance) + residual**2 / variance) @ weights).max(0))
+        return np.stack(per_protocol)
 
     def misfit(self, protocol: int) -> Misfit:
         size = math.sqrt(float(np.mean(self.residual[protocol] ** 2)))
@@ -225,7 +225,7 @@ def _rival(fits: Sequence[Fit]) -> Fit | None:
     return next((fit for fit in fits[1:] if fit.protocol not in fits[0].same_as), None)
 
 
-def _verdict(fits: Sequence[Fit], evaluations: int, share: float | None) -> tuple[Verdict, str]:
+def _verdict(fits: Sequence[Fit], evaluations: int, share: float | None) -> tuple[Clarity, str]:
     """Return the verdict and its sentence."""
     winner, rival = fits[0], _rival(fits)
     if rival is None or share is None:
@@ -238,7 +238,7 @@ def _verdict(fits: Sequence[Fit], evaluations: int, share: float | None) -> tupl
     if evaluations < LEAST_EVALUATIONS:
         few = f"are only {evaluations} evaluations" if evaluations > 1 else "is only 1 evaluation"
         return "cannot tell", f"cannot tell: {best}, but there {few} with both numbers"
-    names: tuple[Verdict, Verdict] = ("clear", "leaning")
+    names: tuple[Clarity, Clarity] = ("clear", "leaning")
     for name, (ratio, stays) in zip(names, (CLEAR, LEANING), strict=True):
         if rival.log_ratio >= math.log(ratio) and share >= stays:
             return name, f"{best}: {'clearly' if name == 'clear' else 'leaning, not clear'}"
@@ -260,7 +260,7 @@ def _outcome(
     common: Sequence[CellName],
     fits: tuple[Fit, ...],
     unranked: dict[str, str],
-    verdict: Verdict,
+    verdict: Clarity,
     sentence: str,
 ) -> Inference:
     """Put the outcome together."""

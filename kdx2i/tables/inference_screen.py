@@ -15,7 +15,7 @@ _COLOURS = {"clear": "green", "leaning": "cyan"}
 
 
 def print_inference(
-    found: Inference,
+    inference: Inference,
     console: Console,
     *,
     conditions: Sequence[str] = (),
@@ -27,14 +27,14 @@ def print_inference(
     `conditions` are the ways in which the runs are not the paper's: with any, the verdict says nothing about the
     paper, which is printed first and the ranking is marked as a demonstration.
     """
-    console.print(f"[bold]{escape(found.table)}: which protocol explains the published numbers[/bold]")
+    console.print(f"[bold]{escape(inference.table)}: which protocol explains the published numbers[/bold]")
     if conditions:
         console.print(f"[yellow]{escape(stand_in_sentence(conditions))}[/yellow]")
-    style = _COLOURS.get(found.verdict, "yellow") if not conditions else "dim"
-    console.print(f"[{style}]{escape(('demonstration only: ' if conditions else '') + found.sentence)}[/]")
-    if found.ranking:
-        console.print(_grid(found, demonstration=bool(conditions)))
-    for reason, names in _by_reason(found.unranked).items():
+    style = _COLOURS.get(inference.verdict, "yellow") if not conditions else "dim"
+    console.print(f"[{style}]{escape(('demonstration only: ' if conditions else '') + inference.sentence)}[/]")
+    if inference.ranking:
+        console.print(_grid(inference, demonstration=bool(conditions)))
+    for reason, names in _by_reason(inference.unranked).items():
         console.print(escape(f"- not ranked: {names}: {reason}"), style="dim")
     for extractor, reason in (not_computed or {}).items():
         console.print(escape(f"- not computed: {extractor}: {reason}"), style="dim")
@@ -59,18 +59,20 @@ def _by_reason(unranked: Mapping[str, str]) -> dict[str, str]:
     return {r: ", ".join(names) if len(names) < 4 else f"{len(names)} protocols" for r, names in groups.items()}
 
 
-def _grid(found: Inference, *, demonstration: bool) -> Grid:
+def _grid(inference: Inference, *, demonstration: bool) -> Grid:
     """Lay out the best protocols; equal ones share a line."""
-    title = f"{found.cells} cells of {found.evaluations} evaluations" + (" (demonstration)" if demonstration else "")
+    title = f"{inference.cells} cells of {inference.evaluations} evaluations" + (
+        " (demonstration)" if demonstration else ""
+    )
     grid = Grid(title=title, title_justify="left", title_style="bold")
     grid.add_column("protocol", overflow="fold")
     grid.add_column("less likely by", justify="right")
     grid.add_column("first in", justify="right")
-    for misfit in found.ranking[0].misfits:
+    for misfit in inference.ranking[0].misfits:
         grid.add_column(f"{METRICS[misfit.metric].title} off by", justify="right")
     seen: set[str] = set()
     lines: list[Fit] = []
-    for fit in found.ranking:
+    for fit in inference.ranking:
         if fit.protocol not in seen:
             seen |= {fit.protocol, *fit.same_as}
             lines.append(fit)

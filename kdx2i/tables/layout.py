@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kdx2i.metric_catalogue import METRICS
-from kdx2i.tables.model import STAND_IN_KINDS, Cell, Context, Part, Row, Table, budget_text
+from kdx2i.tables.model import STAND_IN_KINDS, Cell, Context, Table, TablePart, TableRow, budget_text
 from kdx2i.tables.published import CellName, Published
 
 ONE_SEED = "¹"
@@ -27,7 +27,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Block:
+class TableBlock:
     """One part on one dataset."""
 
     title: str
@@ -35,21 +35,21 @@ class Block:
     lines: tuple[Line, ...]
 
 
-def blocks(table: Table, published: Published) -> list[Block]:
+def table_blocks(table: Table, published: Published) -> list[TableBlock]:
     """Return the table as blocks, one for each part and dataset, every row in each."""
     return [_block(table.context, part, dataset, published) for part in table.parts for dataset in part.datasets]
 
 
-def _block(context: Context, part: Part, dataset: str, published: Published) -> Block:
+def _block(context: Context, part: TablePart, dataset: str, published: Published) -> TableBlock:
     """Write one block."""
     used = context.datasets.get(dataset)
     shown = dataset if used == dataset else f"{dataset} (here: {used or 'none'})"
     lines = tuple(_line(context, part, row, dataset, published) for row in part.rows)
     headings = tuple(METRICS[metric].heading for metric in part.metrics)
-    return Block(f"{part.title}: {shown}", headings, lines)
+    return TableBlock(f"{part.title}: {shown}", headings, lines)
 
 
-def _line(context: Context, part: Part, row: Row, dataset: str, published: Published) -> Line:
+def _line(context: Context, part: TablePart, row: TableRow, dataset: str, published: Published) -> Line:
     """Write one row of a block."""
     cells = [row.cell(dataset, metric) for metric in part.metrics]
     texts: list[tuple[str, str]] = []
@@ -68,7 +68,7 @@ def _line(context: Context, part: Part, row: Row, dataset: str, published: Publi
     )
 
 
-def pixels(row: Row) -> str:
+def pixels(row: TableRow) -> str:
     """Write a row's resolution: `256`, or `64 for 256` where another stands in."""
     if row.actual_resolution in (None, row.resolution):
         return str(row.resolution)
@@ -143,19 +143,19 @@ def _conditions(context: Context) -> str:
 
 def stand_in_line(table: Table) -> str:
     """Say that the numbers are no reproduction of the paper's absolute values; empty under its conditions."""
-    found: dict[str, str] = {}
+    kinds: dict[str, str] = {}
     for part in table.parts:
         for row in part.methods():
             for dataset in part.datasets:
-                found |= {item.text: item.kind for item in table.departures(row, dataset)}
-    stand_ins = [text for text, kind in found.items() if kind in STAND_IN_KINDS]
-    others = [text for text, kind in found.items() if kind == "protocol"]
+                kinds |= {item.text: item.kind for item in table.departures(row, dataset)}
+    stand_ins = [text for text, kind in kinds.items() if kind in STAND_IN_KINDS]
+    protocol = [text for text, kind in kinds.items() if kind == "protocol"]
     if stand_ins:
         return (
-            "Not a reproduction of the paper's absolute values: " + "; ".join(stand_ins + others) + ". "
+            "Not a reproduction of the paper's absolute values: " + "; ".join(stand_ins + protocol) + ". "
             "Only orders and relative gains may be compared with the columns `paper`."
         )
-    return f"Not the paper's conditions: {'; '.join(others)}." if others else ""
+    return f"Not the paper's conditions: {'; '.join(protocol)}." if protocol else ""
 
 
 def _interval_line(table: Table) -> str:

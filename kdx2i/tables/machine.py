@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from kdx2i.errors import UserError
 from kdx2i.files import read_json
 from kdx2i.metric_catalogue import METRICS
-from kdx2i.tables.model import Cell, Part, Row, Table
+from kdx2i.tables.model import Cell, Table, TablePart, TableRow
 from kdx2i.tables.published import CellName, Published
 
 FORMAT = "kdx2i-table-1"
@@ -64,7 +64,7 @@ def _lines(table: Table, published: Published) -> Iterator[dict[str, Any]]:
                 yield _where(table, part, row, cell) | _what(table, row, cell, part, published)
 
 
-def _where(table: Table, part: Part, row: Row, cell: Cell) -> dict[str, Any]:
+def _where(table: Table, part: TablePart, row: TableRow, cell: Cell) -> dict[str, Any]:
     """Say which cell a line is."""
     return {
         "table": table.name,
@@ -83,7 +83,7 @@ def _where(table: Table, part: Part, row: Row, cell: Cell) -> dict[str, Any]:
     }
 
 
-def _what(table: Table, row: Row, cell: Cell, part: Part, published: Published) -> dict[str, Any]:
+def _what(table: Table, row: TableRow, cell: Cell, part: TablePart, published: Published) -> dict[str, Any]:
     """Say what stands in the cell: floats in full precision (they read back as the same number)."""
     method = row.kind == "method"
     value = published.get(CellName(part.name, cell.dataset, row.label, cell.metric)) if method else None

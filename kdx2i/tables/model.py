@@ -10,7 +10,7 @@ from pydantic import Field
 from kdx2i.config import Strict
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Kind = Literal["dataset", "resolution", "extractor", "protocol", "budget"]
+DepartureKind = Literal["dataset", "resolution", "extractor", "protocol", "budget"]
 # Which Inception the paper used is not known; this is the one that FID is defined with.
 PAPER_EXTRACTOR = "inception-v3-compat"
 STAND_IN_KINDS = ("dataset", "resolution", "extractor")
@@ -22,7 +22,7 @@ class Departure(Strict):
     It holds for every row, or for those of one `architecture`.
     """
 
-    kind: Kind
+    kind: DepartureKind
     text: str
     architecture: str | None = None
 
@@ -92,7 +92,7 @@ class Cell(Strict):
     `seeds` and `values` stand side by side, sorted by seed. `interval` is the 95% Student interval of the
     mean, None with one seed. `standard_error` is the sampling error of one evaluation (the root mean square
     over seeds), None where a value came without. `real`, `generated` and `classes` are the counts behind the
-    values (several where seeds differ). `absent` has one sentence for each thing that is not there.
+    values (several where seeds differ). `absent` has one sentence for each number that is absent.
     """
 
     dataset: str
@@ -113,7 +113,7 @@ class Cell(Strict):
         return "; ".join(self.absent)
 
 
-class Row(Strict):
+class TableRow(Strict):
     """A method of the table or a control; `resolution` is the paper's, `actual_resolution` the one used."""
 
     kind: Literal["method", "control"]
@@ -130,7 +130,7 @@ class Row(Strict):
         return next(cell for cell in self.cells if (cell.dataset, cell.metric) == (dataset, metric))
 
 
-class Part(Strict):
+class TablePart(Strict):
     """A part of a table: rows by columns in one mode."""
 
     name: str
@@ -138,13 +138,13 @@ class Part(Strict):
     mode: str
     datasets: tuple[str, ...]
     metrics: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
 
-    def methods(self) -> tuple[Row, ...]:
+    def methods(self) -> tuple[TableRow, ...]:
         """The rows that the paper has."""
         return tuple(row for row in self.rows if row.kind == "method")
 
-    def controls(self) -> tuple[Row, ...]:
+    def controls(self) -> tuple[TableRow, ...]:
         """The control rows."""
         return tuple(row for row in self.rows if row.kind == "control")
 
@@ -156,27 +156,27 @@ class Table(Strict):
     title: str
     caption: str
     context: Context
-    parts: tuple[Part, ...]
+    parts: tuple[TablePart, ...]
 
-    def departures(self, row: Row, dataset: str) -> tuple[Departure, ...]:
+    def departures(self, row: TableRow, dataset: str) -> tuple[Departure, ...]:
         """Return every way in which a row's numbers on a dataset are not made like the paper's."""
         context = self.context
-        found: list[Departure] = []
+        departures: list[Departure] = []
         used = context.datasets.get(dataset)
         if used != dataset:
-            found.append(Departure(kind="dataset", text=f"{used or 'no dataset'} stands in for {dataset}"))
+            departures.append(Departure(kind="dataset", text=f"{used or 'no dataset'} stands in for {dataset}"))
         if row.actual_resolution != row.resolution:
             pixels = f"{row.actual_resolution or 'no'} px stand in for {row.resolution} px"
-            found.append(Departure(kind="resolution", text=pixels))
+            departures.append(Departure(kind="resolution", text=pixels))
         if context.extractor != PAPER_EXTRACTOR:
             text = f"features of {context.extractor} instead of {PAPER_EXTRACTOR}"
-            found.append(Departure(kind="extractor", text=text))
-        found.extend(item for item in context.departures if item.architecture in (None, row.architecture))
+            departures.append(Departure(kind="extractor", text=text))
+        departures.extend(item for item in context.departures if item.architecture in (None, row.architecture))
         if row.budget is None and row.kind == "method":
-            found.append(Departure(kind="budget", text="the budget is not recorded"))
+            departures.append(Departure(kind="budget", text="the budget is not recorded"))
         elif row.budget is not None and row.budget.differs():
-            found.append(Departure(kind="budget", text=budget_text(row.budget)))
-        return tuple(found)
+            departures.append(Departure(kind="budget", text=budget_text(row.budget)))
+        return tuple(departures)
 
 
 def budget_text(budget: Budget) -> str:

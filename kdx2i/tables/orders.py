@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from kdx2i.config import Strict
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.intervals import Interval, agreement, mean, mean_interval
-from kdx2i.tables.model import Cell, Part, Row, Table
+from kdx2i.tables.model import Cell, Table, TablePart, TableRow
 from kdx2i.tables.published import CellName, Published
 
 BASELINE = "scratch"
@@ -63,32 +63,32 @@ def orders(table: Table, published: Published) -> Iterator[Order]:
                 yield _order(table, part, dataset, metric, published)
 
 
-def _order(table: Table, part: Part, dataset: str, metric: str, published: Published) -> Order:
+def _order(table: Table, part: TablePart, dataset: str, metric: str, published: Published) -> Order:
     """Compare one column."""
-    here: list[float] = []
-    there: list[float] = []
+    own: list[float] = []
+    printed: list[float] = []
     for row in part.methods():
         value = published.get(CellName(part.name, dataset, row.label, metric))
         reproduced = row.cell(dataset, metric).mean
         if value is not None and reproduced is not None:
-            here.append(reproduced)
-            there.append(float(value.value))
-    found = agreement(here, there)
+            own.append(reproduced)
+            printed.append(float(value.value))
+    agreed = agreement(own, printed)
     reason = ""
-    if found.rows < 2:
+    if agreed.rows < 2:
         reason = "fewer than two rows have both numbers"
-    elif found.tau is None:
+    elif agreed.tau is None:
         reason = "all rows are tied on one side"
     return Order(
         table=table.name,
         part=part.name,
         dataset=dataset,
         metric=metric,
-        rows=found.rows,
-        tau=found.tau,
-        concordant=found.concordant,
-        discordant=found.discordant,
-        tied=found.tied,
+        rows=agreed.rows,
+        tau=agreed.tau,
+        concordant=agreed.concordant,
+        discordant=agreed.discordant,
+        tied=agreed.tied,
         reason=reason,
     )
 
@@ -105,7 +105,7 @@ def gains(table: Table, published: Published) -> Iterator[Gain]:
                     yield _gain(table, part, row, baseline, CellName(part.name, dataset, row.label, metric), published)
 
 
-def baseline_of(part: Part, row: Row) -> Row | None:
+def baseline_of(part: TablePart, row: TableRow) -> TableRow | None:
     """Return the row trained from scratch with a row's architecture and resolution, if the part has one."""
     if row.transfer == BASELINE:
         return None
@@ -113,15 +113,17 @@ def baseline_of(part: Part, row: Row) -> Row | None:
     return next((o for o in same if (o.architecture, o.resolution) == (row.architecture, row.resolution)), None)
 
 
-def _gain(table: Table, part: Part, row: Row, baseline: Row, name: CellName, published: Published) -> Gain:
+def _gain(
+    table: Table, part: TablePart, row: TableRow, baseline: TableRow, name: CellName, published: Published
+) -> Gain:
     """Compare one row with its baseline in one column, here and in the paper."""
-    own, other = published.get(name), published.get(name._replace(label=baseline.label))
-    there = None
-    if own is not None and other is not None:
-        there = relative_gain(name.metric, float(own.value), float(other.value))
+    row_value, baseline_value = published.get(name), published.get(name._replace(label=baseline.label))
+    published_gain = None
+    if row_value is not None and baseline_value is not None:
+        published_gain = relative_gain(name.metric, float(row_value.value), float(baseline_value.value))
     cells = row.cell(name.dataset, name.metric), baseline.cell(name.dataset, name.metric)
-    here = paired_gain(*cells)
-    missing = own is None or other is None
+    own_gain = paired_gain(*cells)
+    missing = row_value is None or baseline_value is None
     return Gain(
         table=table.name,
         part=part.name,
@@ -129,13 +131,15 @@ def _gain(table: Table, part: Part, row: Row, baseline: Row, name: CellName, pub
         metric=name.metric,
         label=row.label,
         baseline=baseline.label,
-        published=there,
-        reproduced=here.gain,
-        low=here.interval.low if here.interval else None,
-        high=here.interval.high if here.interval else None,
-        seeds=here.seeds,
-        agrees=None if there is None or here.gain is None else _sign(there) == _sign(here.gain),
-        reason="; ".join(filter(None, [here.reason, "the paper does not print both numbers" if missing else ""])),
+        published=published_gain,
+        reproduced=own_gain.gain,
+        low=own_gain.interval.low if own_gain.interval else None,
+        high=own_gain.interval.high if own_gain.interval else None,
+        seeds=own_gain.seeds,
+        agrees=None
+        if published_gain is None or own_gain.gain is None
+        else _sign(published_gain) == _sign(own_gain.gain),
+        reason="; ".join(filter(None, [own_gain.reason, "the paper does not print both numbers" if missing else ""])),
     )
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.layout import short_reason, stand_in_line
-from kdx2i.tables.model import Part, Row, Table
+from kdx2i.tables.model import Table, TablePart, TableRow
 from kdx2i.tables.published import CellName, Published
 
 _STYLE: dict[str, Any] = {
@@ -53,7 +53,7 @@ def _stand_ins(table: Table) -> str:
     return f"preset {table.context.preset}: stand-in conditions, not the paper's absolute values"
 
 
-def _panel(axes: Axes, table: Table, part: Part, metric: str, published: Published) -> None:
+def _panel(axes: Axes, table: Table, part: TablePart, metric: str, published: Published) -> None:
     """Draw the bars of one metric, grouped by dataset."""
     rows = part.methods()
     width = _BARS / len(rows)
@@ -82,7 +82,7 @@ def _dataset(table: Table, dataset: str) -> str:
     return dataset if used == dataset else f"{dataset}\n(here: {used or 'none'})"
 
 
-def _bar(axes: Axes, row: Row, dataset: str, metric: str, *, centre: float, width: float, colour: str) -> None:
+def _bar(axes: Axes, row: TableRow, dataset: str, metric: str, *, centre: float, width: float, colour: str) -> None:
     """Draw one bar with its interval, or the short reason that there is none."""
     cell = row.cell(dataset, metric)
     if cell.mean is None:
@@ -96,7 +96,7 @@ def _bar(axes: Axes, row: Row, dataset: str, metric: str, *, centre: float, widt
         axes.errorbar([centre], [cell.mean], yerr=[reach], color="black", capsize=2, linewidth=0.8)
 
 
-def _floor(axes: Axes, controls: Sequence[Row], dataset: str, metric: str, group: int) -> None:
+def _floor(axes: Axes, controls: Sequence[TableRow], dataset: str, metric: str, group: int) -> None:
     """Draw real against real as a dashed line across a dataset's bars."""
     for row in controls:
         floor = row.cell(dataset, metric).mean

@@ -59,16 +59,16 @@ class PublishedValue:
 Published = Mapping[CellName, PublishedValue]
 
 
-def load_published(root: Path, table: str) -> dict[CellName, PublishedValue]:
+def read_published(root: Path, table: str) -> dict[CellName, PublishedValue]:
     """Load the printed numbers of a table; a broken or missing file raises `UserError` with file and line."""
     path = root / "benchmarks" / "published" / f"{table}.csv"
-    found: dict[CellName, PublishedValue] = {}
+    values: dict[CellName, PublishedValue] = {}
     for line, row in enumerate(_rows(path), start=2):
         value = _value(row, table, f"{path.name}, line {line}")
-        if value.name in found:
+        if value.name in values:
             raise UserError(f"{path.name}, line {line}: {'/'.join(value.name)} stands twice")
-        found[value.name] = value
-    return found
+        values[value.name] = value
+    return values
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

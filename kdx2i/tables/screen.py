@@ -10,7 +10,7 @@ from rich.table import Table as Grid
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.comparison import VERDICTS, Comparison
 from kdx2i.tables.expectations import Failure
-from kdx2i.tables.layout import Block, blocks, notes, stand_in_line
+from kdx2i.tables.layout import TableBlock, notes, stand_in_line, table_blocks
 from kdx2i.tables.model import Table
 from kdx2i.tables.published import Published
 
@@ -25,14 +25,14 @@ def print_table(table: Table, published: Published, console: Console) -> None:
     warning = stand_in_line(table)
     if warning:
         console.print(f"[yellow]{escape(warning)}[/yellow]")
-    for block in blocks(table, published):
+    for block in table_blocks(table, published):
         console.print(_grid(block), width=None if console.is_terminal else max(console.width, FILE_WIDTH))
     for note in notes(table, published):
         if note != warning:
             console.print(escape(f"- {note}"), style="dim")
 
 
-def _grid(block: Block) -> Grid:
+def _grid(block: TableBlock) -> Grid:
     """Lay one block out: the paper's columns dimmed, the controls below a line."""
     grid = Grid(title=escape(block.title), title_justify="left", title_style="bold")
     grid.add_column("Method", no_wrap=True)

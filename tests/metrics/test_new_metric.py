@@ -39,7 +39,7 @@ from kdx2i.suite import make_plan
 from kdx2i.tables.assemble import Absent
 from kdx2i.tables.comparison import compare
 from kdx2i.tables.gather import build_table
-from kdx2i.tables.published import load_published
+from kdx2i.tables.published import read_published
 
 class Painter:
     def translate(self, x, targets, mode, references):
@@ -63,7 +63,7 @@ def read(other):
     return read_json(other.file("metrics.json")) if other.provenance_path.is_file() else Absent("not made")
 
 table = build_table(plan, "table1", read)
-compared = compare([table], {"table1": load_published(plan.root, "table1")})
+compared = compare([table], {"table1": read_published(plan.root, "table1")})
 cells = [cell for cell in compared.cells if cell.metric == "brightness" and cell.reproduced is not None]
 value = read_json(leaf.file("metrics.json"))["values"]["brightness"]["value"]
 assert [cell.reproduced for cell in cells] == [value] and value > 1, cells

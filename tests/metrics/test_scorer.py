@@ -246,3 +246,7 @@ def test_scoring_folders_does_not_import_pytorchs_compiler() -> None:
         "train_probe(torch.randn(6, 8), torch.arange(6) % 2, 2, 0.01, 5)\n"
     )
     assert_not_imported(code, "torch._dynamo", "torchvision", "torch_fidelity")
+
+
+def test_scoring_folders_imports_no_plots_and_no_statistics_of_tables() -> None:
+    assert_not_imported("import kdx2i.cli.score, kdx2i.stages.folders", "matplotlib", "scipy.stats", "pandas")

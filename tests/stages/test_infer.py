@@ -17,7 +17,7 @@ from kdx2i.metrics.protocols import DEPENDS, DIMENSIONS, REGISTER, protocol_name
 from kdx2i.plan import Plan
 from kdx2i.stages.infer import FILE, FORMAT, run
 from kdx2i.suite import make_plan
-from kdx2i.tables.published import CellName, load_published
+from kdx2i.tables.published import CellName, read_published
 
 METRICS = ("mFID", "mKIDx100", "RC", "FC")
 FACTORS = {"inception-v3-compat": 1.0, "efficientnet-lite0": 0.3, "clean": 1.0, "tf1": 1.2, "all": 1.0, "half": 1.1}
@@ -32,17 +32,17 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def measured(value: Callable[[str, float], float], **truth: str) -> list[dict[str, Any]]:
     """Every measurement of an evaluation whose value under the protocol `truth` is `value(metric, 1.0)`."""
-    found = []
+    measurements = []
     for metric in METRICS:
         for protocol in protocols([metric]):
             factors = [FACTORS[choice] / FACTORS[truth.get(name, choice)] for name, choice in protocol.items()]
-            found.append({"metric": metric, **protocol, "value": value(metric, math.prod(factors))})
-    return found
+            measurements.append({"metric": metric, **protocol, "value": value(metric, math.prod(factors))})
+    return measurements
 
 
 def fabricate(plan: Plan, *, skip: str = "", identity: str = "", **truth: str) -> None:
     """Write protocols.json beside every evaluation of table 1: the printed numbers, made under `truth`."""
-    published = load_published(plan.root, "table1")
+    published = read_published(plan.root, "table1")
     for cell in plan.table("table1").cells:
         for leaf in cell.leaves:
 
@@ -75,24 +75,24 @@ def test_only_what_a_metric_depends_on_makes_protocols() -> None:
 
 
 def test_a_measurement_holds_for_every_protocol_that_it_does_not_depend_on() -> None:
-    found = measured(lambda metric, factor: factor)
+    conclusion = measured(lambda metric, factor: factor)
     for protocol in protocols(METRICS):
-        values = under(protocol, found)
+        values = under(protocol, conclusion)
         assert set(values) == set(METRICS)
         assert values["RC"]["generated"] == protocol["generated"]
         assert values["mKIDx100"]["kid"] == protocol["kid"]
-    assert "mFID" not in under({"extractor": "another"}, found)
+    assert "mFID" not in under({"extractor": "another"}, conclusion)
 
 
 def test_the_protocol_of_the_papers_data_is_found(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = make_plan(root, "paper")
     truth = {"extractor": "inception-v3-compat", "preprocessing": "tf1", "real": "train", "generated": "half"}
     fabricate(plan, **truth, kid="torch-fidelity")
-    found = run(plan, "table1")
-    assert found.conditions == ()
-    winner = found.inference.ranking[0].protocol
+    conclusion = run(plan, "table1")
+    assert conclusion.conditions == ()
+    winner = conclusion.inference.ranking[0].protocol
     assert winner == "inception-v3-compat/tf1/real-train/generated-half/kid-torch-fidelity"
-    assert found.inference.verdict == "clear"
+    assert conclusion.inference.verdict == "clear"
     assert main(["compare", "--infer-protocol", "table1", "--preset", "paper"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert f"{winner} fits best, before" in shown
@@ -124,8 +124,8 @@ def test_values_of_another_state_of_a_run_are_not_used(root: Path) -> None:
     leaf = plan.table("table1").leaves[0]
     path = leaf.folder / FILE
     write_json(path, {**read_json(path), "identity": "of before"})
-    found = run(plan, "table1")
-    assert found.absent == {
+    conclusion = run(plan, "table1")
+    assert conclusion.absent == {
         leaf.name: "scored under the protocols before something that it depends on changed",
     }
     write_json(path, {"format": "something else"})

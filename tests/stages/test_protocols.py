@@ -55,16 +55,16 @@ def test_a_run_is_scored_under_every_protocol(evaluation: Leaf, capsys: pytest.C
     document = read_json(evaluation.folder / "protocols.json")
     assert document["identity"] == evaluation.identity
     assert list(document["not_computed"]) == ["inception-v3-compat"]
-    found = document["measurements"]
+    measurements = document["measurements"]
     for metric, dimensions in DEPENDS.items():
         count = 1
         for name in dimensions:
             count *= 1 if name == "extractor" else len(DIMENSIONS[name])
-        assert sum(m["metric"] == metric for m in found) == count
+        assert sum(m["metric"] == metric for m in measurements) == count
 
     def entry(metric: str, **choices: str) -> dict[str, Any]:
         wanted = {"metric": metric, "preprocessing": "clean", "generated": "all", **choices}
-        (only,) = [m for m in found if wanted.items() <= m.items()]
+        (only,) = [m for m in measurements if wanted.items() <= m.items()]
         return only
 
     def value(metric: str, **choices: str) -> float:

@@ -1,4 +1,4 @@
-"""Runs trainings on two ranks over gloo: `python rank_worker.py FOLDER PORT` writes what each rank found.
+"""Runs trainings on two ranks over gloo: `python rank_worker.py FOLDER PORT` writes what each rank saw.
 
 One process imports everything and forks into the ranks, each with torchrun's environment.
 """
@@ -39,25 +39,25 @@ def all_gradients() -> dict[str, Any]:
     torch.set_default_dtype(torch.float64)
     sampling.to_images = lambda pixels, device: single(pixels, device).double()
     try:
-        found = {"method": gradients(tiny.method(batch=BATCH))}
+        results = {"method": gradients(tiny.method(batch=BATCH))}
     finally:
         torch.set_default_dtype(torch.float32)
         sampling.to_images = single
     for transfer in TRANSFERS:
-        found[transfer] = gradients(tiny.distillation(transfer, batch=BATCH))
-    return found
+        results[transfer] = gradients(tiny.distillation(transfer, batch=BATCH))
+    return results
 
 
 def trainings(folder: Path) -> dict[str, Any]:
     """Train a method and a distillation in a shared folder, resuming once; return networks and averages."""
-    found = {}
+    results = {}
     for kind, build in (("method", tiny.method), ("distillation", tiny.distillation)):
         for iterations in (1, 3):
             trainable = build(batch=BATCH)
             train(trainable, LoopSettings(iterations, 1, sample_every=1), folder / kind, kind)
-        found[kind] = tiny.state_of(trainable.networks) | tiny.state_of({"average": trainable.averages["generator"]})
-        found[f"{kind} preview"] = trainable.preview()[0]
-    return found
+        results[kind] = tiny.state_of(trainable.networks) | tiny.state_of({"average": trainable.averages["generator"]})
+        results[f"{kind} preview"] = trainable.preview()[0]
+    return results
 
 
 def uneven() -> str:
@@ -101,7 +101,7 @@ def rank(index: int, folder: Path, port: str) -> None:
     distributed.start()
     if index:
         loop.save_checkpoint, loop.save_grid, loop.write_text = refuse, refuse, refuse
-    found = {
+    results = {
         "rank": (distributed.rank(), distributed.world_size()),
         "share": shard(torch.arange(6)).tolist(),
         "uneven": uneven(),
@@ -109,7 +109,7 @@ def rank(index: int, folder: Path, port: str) -> None:
         "trainings": trainings(folder),
         "apart": apart(folder / "apart"),
     }
-    torch.save(found, folder / f"rank{index}.pt")
+    torch.save(results, folder / f"rank{index}.pt")
     distributed.finish()
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from kdx2i.files import write_bytes, write_json
+from kdx2i.metric_catalogue import METRICS
 from kdx2i.plan import Leaf, Plan
 from kdx2i.provenance import write_provenance
 
@@ -80,10 +81,8 @@ def fabricate_all(plan: Plan, table: str) -> list[Leaf]:
 
 def _values(leaf: Leaf) -> dict[str, object]:
     number = int(leaf.identity[:4], 16) / 1000
-    metrics = {
-        name: {"value": number, "n_real": 10, "n_generated": 20, "classes": 5}
-        for name in ("mFID", "mKIDx100", "RC", "FC")
-    }
+    names = getattr(leaf.spec, "metrics", METRICS)
+    metrics = {name: {"value": number, "n_real": 10, "n_generated": 20, "classes": 5} for name in names}
     if leaf.kind.name == "controls":
         return {"real_vs_real": metrics, "input_copied": metrics, "noise": metrics}
     return dict(metrics)

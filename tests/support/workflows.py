@@ -58,8 +58,8 @@ def jobs(root: Path, target: str = "table1", *config: str) -> set[str]:
     """Return what a dry run would do, by the messages of the rules; the target's own message left out."""
     done = snakemake(root, target, "--cores", "2", "-n", *CONFIG, *config)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = re.findall(r"^Job \d+: (.*)$", done.stdout + done.stderr, flags=re.MULTILINE)
-    return {message for message in found if not message.endswith("complete")}
+    messages = re.findall(r"^Job \d+: (.*)$", done.stdout + done.stderr, flags=re.MULTILINE)
+    return {message for message in messages if not message.endswith("complete")}
 
 
 def git(root: Path, *words: str) -> str:

@@ -34,13 +34,13 @@ class Kit:
     @staticmethod
     def keys(config: TableConfig) -> list[EvaluationKey]:
         """All evaluations of a table."""
-        found: dict[EvaluationKey, None] = {}
+        keys: dict[EvaluationKey, None] = {}
         for row in config.rows:
             part = config.part(row.part)
             for dataset in config.datasets_of(row.part):
                 resolution = part.resolution or row.resolution
-                found[EvaluationKey(dataset, row.architecture, row.transfer, resolution, part.mode)] = None
-        return list(found)
+                keys[EvaluationKey(dataset, row.architecture, row.transfer, resolution, part.mode)] = None
+        return list(keys)
 
     @staticmethod
     def metrics(config: TableConfig) -> list[str]:

@@ -11,7 +11,7 @@ from scipy import stats
 
 from kdx2i.config import TableConfig
 from kdx2i.tables.assemble import Absent, EvaluationKey, Scores, assemble
-from kdx2i.tables.model import Cell, Row, Table
+from kdx2i.tables.model import Cell, Table, TableRow
 from kdx2i.tasks.facts import TASKS
 
 SEEDS = (0, 1, 2)
@@ -29,7 +29,7 @@ def finite(values: Any, metric: str) -> bool:
     return isinstance(value, float) and math.isfinite(value) and abs(value) < 1e100
 
 
-def method_cells(table: Table) -> list[tuple[str, Row, Cell]]:
+def method_cells(table: Table) -> list[tuple[str, TableRow, Cell]]:
     return [(part.mode, row, cell) for part in table.parts for row in part.methods() for cell in row.cells]
 
 
@@ -68,13 +68,13 @@ def test_any_subset_of_runs(kit: Any, small: TableConfig, data: st.DataObject) -
 
 
 def items(pairs: list[tuple[int, Any]]) -> list[Scores | Absent]:
-    found: list[Scores | Absent] = []
+    evaluations: list[Scores | Absent] = []
     for seed, item in pairs:
         if isinstance(item, str):
-            found.append(Absent(item, seed))
+            evaluations.append(Absent(item, seed))
         elif item is not None:
-            found.append(Scores(seed, item))
-    return found
+            evaluations.append(Scores(seed, item))
+    return evaluations
 
 
 def shuffled(evaluations: dict[EvaluationKey, list[Scores | Absent]], seed: int) -> dict[Any, Any]:

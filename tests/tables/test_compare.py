@@ -18,7 +18,7 @@ from kdx2i.tables.assemble import assemble
 from kdx2i.tables.comparison import COLUMNS, VERDICTS, compare, metric_tree, write_comparison
 from kdx2i.tables.expectations import exit_code, failed_expectations, load_expectations
 from kdx2i.tables.model import Budget, Table
-from kdx2i.tables.published import CellName, load_published
+from kdx2i.tables.published import CellName, read_published
 from kdx2i.tables.screen import print_comparison
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 def as_printed(kit: Any, name: str, **options: Any) -> Table:
     """A table whose every evaluation gives exactly the printed number."""
-    config, published = load_table(ROOT, name), load_published(ROOT, name)
+    config, published = load_table(ROOT, name), read_published(ROOT, name)
     by_key: dict[Any, float] = {}
     for row in config.rows:
         part = config.part(row.part)
@@ -41,7 +41,7 @@ def as_printed(kit: Any, name: str, **options: Any) -> Table:
 
 @pytest.mark.parametrize("name", ["table1", "table2", "table3", "table4", "table5", "table6", "table7"])
 def test_the_paper_reproduces_itself(kit: Any, name: str) -> None:
-    published = load_published(ROOT, name)
+    published = read_published(ROOT, name)
     result = compare([as_printed(kit, name)], {name: published})
     assert len(result.cells) == len(published)
     assert {cell.verdict for cell in result.cells} == {"reproduced"}
@@ -53,7 +53,7 @@ def test_the_paper_reproduces_itself(kit: Any, name: str) -> None:
 
 
 def test_the_same_numbers_on_a_stand_in_reproduce_nothing(kit: Any) -> None:
-    published = load_published(ROOT, "table1")
+    published = read_published(ROOT, "table1")
     result = compare([as_printed(kit, "table1", stand_in=True)], {"table1": published})
     assert result.count("not comparable") == len(published)
     assert {cell.reason for cell in result.cells} == {"protocol"}
@@ -61,20 +61,20 @@ def test_the_same_numbers_on_a_stand_in_reproduce_nothing(kit: Any) -> None:
 
 
 def test_a_short_budget_alone_is_named(kit: Any) -> None:
-    result = compare([as_printed(kit, "table1", iterations=200)], {"table1": load_published(ROOT, "table1")})
+    result = compare([as_printed(kit, "table1", iterations=200)], {"table1": read_published(ROOT, "table1")})
     assert {(cell.verdict, cell.reason) for cell in result.cells} == {("not comparable", "budget")}
     assert "200 of the paper's 100,000 generator updates" in result.cells[0].detail
 
 
 def test_unprinted_bars_are_not_compared(kit: Any) -> None:
-    config, published = load_table(ROOT, "figure3b"), load_published(ROOT, "figure3b")
+    config, published = load_table(ROOT, "figure3b"), read_published(ROOT, "figure3b")
     result = compare([kit.table(config, lambda key, seed, metric: 100.0)], {"figure3b": published})
     assert len(result.cells) == 15
     assert sum(cell.reason == "not printed" for cell in result.cells) == 12
 
 
 def test_the_floor_is_that_of_the_rows_resolution(kit: Any, small: TableConfig) -> None:
-    published = load_published(ROOT, "table1")
+    published = read_published(ROOT, "table1")
     name = CellName("latent", "birds", "Old*", "mFID")
     value = published[CellName("latent", "birds", "SDIT", "mFID")]
     controls = kit.controls(small, 0.0)
@@ -97,7 +97,7 @@ def test_the_floor_is_that_of_the_rows_resolution(kit: Any, small: TableConfig) 
 @settings(max_examples=15, deadline=None)
 @given(absent=st.sets(st.integers(0, 10)))
 def test_absent_numbers_never_pass(kit: Any, absent: set[int]) -> None:
-    config, published = load_table(ROOT, "table1"), load_published(ROOT, "table1")
+    config, published = load_table(ROOT, "table1"), read_published(ROOT, "table1")
     gone = {(config.rows[i].architecture, config.rows[i].transfer, config.rows[i].resolution) for i in absent}
     evaluations = {
         key: values
@@ -115,7 +115,7 @@ def test_absent_numbers_never_pass(kit: Any, absent: set[int]) -> None:
 
 def test_files_of_a_comparison(kit: Any, tmp_path: Path) -> None:
     table = as_printed(kit, "table1", stand_in=True, seeds=(0,))
-    result = compare([table], {"table1": load_published(ROOT, "table1")})
+    result = compare([table], {"table1": read_published(ROOT, "table1")})
     paths = write_comparison(result, tmp_path)
     assert [path.name for path in paths] == ["comparison.csv", "comparison.json"]
     first = [path.read_bytes() for path in paths]
@@ -204,7 +204,7 @@ def test_one_seed_shows_no_gain_beyond_the_noise(kit: Any, small: TableConfig, t
 
 def test_agreement_is_expected_with_the_printed_order(kit: Any, tmp_path: Path) -> None:
     table = as_printed(kit, "table1", stand_in=True)
-    result = compare([table], {"table1": load_published(ROOT, "table1")})
+    result = compare([table], {"table1": read_published(ROOT, "table1")})
     path = tmp_path / "expect.yaml"
     path.write_text("expectations: [{table: table1, part: latent, tau_at_least: 1.0}]", encoding="utf-8")
     taus = [order for order in result.orders if order.part == "latent" and not (order.tau or 0) >= 1.0]

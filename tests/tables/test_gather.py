@@ -37,28 +37,28 @@ def planned(small: TableConfig) -> TablePlan:
     return TablePlan(small, tuple(cells), {("birds", 256): leaf(CONTROLS, "controls")}, (line,))
 
 
-def read(found: Leaf) -> Mapping[str, Any] | Absent:
-    if found.kind is CONTROLS:
+def read(gathered: Leaf) -> Mapping[str, Any] | Absent:
+    if gathered.kind is CONTROLS:
         return {"values": {"noise": {"mFID": {"value": 400.0}}, "identity": "not a control"}}
-    if found.spec.seed == 1:
+    if gathered.spec.seed == 1:
         return Absent("stale: made by another identity")
     return {"values": {"mFID": {"value": 12.0}, "RC": 5}, "identity": "abc"}
 
 
 def test_evaluations_keep_reasons_and_seeds(planned: TablePlan) -> None:
-    found = gather_evaluations(planned, read)
-    assert found[EvaluationKey("birds", "sdit", "scratch", 128, "latent")] == (
+    gathered = gather_evaluations(planned, read)
+    assert gathered[EvaluationKey("birds", "sdit", "scratch", 128, "latent")] == (
         Absent("not yet computed: architecture sdit is not implemented"),
     )
-    assert found[EvaluationKey("birds", "stargan_v2", "kd", 256, "latent")] == (
+    assert gathered[EvaluationKey("birds", "stargan_v2", "kd", 256, "latent")] == (
         Scores(0, {"mFID": {"value": 12.0}}),
         Absent("stale: made by another identity", 1),
     )
 
 
 def test_an_evaluation_without_values_is_missing(planned: TablePlan) -> None:
-    found = gather_evaluations(planned, lambda _: {"identity": "abc"})
-    scores = found[EvaluationKey("birds", "stargan_v2", "kd", 256, "latent")]
+    gathered = gather_evaluations(planned, lambda _: {"identity": "abc"})
+    scores = gathered[EvaluationKey("birds", "stargan_v2", "kd", 256, "latent")]
     assert all(isinstance(item, Absent) and item.reason.startswith("missing") for item in scores)
 
 

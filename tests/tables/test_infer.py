@@ -40,18 +40,18 @@ def synthetic(
     return observed, published
 
 
-def summary(found: Inference) -> list[tuple[str, float, float]]:
-    return [(fit.protocol, fit.log_ratio, fit.share) for fit in found.ranking]
+def summary(inference: Inference) -> list[tuple[str, float, float]]:
+    return [(fit.protocol, fit.log_ratio, fit.share) for fit in inference.ranking]
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.integers(0, 3), st.integers(8, 14))
 def test_the_protocol_that_made_a_table_is_found(seed: int, truth: int, rows: int) -> None:
-    found = infer("t", *synthetic(seed, truth, rows=rows))
-    assert found.ranking[0].protocol == PROTOCOLS[truth]
-    assert found.verdict == "clear"
-    assert found.cells == 3 * rows
-    assert found.evaluations == rows
+    inference = infer("t", *synthetic(seed, truth, rows=rows))
+    assert inference.ranking[0].protocol == PROTOCOLS[truth]
+    assert inference.verdict == "clear"
+    assert inference.cells == 3 * rows
+    assert inference.evaluations == rows
 
 
 @settings(max_examples=10, deadline=None)
@@ -75,9 +75,9 @@ def test_missing_cells_are_tolerated(seed: int, absent: set[int]) -> None:
     cells = sorted(published)
     for number in absent:
         del observed[PROTOCOLS[number % 4]][cells[number]]
-    found = infer("t", observed, published)
-    assert found.cells == 33 - len(absent)
-    assert found.ranking[0].protocol == PROTOCOLS[2]
+    inference = infer("t", observed, published)
+    assert inference.cells == 33 - len(absent)
+    assert inference.ranking[0].protocol == PROTOCOLS[2]
 
 
 def test_a_metric_in_other_units_changes_nothing() -> None:
@@ -105,21 +105,21 @@ def test_one_metric_does_not_drown_another() -> None:
 
 
 def test_one_protocol_leaves_nothing_to_choose() -> None:
-    found = infer("t", *synthetic(0, 0, protocols=1))
-    assert found.verdict == "nothing to choose"
-    assert found.sentence == "only a/clean has numbers: there is nothing to choose between"
-    assert found.log_ratio is None
-    assert found.share is None
+    inference = infer("t", *synthetic(0, 0, protocols=1))
+    assert inference.verdict == "nothing to choose"
+    assert inference.sentence == "only a/clean has numbers: there is nothing to choose between"
+    assert inference.log_ratio is None
+    assert inference.share is None
 
 
 def test_equal_protocols_share_their_place() -> None:
     observed, published = synthetic(1, 1)
     observed["a/tf1/half"] = dict(observed["a/tf1"])
-    found = infer("t", observed, published)
-    assert [fit.protocol for fit in found.ranking[:2]] == ["a/tf1", "a/tf1/half"]
-    assert found.ranking[0].same_as == ("a/tf1/half",)
-    assert found.verdict == "clear"
-    assert "(or a/tf1/half: the same numbers)" in found.sentence
+    inference = infer("t", observed, published)
+    assert [fit.protocol for fit in inference.ranking[:2]] == ["a/tf1", "a/tf1/half"]
+    assert inference.ranking[0].same_as == ("a/tf1/half",)
+    assert inference.verdict == "clear"
+    assert "(or a/tf1/half: the same numbers)" in inference.sentence
     alone = infer("t", {name: observed[name] for name in ("a/tf1", "a/tf1/half")}, published)
     assert alone.verdict == "nothing to choose"
     assert "nothing tells them apart" in alone.sentence
@@ -132,25 +132,25 @@ def test_protocols_that_fit_alike_cannot_be_told_apart() -> None:
         away = 1.2 if number % 2 else 1 / 1.2
         observed["a/clean"][cell] = Observed((float(value.value) * away,))
         observed["a/tf1"][cell] = Observed((float(value.value) / away,))
-    found = infer("t", observed, published)
-    assert found.verdict == "cannot tell"
-    assert found.sentence.startswith("cannot tell: ")
+    inference = infer("t", observed, published)
+    assert inference.verdict == "cannot tell"
+    assert inference.sentence.startswith("cannot tell: ")
 
 
 def test_two_evaluations_decide_nothing() -> None:
-    found = infer("t", *synthetic(2, 0, rows=2))
-    assert found.verdict == "cannot tell"
-    assert found.sentence.endswith("but there are only 2 evaluations with both numbers")
+    inference = infer("t", *synthetic(2, 0, rows=2))
+    assert inference.verdict == "cannot tell"
+    assert inference.sentence.endswith("but there are only 2 evaluations with both numbers")
 
 
 def test_a_protocol_with_few_numbers_is_named_not_ranked() -> None:
     observed, published = synthetic(6, 0)
     observed["b/tf1"] = dict(list(observed["b/tf1"].items())[:20])
     observed["c"] = {}
-    found = infer("t", observed, published)
-    assert found.unranked == {"b/tf1": "20 of 33 cells have a number", "c": "0 of 33 cells have a number"}
-    assert found.cells == 33
-    assert found.ranking[0].protocol == "a/clean"
+    inference = infer("t", observed, published)
+    assert inference.unranked == {"b/tf1": "20 of 33 cells have a number", "c": "0 of 33 cells have a number"}
+    assert inference.cells == 33
+    assert inference.ranking[0].protocol == "a/clean"
 
 
 def test_without_any_pair_of_numbers_nothing_is_compared() -> None:

@@ -32,14 +32,14 @@ def brute_tau(first: list[float], second: list[float]) -> float | None:
 @given(PAIRS)
 def test_tau_b_is_its_definition_and_scipys(pairs: list[tuple[int, int]]) -> None:
     first, second = [float(a) for a, _ in pairs], [float(b) for _, b in pairs]
-    found = agreement(first, second)
-    assert found.concordant + found.discordant + found.tied == math.comb(len(pairs), 2)
+    by_column = agreement(first, second)
+    assert by_column.concordant + by_column.discordant + by_column.tied == math.comb(len(pairs), 2)
     expected = brute_tau(first, second)
     if expected is None:
-        assert found.tau is None
+        assert by_column.tau is None
         return
-    assert found.tau == pytest.approx(expected, abs=1e-12)
-    assert found.tau == pytest.approx(stats.kendalltau(first, second).statistic, abs=1e-12)
+    assert by_column.tau == pytest.approx(expected, abs=1e-12)
+    assert by_column.tau == pytest.approx(stats.kendalltau(first, second).statistic, abs=1e-12)
     reverse = agreement([-value for value in first], second)
     assert reverse.tau == pytest.approx(-expected, abs=1e-12)
 
@@ -74,9 +74,11 @@ def published(config: TableConfig, printed: dict[str, str]) -> dict[CellName, Pu
 def test_an_order_counts_the_rows_with_both_numbers(kit: Any, small: TableConfig) -> None:
     values = {"sdit": 30.0, "scratch": 20.0, "kd": 10.0}
     table = kit.table(small, lambda key, seed, metric: values.get(key.architecture, values.get(key.transfer)))
-    found = {(o.part, o.dataset, o.metric): o for o in orders(table, published(small, {"Base": "5", "Ours †": "2"}))}
-    assert len(found) == 2 * 2 + 2
-    order = found["latent", "birds", "mFID"]
+    by_column = {
+        (o.part, o.dataset, o.metric): o for o in orders(table, published(small, {"Base": "5", "Ours †": "2"}))
+    }
+    assert len(by_column) == 2 * 2 + 2
+    order = by_column["latent", "birds", "mFID"]
     assert (order.rows, order.tau, order.concordant, order.discordant) == (2, 1.0, 1, 0)
     one = next(iter(orders(table, published(small, {"Base": "5"}))))
     assert (one.rows, one.tau, one.reason) == (1, None, "fewer than two rows have both numbers")
@@ -97,9 +99,9 @@ def test_no_relative_gain_over_a_baseline_that_is_not_positive(baseline: float) 
     assert relative_gain("KIDx100", 1.0, baseline) is None
     own = Cell(dataset="d", metric="KIDx100", seeds=(0,), values=(1.0,), mean=1.0)
     base = Cell(dataset="d", metric="KIDx100", seeds=(0,), values=(baseline,), mean=baseline)
-    found = paired_gain(own, base)
-    assert found.gain is None
-    assert "not positive" in found.reason
+    by_column = paired_gain(own, base)
+    assert by_column.gain is None
+    assert "not positive" in by_column.reason
 
 
 def test_gains_are_paired_by_seed(kit: Any, small: TableConfig) -> None:
@@ -110,17 +112,17 @@ def test_gains_are_paired_by_seed(kit: Any, small: TableConfig) -> None:
         return 100.0 + noise[seed] - (gain[seed] if key.transfer == "kd" else 0.0)
 
     table = kit.table(small, value)
-    found = {(g.part, g.dataset, g.metric): g for g in gains(table, published(small, {"Base": "5", "Ours †": "4"}))}
-    assert {g.label for g in found.values()} == {"Ours †"}
-    assert {g.baseline for g in found.values()} == {"Base"}
-    ours = found["reference", "birds", "mFID"]
-    assert ours.reproduced == pytest.approx(10 / 105)
-    assert ours.published == pytest.approx(0.2)
-    assert ours.agrees is True
-    assert ours.low is not None
-    assert 0 < ours.low < 10 / 105
-    assert found["latent", "birds", "RC"].agrees is True
-    assert found["latent", "birds", "RC"].published == pytest.approx(-0.2)
+    by_column = {(g.part, g.dataset, g.metric): g for g in gains(table, published(small, {"Base": "5", "Ours †": "4"}))}
+    assert {g.label for g in by_column.values()} == {"Ours †"}
+    assert {g.baseline for g in by_column.values()} == {"Base"}
+    own_gain = by_column["reference", "birds", "mFID"]
+    assert own_gain.reproduced == pytest.approx(10 / 105)
+    assert own_gain.published == pytest.approx(0.2)
+    assert own_gain.agrees is True
+    assert own_gain.low is not None
+    assert 0 < own_gain.low < 10 / 105
+    assert by_column["latent", "birds", "RC"].agrees is True
+    assert by_column["latent", "birds", "RC"].published == pytest.approx(-0.2)
 
 
 def test_a_gain_without_both_numbers_says_why(kit: Any, small: TableConfig) -> None:
@@ -134,5 +136,5 @@ def test_a_gain_without_both_numbers_says_why(kit: Any, small: TableConfig) -> N
 def test_only_common_seeds_make_a_gain() -> None:
     own = Cell(dataset="d", metric="mFID", seeds=(0, 1), values=(1.0, 5.0), mean=3.0)
     base = Cell(dataset="d", metric="mFID", seeds=(1, 2), values=(10.0, 99.0), mean=54.5)
-    found = paired_gain(own, base)
-    assert (found.gain, found.interval, found.seeds) == (0.5, None, 1)
+    by_column = paired_gain(own, base)
+    assert (by_column.gain, by_column.interval, by_column.seeds) == (0.5, None, 1)

@@ -10,7 +10,7 @@ import pytest
 from kdx2i.config import load_table, names_in
 from kdx2i.errors import UserError
 from kdx2i.metric_catalogue import METRICS
-from kdx2i.tables.published import COLUMNS, CellName, PublishedValue, load_published
+from kdx2i.tables.published import COLUMNS, CellName, PublishedValue, read_published
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "benchmarks" / "published"
@@ -85,22 +85,22 @@ SECOND_TWO_CLASSES = {
 
 
 def second_table1() -> dict[CellName, str]:
-    found: dict[CellName, str] = {}
+    numbers: dict[CellName, str] = {}
     for (dataset, metric), text in SECOND_TABLE1.items():
         for part, labels, column in zip(("latent", "reference"), (LATENT, REFERENCE), text.split("|"), strict=True):
             for label, value in zip(labels, column.split(), strict=True):
-                found[CellName(part, dataset, label, metric)] = value
-    return found
+                numbers[CellName(part, dataset, label, metric)] = value
+    return numbers
 
 
 def second_table2() -> dict[CellName, str]:
-    found: dict[CellName, str] = {}
+    numbers: dict[CellName, str] = {}
     for (part, dataset, baselines, kind), columns in SECOND_TABLE2.items():
         labels = [*baselines.split(), *(ABLATION if kind == "full" else ABLATION[2:])]
         for metric, column in columns.items():
             for label, value in zip(labels, column.split(), strict=True):
-                found[CellName(part, dataset, label, metric)] = value
-    return found
+                numbers[CellName(part, dataset, label, metric)] = value
+    return numbers
 
 
 def second_two_classes(table: str) -> dict[CellName, str]:
@@ -163,7 +163,7 @@ COUNTS = {
 
 @pytest.mark.parametrize("table", SECOND)
 def test_both_entries_are_the_same(table: str) -> None:
-    first = {name: value.printed for name, value in load_published(ROOT, table).items()}
+    first = {name: value.printed for name, value in read_published(ROOT, table).items()}
     assert first == SECOND[table]
     assert len(first) == COUNTS[table]
 
@@ -182,7 +182,7 @@ def test_each_printed_number_has_a_cell_and_each_row_a_number(table: str) -> Non
         for dataset in config.datasets_of(row.part)
         for metric in config.metrics_of(row.part)
     }
-    published = load_published(ROOT, table)
+    published = read_published(ROOT, table)
     assert set(published) <= cells
     unprinted = cells - set(published)
     assert len(unprinted) == (12 if table == "figure3b" else 0)
@@ -196,17 +196,17 @@ def test_tables_are_all_here() -> None:
 
 
 def test_section_4_1_repeats_the_tables() -> None:
-    text, table1, figure = (load_published(ROOT, name) for name in ("section4_1", "table1", "figure3b"))
+    text, table1, figure = (read_published(ROOT, name) for name in ("section4_1", "table1", "figure3b"))
     for name, value in text.items():
         other = figure[name._replace(part="reference")] if name.part == "ablation" else table1[name]
         assert value.printed == other.printed
-    encoder = load_published(ROOT, "appendix_b4")[CellName("reference", "animal-faces", "Ours", "mFID")]
+    encoder = read_published(ROOT, "appendix_b4")[CellName("reference", "animal-faces", "Ours", "mFID")]
     assert encoder.printed == table1[CellName("reference", "animal-faces", "Ours*", "mFID")].printed
 
 
 @pytest.mark.parametrize(("first", "second"), [("table3", "table6"), ("table4", "table7")])
 def test_cells_that_are_printed_twice_differ_only_where_a_note_says_so(first: str, second: str) -> None:
-    here, there = load_published(ROOT, first), load_published(ROOT, second)
+    here, there = read_published(ROOT, first), read_published(ROOT, second)
     shared = set(here) & set(there)
     assert {name.label for name in shared} == {"Ours"}
     for name in shared:
@@ -216,7 +216,7 @@ def test_cells_that_are_printed_twice_differ_only_where_a_note_says_so(first: st
 
 def test_the_known_contradictions_are_noted() -> None:
     contradicted = Counter(
-        value.table for table in SECOND for value in load_published(ROOT, table).values() if value.contradicted
+        value.table for table in SECOND for value in read_published(ROOT, table).values() if value.contradicted
     )
     assert contradicted == {"table3": 8, "table4": 1, "table7": 1, "table5": 8}
 
@@ -247,7 +247,7 @@ def test_half_a_unit_of_the_last_printed_digit(printed: str, low: str, high: str
 
 def test_directions_are_those_of_the_metrics() -> None:
     for table in SECOND:
-        for value in load_published(ROOT, table).values():
+        for value in read_published(ROOT, table).values():
             assert value.direction == METRICS[value.name.metric].direction
 
 
@@ -263,7 +263,7 @@ def write(root: Path, *lines: list[str]) -> Path:
 
 
 def test_a_good_file_is_read(tmp_path: Path) -> None:
-    (value,) = load_published(write(tmp_path, list(COLUMNS), GOOD), "small").values()
+    (value,) = read_published(write(tmp_path, list(COLUMNS), GOOD), "small").values()
     assert (value.printed, value.resolution, value.contradicted) == ("96.2", 256, False)
 
 
@@ -282,15 +282,15 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
 def test_a_wrong_line_is_named(tmp_path: Path, column: str, text: str, words: str) -> None:
     line = dict(zip(COLUMNS, GOOD, strict=True)) | {column: text}
     with pytest.raises(UserError, match=words):
-        load_published(write(tmp_path, list(COLUMNS), list(line.values())), "small")
+        read_published(write(tmp_path, list(COLUMNS), list(line.values())), "small")
 
 
 def test_other_broken_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"small\.csv does not exist"):
-        load_published(tmp_path, "small")
+        read_published(tmp_path, "small")
     with pytest.raises(UserError, match=r"small\.csv, line 3: .*twice"):
-        load_published(write(tmp_path / "twice", list(COLUMNS), GOOD, GOOD), "small")
+        read_published(write(tmp_path / "twice", list(COLUMNS), GOOD, GOOD), "small")
     with pytest.raises(UserError, match=r"the columns must be table, part"):
-        load_published(write(tmp_path / "columns", list(COLUMNS[:-1]), GOOD[:-1]), "small")
+        read_published(write(tmp_path / "columns", list(COLUMNS[:-1]), GOOD[:-1]), "small")
     with pytest.raises(UserError, match="more or fewer fields"):
-        load_published(write(tmp_path / "fields", list(COLUMNS), GOOD[:-1]), "small")
+        read_published(write(tmp_path / "fields", list(COLUMNS), GOOD[:-1]), "small")

@@ -19,7 +19,7 @@ from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.assemble import Absent, assemble
 from kdx2i.tables.layout import stand_in_line
 from kdx2i.tables.model import Budget, Table, budget_text
-from kdx2i.tables.published import load_published
+from kdx2i.tables.published import read_published
 from kdx2i.tables.render import RENDERERS, load_table_json, print_table, render_plot, write_plot, write_table
 
 ROOT = Path(__file__).parents[2]
@@ -35,13 +35,13 @@ def some(kit: Any, name: str, *, stand_in: bool) -> Table:
 
 def printed_screen(table: Table, name: str) -> str:
     buffer = io.StringIO()
-    print_table(table, load_published(ROOT, name), Console(file=buffer, width=200))
+    print_table(table, read_published(ROOT, name), Console(file=buffer, width=200))
     return buffer.getvalue()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_row_is_in_every_rendering(kit: Any, name: str) -> None:
-    table, published = some(kit, name, stand_in=True), load_published(ROOT, name)
+    table, published = some(kit, name, stand_in=True), read_published(ROOT, name)
     blocks = sum(len(part.datasets) for part in table.parts)
     rows = sum(len(part.rows) * len(part.datasets) for part in table.parts)
     markdown = RENDERERS["md"](table, published)
@@ -60,7 +60,7 @@ def test_every_row_is_in_every_rendering(kit: Any, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_stand_in_is_never_called_a_reproduction(kit: Any, name: str) -> None:
-    published = load_published(ROOT, name)
+    published = read_published(ROOT, name)
     table = some(kit, name, stand_in=True)
     line = stand_in_line(table)
     assert line.startswith("Not a reproduction of the paper's absolute values:")
@@ -77,15 +77,15 @@ def test_a_stand_in_is_never_called_a_reproduction(kit: Any, name: str) -> None:
 
 def test_the_same_bytes_in_another_process(kit: Any, tmp_path: Path) -> None:
     name = "figure3b"
-    table, published = some(kit, name, stand_in=True), load_published(ROOT, name)
+    table, published = some(kit, name, stand_in=True), read_published(ROOT, name)
     write_table(table, published, tmp_path / "here")
     write_plot(table, published, tmp_path / "here")
     script = (
         "import sys; from pathlib import Path\n"
-        "from kdx2i.tables.published import load_published\n"
+        "from kdx2i.tables.published import read_published\n"
         "from kdx2i.tables.render import load_table_json, write_plot, write_table\n"
         "root, source, out, name = sys.argv[1:]\n"
-        "table, published = load_table_json(Path(source)), load_published(Path(root), name)\n"
+        "table, published = load_table_json(Path(source)), read_published(Path(root), name)\n"
         "write_table(table, published, Path(out)); write_plot(table, published, Path(out))\n"
         "assert 'torch' not in sys.modules\n"
     )
@@ -100,7 +100,7 @@ def test_the_same_bytes_in_another_process(kit: Any, tmp_path: Path) -> None:
 
 
 def test_json_reads_back_and_other_files_are_refused(kit: Any, tmp_path: Path) -> None:
-    table, published = some(kit, "table1", stand_in=True), load_published(ROOT, "table1")
+    table, published = some(kit, "table1", stand_in=True), read_published(ROOT, "table1")
     write_table(table, published, tmp_path)
     assert load_table_json(tmp_path / "table1.json") == table
     path = tmp_path / "other.json"
@@ -189,7 +189,7 @@ def test_a_value_that_rounds_to_zero_has_no_sign(value: float, text: str) -> Non
 
 def test_printed_numbers_are_drawn_only_under_the_papers_conditions(kit: Any) -> None:
     config = load_table(ROOT, "figure3b")
-    published = load_published(ROOT, "figure3b")
+    published = read_published(ROOT, "figure3b")
     table = kit.table(config, lambda key, seed, metric: 100.0 + seed)
     drawn = render_plot(table, published, "svg")
     assert drawn == render_plot(table, published, "svg")

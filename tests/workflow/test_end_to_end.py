@@ -120,8 +120,8 @@ def test_a_clone_pulls_restores_and_runs_only_what_changed(reproduced: Path, tmp
     assert jobs(fresh) == {"table1 of preset open-smoke", "compare table1 with the published numbers"}
     path = fresh / "benchmarks/presets/open-smoke.yaml"
     path.write_text(path.read_text().replace("images_per_class: 2", "images_per_class: 3"))
-    found = jobs(fresh)
-    assert {job.split()[0] for job in found} == {"evaluate", "control", "table1", "compare"}
+    planned = jobs(fresh)
+    assert {job.split()[0] for job in planned} == {"evaluate", "control", "table1", "compare"}
     assert kdx2i(fresh, "restore", "--preset", "open-smoke").stdout.count("removed: ") == 5
 
 
@@ -187,15 +187,15 @@ def test_figures_and_directions_are_made_from_the_same_runs(finished: Path) -> N
     """A grid of each kind, twice the same bytes; a table of two directions."""
     kinds = ("figure7", "figure8", "figure19", "figure20", "figure21")
     folder = finished / "results/open-smoke/figures"
-    found = []
+    hashes = []
     for _ in range(2):
         done = snakemake(finished, *kinds, "--cores", "2", *CONFIG)
         assert done.returncode == 0, done.stdout + done.stderr
-        found.append({name: sha256_file(folder / f"{name}.png") for name in kinds})
+        hashes.append({name: sha256_file(folder / f"{name}.png") for name in kinds})
         caption = json.loads((folder / "figure21.json").read_text())
         assert "Ours" in caption["drawn_from"] and "SDIT" in caption["left_out"]
         shutil.rmtree(folder)
-    assert found[0] == found[1]
+    assert hashes[0] == hashes[1]
     done = snakemake(finished, "table4", "--cores", "2", *CONFIG)
     assert done.returncode == 0, done.stdout + done.stderr
     run_of = finished / "results/open-smoke/runs/open-felid2canid/stargan_v2/kd/r32/s0"

@@ -124,8 +124,8 @@ def test_a_new_split_makes_everything_of_its_dataset_again(pretended: Plan) -> N
 
 
 def test_another_seed_is_another_run(pretended: Plan) -> None:
-    found = jobs(pretended.root, "table1", "seeds=0,1")
-    assert {job for job in found if job.startswith("train")} == {
+    planned = jobs(pretended.root, "table1", "seeds=0,1")
+    assert {job for job in planned if job.startswith("train")} == {
         f"train stargan_v2 {transfer} on open-birds at 32 px, seed 1" for transfer in ("kd", "scratch")
     }
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from kdx2i.errors import UserError
 from kdx2i.metrics.segmentation.label_orders import relabelled
 
-Absent = Literal["exclude", "target", "zero"]
+AbsentClasses = Literal["exclude", "target", "zero"]
 
 
 class Segmenter(Protocol):
@@ -58,7 +58,7 @@ def confusion_matrix(prediction: Tensor, target: Tensor, classes: int) -> Tensor
     return torch.bincount(pairs.flatten().cpu(), minlength=classes**2).view(classes, classes)
 
 
-def mean_iou(confusion: Tensor, *, absent: Absent = "exclude", background: bool = True) -> MeanIoU:
+def mean_iou(confusion: Tensor, *, absent: AbsentClasses = "exclude", background: bool = True) -> MeanIoU:
     """Return the mean over classes of TP / (TP + FP + FN) of a confusion matrix (C, C).
 
     `absent` says what happens to a class that does not occur: `exclude` leaves out classes that neither map has,
@@ -94,7 +94,7 @@ def segmentation_entry(
     *,
     resolution: int | None = None,
     background: bool = True,
-    absent: Absent = "exclude",
+    absent: AbsentClasses = "exclude",
     same: Mapping[str, str] | None = None,
     batch: int = 64,
 ) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def at_size(labels: Tensor, size: int) -> Tensor:
     return resized[:, 0].to(labels.dtype)
 
 
-def _jackknife(per_image: Tensor, absent: Absent, background: bool) -> float | None:
+def _jackknife(per_image: Tensor, absent: AbsentClasses, background: bool) -> float | None:
     """Return the delete-one standard error of the mean IoU; None for one image or where a class would vanish."""
     count, total = len(per_image), per_image.sum(0)
     left_out = [mean_iou(total - one, absent=absent, background=background).value for one in per_image]
