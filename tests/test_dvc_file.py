@@ -33,7 +33,7 @@ def test_the_results_are_kept_as_the_table_of_kinds_says() -> None:
     assert options(stage["outs"]) == KEPT
     metrics = [kind for kind in KINDS.values() if kind.dvc == "metrics"]
     paths = [f"{kind.kept.format(results=RESULTS)}/metrics.json" for kind in metrics if "metrics.json" in kind.outputs]
-    assert options(stage["metrics"]) == dict.fromkeys(paths, {"cache": False})
+    assert options(stage["metrics"]) == {key: {"cache": False} for key in paths}
 
 
 def test_every_folder_of_results_is_there_whatever_the_targets() -> None:
