@@ -12,12 +12,18 @@ import contextlib
 import io
 import time
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from common import in_turns, middle, report, use_threads
 
+Seconds = Mapping[str, Mapping[str, Sequence[float]]]
+"""Measured seconds by clock and by the name of what was timed."""
 
-def main() -> None:
+
+def command_line() -> argparse.Namespace:
+    """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--classes", type=int, default=149)
     parser.add_argument("--real", type=int, default=10)
@@ -27,7 +33,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1, help="of the libraries; this engine uses one by itself")
     parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, compare the values, print and write."""
+    options = command_line()
     use_threads(options.threads)
 
     import numpy as np
@@ -61,11 +72,11 @@ def main() -> None:
             return [float(fid_from_feats(*pair)) for pair in pairs[:count]]
 
     def torch_fidelity(count: int) -> list[float]:
-        found = []
+        distances = []
         for pair in pairs[:count]:
             statistics = [fid_features_to_statistics(torch.from_numpy(part)) for part in pair]
-            found.append(fid_statistics_to_metric(*statistics, False)[KEY_METRIC_FID])
-        return found
+            distances.append(fid_statistics_to_metric(*statistics, False)[KEY_METRIC_FID])
+        return distances
 
     def clean_fid_subsets() -> list[float]:
         return [clean_fid_kernel(*pair) for pair in pairs]
@@ -85,36 +96,60 @@ def main() -> None:
     frechets = {"clean-fid": lambda: clean_fid(timed), "torch-fidelity": lambda: torch_fidelity(timed)}
     for function in engine.values():
         function()  # once unmeasured: libraries load, memory is mapped
-    ours = {**engine, **{f"{name} KID": function for name, function in kernels.items()}}
+    in_full = {**engine, **{f"{name} KID": function for name, function in kernels.items()}}
     clocks = {"wall": time.perf_counter, "cpu": time.process_time}
-    small = {name: in_turns(ours, options.repeats, clock) for name, clock in clocks.items()}
+    small = {name: in_turns(in_full, options.repeats, clock) for name, clock in clocks.items()}
     large = {name: in_turns(frechets, 1, clock) for name, clock in clocks.items()}
 
-    found = classwise_distances(*everything, errors=False)
-    values = {"clean-fid": clean_fid(1)[0], "torch-fidelity": torch_fidelity(1)[0]}
+    exact = float(classwise_distances(*everything, errors=False).frechet[0])
+    differences = {"clean-fid": clean_fid(1)[0] / exact - 1.0, "torch-fidelity": torch_fidelity(1)[0] / exact - 1.0}
+    rows = engine_rows(list(engine), small, classes)
+    rows += kernel_rows(list(kernels), small, classes)
+    rows += frechet_rows(differences, small, large, timed, classes)
+    title = f"{classes} classes, {options.real} real against {options.generated} generated, {dimensions} dimensions"
+    report(title, rows, options.json)
+
+
+def engine_rows(names: Sequence[str], small: Seconds, classes: int) -> list[dict[str, Any]]:
+    """Return a row for each computation of this engine; `small` has the seconds by clock and name."""
     rows = []
-    for name in engine:
+    for name in names:
         row = {"what": f"this engine, {name}", "classes timed": classes}
-        rows.append(row | {f"{clock} s": middle(small[clock][name]) for clock in clocks})
-    for name in kernels:
-        row = {"what": f"{name}, KID of 100 subsets", "classes timed": classes}
-        for clock in clocks:
-            seconds = middle(small[clock][f"{name} KID"])
-            row |= {f"{clock} s": seconds, f"{clock} / engine KID": seconds / middle(small[clock]["KID"])}
+        rows.append(row | {f"{clock} s": middle(seconds[name]) for clock, seconds in small.items()})
+    return rows
+
+
+def kernel_rows(names: Sequence[str], small: Seconds, classes: int) -> list[dict[str, Any]]:
+    """Return a row for each library's KID, beside this engine's."""
+    rows = []
+    for name in names:
+        row: dict[str, Any] = {"what": f"{name}, KID of 100 subsets", "classes timed": classes}
+        for clock, by_name in small.items():
+            seconds = middle(by_name[f"{name} KID"])
+            row |= {f"{clock} s": seconds, f"{clock} / engine KID": seconds / middle(by_name["KID"])}
         rows.append(row)
-    for name in frechets:
-        row = {"what": f"{name}, FID, extrapolated", "classes timed": timed}
-        for clock in clocks:
+    return rows
+
+
+def frechet_rows(
+    differences: Mapping[str, float], small: Seconds, large: Seconds, timed: int, classes: int
+) -> list[dict[str, Any]]:
+    """Return a row for each library's FID, extrapolated from the classes that were timed, beside this engine's.
+
+    `differences` are the relative differences of the first class's value; `large` has the libraries' seconds.
+    """
+    rows = []
+    for name, difference in differences.items():
+        row: dict[str, Any] = {"what": f"{name}, FID, extrapolated", "classes timed": timed}
+        for clock, by_name in small.items():
             seconds = large[clock][name][0] / timed * classes
             row |= {
                 f"{clock} s": seconds,
-                f"{clock} / engine FID": seconds / middle(small[clock]["FID"]),
-                f"{clock} / FID + KID": seconds / middle(small[clock]["FID + KID"]),
+                f"{clock} / engine FID": seconds / middle(by_name["FID"]),
+                f"{clock} / FID + KID": seconds / middle(by_name["FID + KID"]),
             }
-        row["relative difference"] = values[name] / found.frechet[0] - 1.0
-        rows.append(row)
-    title = f"{classes} classes, {options.real} real against {options.generated} generated, {dimensions} dimensions"
-    report(title, rows, options.json)
+        rows.append(row | {"relative difference": difference})
+    return rows
 
 
 if __name__ == "__main__":

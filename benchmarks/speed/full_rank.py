@@ -14,6 +14,7 @@ from common import in_turns, middle, report, use_threads
 
 
 def main() -> None:
+    """Measure both, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=3000, help="in each set")
     parser.add_argument("--dimensions", type=int, default=2048)
@@ -38,15 +39,15 @@ def main() -> None:
         pair.append(torch.from_numpy(np.abs(normal * scale * spread + 0.3).astype(np.float32)))
     values = {}
 
-    def ours() -> None:
+    def of_the_engine() -> None:
         values["this engine"] = frechet_distance(*pair)
 
-    def theirs() -> None:
+    def of_the_library() -> None:
         statistics = [fid_features_to_statistics(part) for part in pair]
         values["torch-fidelity"] = fid_statistics_to_metric(*statistics, False)[KEY_METRIC_FID]
 
     clocks = {"wall": time.perf_counter, "cpu": time.process_time}
-    both = {"this engine": ours, "torch-fidelity": theirs}
+    both = {"this engine": of_the_engine, "torch-fidelity": of_the_library}
     seconds = {name: in_turns(both, options.repeats, clock) for name, clock in clocks.items()}
     rows = []
     for name in both:

@@ -41,8 +41,8 @@ def main() -> None:
         for count in arguments.images:
             for step in ("--make", "--measure"):
                 command = [sys.executable, __file__, step, f"{name}/{count}", "--images", str(count)]
-                found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-            rows.append(json.loads(found))
+                printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            rows.append(json.loads(printed))
     report("Peak resident memory of features, FID and KID", rows, arguments.json)
 
 
@@ -61,11 +61,11 @@ def measure(folder: Path) -> None:
     extractor = build_extractor("efficientnet-lite0", input_size=32)
     extractor(torch.zeros(16, 3, 64, 64, dtype=torch.uint8))
     row = {"images": len(images), "start MiB": peak()}
-    (found,) = embed(images, [extractor], logits=True, folder=folder.with_suffix(".store"))
+    (embedding,) = embed(images, [extractor], logits=True, folder=folder.with_suffix(".store"))
     row["features MiB"] = peak()
-    frechet_distance(found.features, found.features)
+    frechet_distance(embedding.features, embedding.features)
     row["FID MiB"] = peak()
-    kernel_distance(found.features, found.features)
+    kernel_distance(embedding.features, embedding.features)
     row["KID MiB"] = peak()
     print(json.dumps(row))
 

@@ -16,37 +16,43 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 from common import middle, report, use_threads
 
+COMPARED = {
+    "engine, reference known": "plain forward, generated",
+    "engine, nothing known": "torch-fidelity isc+fid+kid",
+}
+"""Which call's seconds are divided by which other's."""
 
-def main() -> None:
-    """Measure, compare the values, print and write."""
+
+def command_line() -> argparse.Namespace:
+    """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=1000, help="images in each of the two folders")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--json", type=Path, default=None)
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, compare the values, print and write."""
+    arguments = command_line()
     use_threads(arguments.threads)
     warnings.simplefilter("ignore")
 
     import torch
-    import torch_fidelity
     from random_inception import save_random_images, save_random_inception
 
-    from kdx2i.metrics.distances.classwise import classwise_distances
-    from kdx2i.metrics.distances.frechet import frechet_distance
-    from kdx2i.metrics.distances.kernel import kernel_estimate
     from kdx2i.metrics.extractors.extractor import build_extractor
     from kdx2i.metrics.extractors.networks import InceptionV3Compat
     from kdx2i.metrics.images.embedding import embed
     from kdx2i.metrics.images.streams import open_images
-    from kdx2i.metrics.inception.score import CONVENTIONS, inception_score
 
     torch.set_num_threads(arguments.threads)
     count = arguments.images
@@ -67,33 +73,10 @@ def main() -> None:
                     plain(part)
 
         def engine(store: Path | None) -> None:
-            first, second = open_images(folder / "generated"), open_images(folder / "reference")
-            (x,) = embed(first, [extractor], logits=True)
-            (y,) = embed(second, [extractor], folder=store)
-            assert x.logits is not None
-            classes = classwise_distances(x.features, first.labels, y.features, second.labels, len(first.classes))
-            mfid, mkid = classes.mean_frechet(), classes.mean_kernel()
-            rule = CONVENTIONS["torch-fidelity"]
-            score = inception_score(x.logits, splits=rule.splits, shuffle_seed=rule.shuffle_seed)
-            values["engine"] = {
-                "FID": frechet_distance(x.features, y.features),
-                "KID": kernel_estimate(x.features, y.features).value,
-                "IS": score.mean,
-                "mFID": mfid.value if mfid is not None else float("nan"),
-                "mKID": mkid.value if mkid is not None else float("nan"),
-            }
+            values["engine"] = engine_values(extractor, folder, store)
 
         def library() -> None:
-            found = torch_fidelity.calculate_metrics(
-                input1=str(folder / "generated"), input2=str(folder / "reference"), isc=True, fid=True, kid=True,
-                samples_find_deep=True, feature_extractor_weights_path=str(weights), cuda=False, cache=False,
-                kid_subset_size=min(1000, count), verbose=False,
-            )  # fmt: skip
-            values["torch-fidelity"] = {
-                "FID": found["frechet_inception_distance"],
-                "KID": found["kernel_inception_distance_mean"],
-                "IS": found["inception_score_mean"],
-            }
+            values["torch-fidelity"] = library_values(weights, folder, count)
 
         embed(open_images(folder / "reference"), [extractor], folder=folder / "store")
         calls: dict[str, Callable[[], None]] = {
@@ -104,27 +87,79 @@ def main() -> None:
         }
         wall, processor = in_turns_twice(calls, arguments.repeats)
 
-    rows: list[dict[str, Any]] = []
-    compared = {
-        "engine, reference known": "plain forward, generated",
-        "engine, nothing known": "torch-fidelity isc+fid+kid",
+    rows = time_rows(wall, processor, count) + value_rows(values)
+    report(f"All metrics of {count} generated against {count} reference images", rows, arguments.json)
+
+
+def engine_values(extractor: Any, folder: Path, store: Path | None) -> dict[str, float]:
+    """Return every metric of `folder`/generated against `folder`/reference, whose features `store` may hold."""
+    from kdx2i.metrics.distances.classwise import classwise_distances
+    from kdx2i.metrics.distances.frechet import frechet_distance
+    from kdx2i.metrics.distances.kernel import kernel_estimate
+    from kdx2i.metrics.images.embedding import embed
+    from kdx2i.metrics.images.streams import open_images
+    from kdx2i.metrics.inception.score import CONVENTIONS, inception_score
+
+    first, second = open_images(folder / "generated"), open_images(folder / "reference")
+    (x,) = embed(first, [extractor], logits=True)
+    (y,) = embed(second, [extractor], folder=store)
+    assert x.logits is not None
+    classes = classwise_distances(x.features, first.labels, y.features, second.labels, len(first.classes))
+    mfid, mkid = classes.mean_frechet(), classes.mean_kernel()
+    rule = CONVENTIONS["torch-fidelity"]
+    score = inception_score(x.logits, splits=rule.splits, shuffle_seed=rule.shuffle_seed)
+    return {
+        "FID": frechet_distance(x.features, y.features),
+        "KID": kernel_estimate(x.features, y.features).value,
+        "IS": score.mean,
+        "mFID": mfid.value if mfid is not None else float("nan"),
+        "mKID": mkid.value if mkid is not None else float("nan"),
     }
-    for name in calls:
+
+
+def library_values(weights: Path, folder: Path, count: int) -> dict[str, float]:
+    """Return what torch-fidelity computes of the two folders of `count` images."""
+    import torch_fidelity
+
+    measured = torch_fidelity.calculate_metrics(
+        input1=str(folder / "generated"), input2=str(folder / "reference"), isc=True, fid=True, kid=True,
+        samples_find_deep=True, feature_extractor_weights_path=str(weights), cuda=False, cache=False,
+        kid_subset_size=min(1000, count), verbose=False,
+    )  # fmt: skip
+    return {
+        "FID": measured["frechet_inception_distance"],
+        "KID": measured["kernel_inception_distance_mean"],
+        "IS": measured["inception_score_mean"],
+    }
+
+
+def time_rows(
+    wall: Mapping[str, Sequence[float]], processor: Mapping[str, Sequence[float]], count: int
+) -> list[dict[str, Any]]:
+    """Return the seconds of each call, and for some their ratio to another call's."""
+    rows: list[dict[str, Any]] = []
+    for name in wall:
         row: dict[str, Any] = {"what": name, "images": count if "plain" in name else 2 * count}
         row |= {"wall s": middle(wall[name]), "processor s": middle(processor[name])}
-        if name in compared:
-            other = compared[name]
+        if name in COMPARED:
+            base = COMPARED[name]
             row |= {
-                "ratio to": other,
-                "wall ratio": middle([a / b for a, b in zip(wall[name], wall[other], strict=True)]),
-                "processor ratio": middle([a / b for a, b in zip(processor[name], processor[other], strict=True)]),
+                "ratio to": base,
+                "wall ratio": middle([a / b for a, b in zip(wall[name], wall[base], strict=True)]),
+                "processor ratio": middle([a / b for a, b in zip(processor[name], processor[base], strict=True)]),
             }
         rows.append(row)
+    return rows
+
+
+def value_rows(values: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+    """Return each metric's value beside the library's, where that has it."""
+    rows: list[dict[str, Any]] = []
     for metric, value in values["engine"].items():
-        theirs = values["torch-fidelity"].get(metric)
-        difference = None if theirs is None else abs(value - theirs) / max(abs(theirs), 1e-12)
-        rows.append({"what": metric, "engine": value, "torch-fidelity": theirs, "relative difference": difference})
-    report(f"All metrics of {count} generated against {count} reference images", rows, arguments.json)
+        expected = values["torch-fidelity"].get(metric)
+        difference = None if expected is None else abs(value - expected) / max(abs(expected), 1e-12)
+        rows.append({"what": metric, "engine": value, "torch-fidelity": expected, "relative difference": difference})
+    return rows
 
 
 def in_turns_twice(

@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from common import in_turns, middle, report, use_threads
 
 
-def main() -> None:
-    """Measure both, compare the losses, print and write."""
+def command_line() -> argparse.Namespace:
+    """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="open")
     parser.add_argument("--resolution", type=int, default=64)
@@ -31,7 +31,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--json", type=Path, default=None)
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure both, compare the losses, print and write."""
+    arguments = command_line()
     use_threads(arguments.threads)
 
     import torch
@@ -40,13 +45,13 @@ def main() -> None:
     from kdx2i.methods.base import MethodSetup
     from kdx2i.methods.stargan_v2.method import Method
     from kdx2i.methods.stargan_v2.settings import Settings
-    from kdx2i.plan import Plan
+    from kdx2i.suite import make_plan
     from kdx2i.training.loop import update_averages
     from kdx2i.training.sampling import BalancedImages
 
     torch.set_num_threads(arguments.threads)
-    found = Plan(find_root(), arguments.preset).settings("stargan_v2", arguments.resolution)
-    settings = Settings(networks=found["networks"], train=found["train"])
+    of_preset = make_plan(find_root(), arguments.preset).settings("stargan_v2", arguments.resolution)
+    settings = Settings(networks=of_preset["networks"], train=of_preset["train"])
     side, classes, device = arguments.resolution, arguments.classes, torch.device("cpu")
     torch.manual_seed(0)
     images = torch.randint(0, 256, (4 * classes, 3, side, side), dtype=torch.uint8)
@@ -61,9 +66,9 @@ def main() -> None:
     # At a rate of zero all half-steps see the same weights: Adam's first steps follow the sign of a gradient, and
     # where that is zero but for rounding, weights part.
     with held(method.optimizers, plain.optimizers):
-        ours = step(1, lambda: method.training_step(0))
-        theirs = step(1, lambda: plain.training_step(0))
-    difference = max(abs(ours[name] - theirs[name]) for name in theirs)
+        suite_losses = step(1, lambda: method.training_step(0))
+        plain_losses = step(1, lambda: plain.training_step(0))
+    difference = max(abs(suite_losses[name] - loss) for name, loss in plain_losses.items())
 
     def of_the_suite() -> None:
         step(2, lambda: method.training_step(1))
@@ -81,9 +86,8 @@ def main() -> None:
     rows: list[dict[str, Any]] = [
         {"what": name, "wall s": middle(wall[name]), "processor s": middle(processor[name])} for name in calls
     ]
-    for row, clock in ((rows[1], wall),):
-        ratios = [b / a for a, b in zip(clock["this suite"], clock["straightforward"], strict=True)]
-        row["times this suite"] = middle(ratios)
+    ratios = [b / a for a, b in zip(wall["this suite"], wall["straightforward"], strict=True)]
+    rows[1]["times this suite"] = middle(ratios)
     rows.append({"what": "largest difference of a loss", "of the losses": difference})
     title = f"One iteration at {side} px, {classes} domains, batch {settings.train.batch}"
     report(title, rows, arguments.json)
@@ -218,11 +222,11 @@ class Straightforward:
         penalty = 0.5 * gradient.square().flatten(1).sum(1).mean()
         with torch.no_grad():
             fake = net["generator"](x, self._style(target, noise, images, 0))
-        made = net["discriminator"](fake, target)
-        ones, zeros = torch.ones_like(logits), torch.zeros_like(made)
+        fake_logits = net["discriminator"](fake, target)
+        ones, zeros = torch.ones_like(logits), torch.zeros_like(fake_logits)
         real_loss = F.binary_cross_entropy_with_logits(logits, ones)
-        made_loss = F.binary_cross_entropy_with_logits(made, zeros)
-        return real_loss + made_loss + self.method.settings.train.lambda_reg * penalty
+        fake_loss = F.binary_cross_entropy_with_logits(fake_logits, zeros)
+        return real_loss + fake_loss + self.method.settings.train.lambda_reg * penalty
 
     def generator_terms(self, x: Any, y: Any, target: Any, noise: Any, images: Any) -> dict[str, Any]:
         """Return the generator's terms."""
@@ -235,12 +239,12 @@ class Straightforward:
         logits = net["discriminator"](fake, target)
         adv = F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
         sty = (self.pick(net["style_encoder"], fake, target) - style).abs().mean()
-        other = net["generator"](x, self._style(target, noise, images, 1)).detach()
+        second = net["generator"](x, self._style(target, noise, images, 1)).detach()
         back = net["generator"](fake, self.pick(net["style_encoder"], x, y))
         return {
             "adv": adv,
             "sty": sty,
-            "ds": (fake - other).abs().mean(),
+            "ds": (fake - second).abs().mean(),
             "cyc": (back - x).abs().mean(),
         }
 
@@ -250,8 +254,8 @@ class Straightforward:
 
         for name, average in self.averages.items():
             pairs = zip(average.parameters(), self.networks[name].parameters(), strict=True)
-            for mine, theirs in pairs:
-                mine.data = torch.lerp(theirs.data, mine.data, decay)
+            for averaged, current in pairs:
+                averaged.data = torch.lerp(current.data, averaged.data, decay)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,8 @@ def training() -> dict[str, float]:
 def scoring() -> dict[str, float]:
     """Start what `kdx2i score` does with RC and FC, whose linear probe has PyTorch's L-BFGS."""
     import torch
-    from kdx2i.metrics.probe import train_probe
+
+    from kdx2i.metrics.classifiers.probe import train_probe
 
     importlib.import_module("kdx2i.stages.folders")
     train_probe(torch.randn(6, 8), torch.arange(6) % 2, 2, 0.01, 5)

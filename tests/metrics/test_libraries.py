@@ -1,6 +1,7 @@
 """End to end against clean-fid and torch-fidelity through their own interfaces, offline."""
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -114,11 +115,12 @@ def embedded(folders: list[Path], name: str) -> list[Embedding]:
     return [embed(open_images(folder), [build_extractor(name)], logits=True)[0] for folder in folders]
 
 
-def test_one_pass_over_folders_equals_torch_fidelity(folders: list[Path], random_features: type[ImageFeatures]) -> None:
-    """FID, KID and IS of the library's own call on folders, with its resize and its order of images."""
+@pytest.fixture
+def with_logits(random_features: type[ImageFeatures]) -> Iterator[tuple[str, str]]:
+    """Register extractors that give logits too, one of this engine and one of the library; return their names."""
     head = torch.randn(12, 7, generator=torch.Generator().manual_seed(3)) * 3.0
 
-    class Mine(random_features):  # type: ignore[misc, valid-type]
+    class EngineFeatures(random_features):  # type: ignore[misc, valid-type]
         default_input_size = 299
         dimensions = {"pool": 12, "logits_unbiased": 7}
 
@@ -129,9 +131,9 @@ def test_one_pass_over_folders_equals_torch_fidelity(folders: list[Path], random
             pooled = self.network(x)
             return {"pool": pooled, "logits_unbiased": pooled @ head}
 
-    theirs = FEATURE_EXTRACTORS_REGISTRY["tests-plain"]
+    library_base = FEATURE_EXTRACTORS_REGISTRY["tests-plain"]
 
-    class Library(theirs):  # type: ignore[misc, valid-type]
+    class LibraryFeatures(library_base):  # type: ignore[misc, valid-type]
         @staticmethod
         def get_provided_features_list() -> tuple[str, ...]:
             return ("pool", "logits_unbiased")
@@ -142,41 +144,48 @@ def test_one_pass_over_folders_equals_torch_fidelity(folders: list[Path], random
 
         def forward(self, images: Tensor) -> tuple[Tensor, ...]:
             (pooled,) = super().forward(images)
-            found = {"pool": pooled, "logits_unbiased": pooled @ head}
-            return tuple(found[layer] for layer in self.features_list)
+            layers = {"pool": pooled, "logits_unbiased": pooled @ head}
+            return tuple(layers[layer] for layer in self.features_list)
 
-    for name, cls in (("tests-mine-logits", Mine), ("tests-library-logits", Library)):
+    names = ("tests-engine-logits", "tests-library-logits")
+    for name, cls in zip(names, (EngineFeatures, LibraryFeatures), strict=True):
         register_feature_extractor(name, cls)
-    try:
-        found = torch_fidelity.calculate_metrics(
-            input1=str(folders[0]),
-            input2=str(folders[1]),
-            feature_extractor="tests-library-logits",
-            isc=True,
-            fid=True,
-            kid=True,
-            kid_subsets=1,
-            kid_subset_size=60,
-            samples_find_deep=True,
-            batch_size=16,
-            cuda=False,
-            cache=False,
-            save_cpu_ram=True,
-            verbose=False,
-        )
-        x, y = embedded(folders, "tests-mine-logits")
-        (same, _) = embedded(folders, "tests-library-logits")  # the library's extractor in this engine
-    finally:
-        for name in ("tests-mine-logits", "tests-library-logits"):
-            del FEATURE_EXTRACTORS_REGISTRY[name]
+    yield names
+    for name in names:
+        del FEATURE_EXTRACTORS_REGISTRY[name]
+
+
+def test_one_pass_over_folders_equals_torch_fidelity(folders: list[Path], with_logits: tuple[str, str]) -> None:
+    """FID, KID and IS of the library's own call on folders, with its resize and its order of images."""
+    of_engine, of_library = with_logits
+    expected = torch_fidelity.calculate_metrics(
+        input1=str(folders[0]),
+        input2=str(folders[1]),
+        feature_extractor=of_library,
+        isc=True,
+        fid=True,
+        kid=True,
+        kid_subsets=1,
+        kid_subset_size=60,
+        samples_find_deep=True,
+        batch_size=16,
+        cuda=False,
+        cache=False,
+        save_cpu_ram=True,
+        verbose=False,
+    )
+    x, y = embedded(folders, of_engine)
+    (same, _) = embedded(folders, of_library)  # the library's extractor in this engine
     assert x.logits is not None and same.logits is not None
     assert (same.logits[:] - x.logits[:]).abs().max() < 1e-4
-    assert found["frechet_inception_distance"] > 0.01
-    assert frechet_distance(x.features, y.features) == pytest.approx(found["frechet_inception_distance"], abs=1e-3)
-    assert kernel_distance(x.features, y.features) == pytest.approx(found["kernel_inception_distance_mean"], abs=1e-5)
+    assert expected["frechet_inception_distance"] > 0.01
+    assert frechet_distance(x.features, y.features) == pytest.approx(expected["frechet_inception_distance"], abs=1e-3)
+    assert kernel_distance(x.features, y.features) == pytest.approx(
+        expected["kernel_inception_distance_mean"], abs=1e-5
+    )
     score = inception_score(x.logits, splits=10, shuffle_seed=2020)
-    assert score.mean == pytest.approx(found["inception_score_mean"], rel=1e-5)
-    assert score.std == pytest.approx(found["inception_score_std"], rel=1e-3)
+    assert score.mean == pytest.approx(expected["inception_score_mean"], rel=1e-5)
+    assert score.std == pytest.approx(expected["inception_score_std"], rel=1e-3)
     assert score.mean > 1.001
 
 
@@ -185,23 +194,23 @@ def test_one_pass_over_folders_equals_clean_fid(
 ) -> None:
     """FID by clean-fid's own call; KID by its function, whose subsets hold every image of so small a set."""
 
-    class Mine(random_features):  # type: ignore[misc, valid-type]
+    class EngineFeatures(random_features):  # type: ignore[misc, valid-type]
         default_input_size = 299
 
-    register_feature_extractor("tests-mine-clean", Mine)
+    register_feature_extractor("tests-engine-clean", EngineFeatures)
     try:
-        x, y = embedded(folders, "tests-mine-clean")
+        x, y = embedded(folders, "tests-engine-clean")
     finally:
-        del FEATURE_EXTRACTORS_REGISTRY["tests-mine-clean"]
+        del FEATURE_EXTRACTORS_REGISTRY["tests-engine-clean"]
     settings = {"mode": "clean", "num_workers": 0, "batch_size": 16, "device": torch.device("cpu"), "verbose": False}
 
-    def embed_theirs(batch: Tensor) -> Tensor:
+    def embed_as_clean_fid(batch: Tensor) -> Tensor:
         return network((batch - 128) / 128)  # type: ignore[no-any-return]
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fid = compute_fid(*map(str, folders), custom_feat_extractor=embed_theirs, **settings)
-        theirs = [get_folder_features(str(folder), embed_theirs, **settings) for folder in folders]
+        fid = compute_fid(*map(str, folders), custom_feat_extractor=embed_as_clean_fid, **settings)
+        library_features = [get_folder_features(str(folder), embed_as_clean_fid, **settings) for folder in folders]
     assert frechet_distance(x.features, y.features) == pytest.approx(float(np.real(fid)), abs=1e-3)
-    kid = clean_kernel_distance(*theirs, num_subsets=2)
+    kid = clean_kernel_distance(*library_features, num_subsets=2)
     assert kernel_distance(x.features, y.features) == pytest.approx(kid, abs=1e-5)
