@@ -18,6 +18,8 @@ from typing import Any
 
 from common import in_turns, middle, report, use_threads
 
+Pairs = Sequence[tuple[Any, Any]]
+"""Generated and real features of each class, float32 arrays (n, d) and (m, d)."""
 Seconds = Mapping[str, Mapping[str, Sequence[float]]]
 """Measured seconds by clock and by the name of what was timed."""
 
@@ -42,11 +44,6 @@ def main() -> None:
     use_threads(options.threads)
 
     import numpy as np
-    import torch
-    from cleanfid.fid import fid_from_feats
-    from cleanfid.fid import kernel_distance as clean_fid_kernel
-    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
-    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
     from kdx2i.metrics.distances.classwise import classwise_distances
     from kdx2i.metrics.distances.frechet import frechet_distance_per_class
@@ -64,26 +61,6 @@ def main() -> None:
     labels = np.repeat(np.arange(classes), options.real), np.repeat(np.arange(classes), options.generated)
     everything = generated, labels[1], real, labels[0], classes
     pairs = list(zip(np.split(generated, classes), np.split(real, classes), strict=True))
-    size = min(options.real, options.generated)
-
-    def clean_fid(count: int) -> list[float]:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            return [float(fid_from_feats(*pair)) for pair in pairs[:count]]
-
-    def torch_fidelity(count: int) -> list[float]:
-        distances = []
-        for pair in pairs[:count]:
-            statistics = [fid_features_to_statistics(torch.from_numpy(part)) for part in pair]
-            distances.append(fid_statistics_to_metric(*statistics, False)[KEY_METRIC_FID])
-        return distances
-
-    def clean_fid_subsets() -> list[float]:
-        return [clean_fid_kernel(*pair) for pair in pairs]
-
-    def torch_fidelity_subsets() -> list[float]:
-        settings = {"kid_subset_size": size, "kid_subsets": 100, "verbose": False}
-        return [kid_features_to_metric(*map(torch.from_numpy, pair), **settings)[KEY_METRIC_KID_MEAN] for pair in pairs]
 
     engine = {
         "FID": lambda: frechet_distance_per_class(*everything),
@@ -91,9 +68,15 @@ def main() -> None:
         "FID + KID": lambda: classwise_distances(*everything, errors=False),
         "FID + KID + errors": lambda: classwise_distances(*everything),
     }
-    kernels = {"clean-fid": clean_fid_subsets, "torch-fidelity": torch_fidelity_subsets}
+    kernels = {
+        "clean-fid": lambda: clean_fid_kernels(pairs),
+        "torch-fidelity": lambda: torch_fidelity_kernels(pairs, min(options.real, options.generated)),
+    }
     timed = min(options.library_classes, classes)
-    frechets = {"clean-fid": lambda: clean_fid(timed), "torch-fidelity": lambda: torch_fidelity(timed)}
+    frechets = {
+        "clean-fid": lambda: clean_fid(pairs[:timed]),
+        "torch-fidelity": lambda: torch_fidelity(pairs[:timed]),
+    }
     for function in engine.values():
         function()  # once unmeasured: libraries load, memory is mapped
     in_full = {**engine, **{f"{name} KID": function for name, function in kernels.items()}}
@@ -102,12 +85,50 @@ def main() -> None:
     large = {name: in_turns(frechets, 1, clock) for name, clock in clocks.items()}
 
     exact = float(classwise_distances(*everything, errors=False).frechet[0])
-    differences = {"clean-fid": clean_fid(1)[0] / exact - 1.0, "torch-fidelity": torch_fidelity(1)[0] / exact - 1.0}
+    firsts = {"clean-fid": clean_fid(pairs[:1])[0], "torch-fidelity": torch_fidelity(pairs[:1])[0]}
+    differences = {name: first / exact - 1.0 for name, first in firsts.items()}
     rows = engine_rows(list(engine), small, classes)
     rows += kernel_rows(list(kernels), small, classes)
     rows += frechet_rows(differences, small, large, timed, classes)
     title = f"{classes} classes, {options.real} real against {options.generated} generated, {dimensions} dimensions"
     report(title, rows, options.json)
+
+
+def clean_fid(pairs: Pairs) -> list[float]:
+    """Return clean-fid's FID of each class."""
+    from cleanfid.fid import fid_from_feats
+
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        return [float(fid_from_feats(*pair)) for pair in pairs]
+
+
+def clean_fid_kernels(pairs: Pairs) -> list[float]:
+    """Return clean-fid's KID of each class."""
+    from cleanfid.fid import kernel_distance
+
+    return [kernel_distance(*pair) for pair in pairs]
+
+
+def torch_fidelity(pairs: Pairs) -> list[float]:
+    """Return torch-fidelity's FID of each class."""
+    import torch
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+
+    distances = []
+    for pair in pairs:
+        statistics = [fid_features_to_statistics(torch.from_numpy(part)) for part in pair]
+        distances.append(fid_statistics_to_metric(*statistics, False)[KEY_METRIC_FID])
+    return distances
+
+
+def torch_fidelity_kernels(pairs: Pairs, size: int) -> list[float]:
+    """Return torch-fidelity's KID of each class, from subsets of `size`."""
+    import torch
+    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+
+    settings = {"kid_subset_size": size, "kid_subsets": 100, "verbose": False}
+    return [kid_features_to_metric(*map(torch.from_numpy, pair), **settings)[KEY_METRIC_KID_MEAN] for pair in pairs]
 
 
 def engine_rows(names: Sequence[str], small: Seconds, classes: int) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kdx2i.config import TableConfig
-from kdx2i.plan import BudgetLine, Cell, Kind, Leaf, TablePlan
+from kdx2i.plan import BudgetLine, CellPlan, Kind, Leaf, TablePlan
 from kdx2i.plan.kinds import CONTROLS, EVALUATION
 from kdx2i.plan.specs import MethodSpec
 from kdx2i.suite import make_plan
@@ -32,7 +32,7 @@ def planned(small: TableConfig) -> TablePlan:
         runs = row.architecture == "stargan_v2"
         leaves = tuple(leaf(EVALUATION, row.label, seed) for seed in (0, 1)) if runs else ()
         reason = None if runs else "not yet computed: architecture sdit is not implemented"
-        cells.append(Cell("latent", row, "latent", "birds", row.resolution, "open-birds", 64, leaves, reason))
+        cells.append(CellPlan("latent", row, "latent", "birds", row.resolution, "open-birds", 64, leaves, reason))
     line = BudgetLine("stargan_v2", "kd", 256, 10, 20, 30, 40, 8, 2, 8, 8)
     return TablePlan(small, tuple(cells), {("birds", 256): leaf(CONTROLS, "controls")}, (line,))
 
