@@ -15,15 +15,15 @@ from kdx2i.provenance import git_commit, packages, write_provenance
 from kdx2i.stages.training import discard, publish_records
 from kdx2i.teacher import biggan
 from kdx2i.teacher.augment import AugmentSettings
-from kdx2i.teacher.biggan_import import import_biggan
-from kdx2i.teacher.biggan_training import BigGANSettings, BigGANTraining, standing_copy
-from kdx2i.teacher.biggan_weights import save_biggan
-from kdx2i.teacher.growing import grow_from
-from kdx2i.teacher.importer import import_official
+from kdx2i.teacher.biggan.training import BigGANSettings, BigGANTraining, standing_copy
+from kdx2i.teacher.biggan.weights import save_biggan
+from kdx2i.teacher.official.biggan_files import import_biggan
+from kdx2i.teacher.official.stylegan2_files import import_official
 from kdx2i.teacher.recipes import BigGANRecipe, StyleGAN2Recipe, read_recipe
 from kdx2i.teacher.stylegan2 import DiscriminatorConfig, Generator, GeneratorConfig
-from kdx2i.teacher.training import TeacherSettings, TeacherTraining
-from kdx2i.teacher.weights import load_teacher, save_teacher
+from kdx2i.teacher.stylegan2.growing import grow_from
+from kdx2i.teacher.stylegan2.training import TeacherSettings, TeacherTraining
+from kdx2i.teacher.stylegan2.weights import load_teacher, save_teacher
 from kdx2i.training import distributed
 from kdx2i.training.checkpoint import load_tensors, select
 from kdx2i.training.determinism import describe_device, make_deterministic, pick_device

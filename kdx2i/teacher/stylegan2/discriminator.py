@@ -5,14 +5,14 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from kdx2i.teacher.layers import (
+from kdx2i.teacher.stylegan2.generator import MappingNetwork
+from kdx2i.teacher.stylegan2.layers import (
     EqualizedConv2d,
     EqualizedLinear,
     filter2d,
     fir_kernel,
     minibatch_stddev,
 )
-from kdx2i.teacher.stylegan2.generator import MappingNetwork
 from kdx2i.teacher.stylegan2.sizes import (
     DiscriminatorConfig,
     channel_widths,

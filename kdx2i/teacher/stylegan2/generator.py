@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from kdx2i.teacher.layers import (
+from kdx2i.teacher.stylegan2.layers import (
     EqualizedConv2d,
     EqualizedLinear,
     bias_act,

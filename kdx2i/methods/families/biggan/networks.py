@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from kdx2i.errors import UserError
 from kdx2i.methods.families.biggan.settings import BigGANNetworks
 from kdx2i.teacher import biggan
-from kdx2i.teacher.biggan_layers import SN_EPS, DiscriminatorBlock, Embedding, Linear
-from kdx2i.teacher.biggan_weights import load_biggan
+from kdx2i.teacher.biggan.layers import SN_EPS, DiscriminatorBlock, Embedding, Linear
+from kdx2i.teacher.biggan.weights import load_biggan
 from kdx2i.training.checkpoint import load_module
 from kdx2i.training.precision import place
 

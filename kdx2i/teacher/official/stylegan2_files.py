@@ -14,10 +14,10 @@ from torch import Tensor
 
 from kdx2i.errors import UserError
 from kdx2i.files import sha256_file
-from kdx2i.teacher import nvidia, rosinality
-from kdx2i.teacher.layers import fir_kernel
+from kdx2i.teacher.official import nvidia, rosinality
+from kdx2i.teacher.official.pickle_reader import MalformedPickleError
+from kdx2i.teacher.official.torch_files import LEGACY_MAGIC, LazyTensor, is_zip, materialise, read_torch_file
 from kdx2i.teacher.outlines import shapes_only
-from kdx2i.teacher.pickle_reader import MalformedPickleError
 from kdx2i.teacher.stylegan2 import (
     Discriminator,
     DiscriminatorConfig,
@@ -26,8 +26,8 @@ from kdx2i.teacher.stylegan2 import (
     MappingNetwork,
     config_dict,
 )
-from kdx2i.teacher.torch_files import LEGACY_MAGIC, LazyTensor, is_zip, materialise, read_torch_file
-from kdx2i.teacher.weights import Teacher
+from kdx2i.teacher.stylegan2.layers import fir_kernel
+from kdx2i.teacher.stylegan2.weights import Teacher
 
 MEAN_STYLE_SAMPLES = 4096
 MAX_RESOLUTION = 4096

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from kdx2i.errors import UserError
+from kdx2i.teacher.official.torch_files import LazyTensor, materialise, read_torch_file
 from kdx2i.teacher.outlines import shapes_only
 from kdx2i.teacher.stylegan1 import Discriminator, Generator, StyleGAN1Config
-from kdx2i.teacher.torch_files import LazyTensor, materialise, read_torch_file
 
 PARTS = ("generator", "g_running", "discriminator", "encoder", "align")
 REQUIRED = ("generator", "discriminator")

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdx2i.teacher.biggan_layers import (
+from kdx2i.teacher.biggan.layers import (
     BN_EPS,
     BN_MOMENTUM,
     SN_EPS,

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdx2i.errors import UserError
-from kdx2i.teacher.stylegan1_layers import SLOPE, ConvBlock, EqualConv2d, EqualLinear, StyledConvBlock
+from kdx2i.teacher.stylegan1.layers import SLOPE, ConvBlock, EqualConv2d, EqualLinear, StyledConvBlock
 
 FUSED_FROM = 128
 """From this resolution on, resampling and convolution are one kernel (with `fused`)."""

@@ -22,9 +22,9 @@ from kdx2i.teacher.biggan import (
     Generator,
     GeneratorConfig,
 )
-from kdx2i.teacher.biggan_weights import BigGANTeacher
+from kdx2i.teacher.biggan.weights import BigGANTeacher
+from kdx2i.teacher.official.torch_files import LazyTensor, materialise, read_torch_file
 from kdx2i.teacher.outlines import shapes_only
-from kdx2i.teacher.torch_files import LazyTensor, materialise, read_torch_file
 
 Sizes = Mapping[str, tuple[int, ...]]
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from kdx2i.errors import UserError
-from kdx2i.teacher.layers import fir_kernel
 from kdx2i.teacher.stylegan2 import DiscriminatorConfig, GeneratorConfig
+from kdx2i.teacher.stylegan2.layers import fir_kernel
 
 FIXED_WIDTH = 512
 """Channels at 4 to 32 px, whatever the multiplier."""

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import IO, Any, Final, cast
 
 from kdx2i.errors import UserError
-from kdx2i.teacher.pickle_reader import Inert, MalformedPickleError, only, read_pickle
-from kdx2i.teacher.stylegan2 import DiscriminatorConfig, GeneratorConfig
-from kdx2i.teacher.torch_files import (
+from kdx2i.teacher.official.pickle_reader import Inert, MalformedPickleError, only, read_pickle
+from kdx2i.teacher.official.torch_files import (
     NUMPY,
     STORAGES,
     LazyTensor,
@@ -26,6 +25,7 @@ from kdx2i.teacher.torch_files import (
     rebuild_parameter,
     rebuild_tensor,
 )
+from kdx2i.teacher.stylegan2 import DiscriminatorConfig, GeneratorConfig
 
 PERSISTENCE_VERSION: Final = 6
 MAX_DEPTH: Final = 32
