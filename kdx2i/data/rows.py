@@ -10,7 +10,7 @@ from typing import Literal
 
 from kdx2i.data.manifest import ROLES, Role
 from kdx2i.errors import UserError
-from kdx2i.files import sha256_file, write_csv
+from kdx2i.files import write_csv
 
 TABLE = "split.csv"
 IMAGES = "images"
@@ -102,11 +102,6 @@ class Split:
     def classes_of(self, role: Role) -> list[str]:
         """Return the labels that have images of a role, sorted: where a split is class-disjoint, no role shares one."""
         return sorted({row.label for row in self.rows if row.role == role})
-
-    @cached_property
-    def sha256(self) -> str:
-        """The SHA-256 of `split.csv`, which names every pixel of the dataset."""
-        return sha256_file(self.dataset_dir / TABLE)
 
     def select(self, role: Selection) -> list[Row]:
         """Return the rows of a role, or all rows; an empty selection raises `UserError`."""

@@ -8,10 +8,9 @@ import torch
 
 from kdx2i.data.images import ImageSet, Split
 from kdx2i.errors import UserError
-from kdx2i.files import sha256_file
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import TeacherSpec
-from kdx2i.provenance import git_commit, packages, write_provenance
+from kdx2i.provenance import git_commit, packages, split_sha256, write_provenance
 from kdx2i.stages.training import discard, publish_records
 from kdx2i.teacher import biggan
 from kdx2i.teacher.augment import AugmentSettings
@@ -50,7 +49,7 @@ def run(plan: Plan, leaf: Leaf[TeacherSpec]) -> None:
             "teacher": recipe.as_json(),
             "images": len(images),
             "images_seen": recipe.iterations * recipe.batch,
-            "split_sha256": sha256_file(split.dataset_dir / "split.csv"),
+            "split_sha256": split_sha256(leaf.inputs["split"]),
             "device": describe_device(device),
             "packages": packages(),
             "git_commit": git_commit(plan.root),
