@@ -20,10 +20,10 @@ def find_cells(plan: Plan, table: str, words: str) -> list[Cell]:
     """
     cells = plan.table(table).cells
     asked = [word.strip().casefold() for word in words.split("/") if word.strip()]
-    found = [cell for cell in cells if all(word in _words(cell) for word in asked)]
-    if not found:
+    matching = [cell for cell in cells if all(word in _words(cell) for word in asked)]
+    if not matching:
         raise UserError(f"{table} has no cell `{words}`; its cells are {listed(cell.key for cell in cells)}")
-    return found
+    return matching
 
 
 def _words(cell: Cell) -> set[str]:
@@ -43,10 +43,10 @@ def show(plan: Plan, table: str, words: str, console: Console) -> None:
 
 def _show_evaluation(plan: Plan, leaf: Leaf[Any], console: Console) -> None:
     """Print one evaluation and everything that it is made from."""
-    found = problem(leaf)
-    state = "current" if found is None else found.sentence
+    fault = problem(leaf)
+    state = "current" if fault is None else fault.sentence
     lines = [f"seed {leaf.spec.seed}: {state}"]
-    if found is None:
+    if fault is None:
         values = read_json(leaf.file("metrics.json"))["values"]
         lines += [f"  {name} = {entry.get('value')}{_counts(entry)}" for name, entry in values.items()]
         lines.append(f"  images    {leaf.directory / 'samples.png'}")

@@ -27,15 +27,15 @@ def verify(plan: Plan, tables: Iterable[str] = ()) -> list[Finding]:
     `tables` adds tables that must be there with all that they need.
     """
     findings: dict[str, Finding] = {}
-    wanted = [leaf for name in tables for leaf in plan.rendered(name).upstream()]
+    required = [leaf for name in tables for leaf in plan.rendered(name).upstream()]
     for path in provenance_files(plan):
-        leaf, found = _planned(plan, path)
-        if leaf is None or found is not None:
-            findings[path.as_posix()] = Finding(path, leaf, found)
+        leaf, fault = _planned(plan, path)
+        if leaf is None or fault is not None:
+            findings[path.as_posix()] = Finding(path, leaf, fault)
         else:
             # What a table or an evaluation on disk was made from must be there too.
-            wanted.extend(leaf.upstream())
-    for leaf in wanted:
+            required.extend(leaf.upstream())
+    for leaf in required:
         path = leaf.provenance_path.relative_to(plan.root)
         if path.as_posix() not in findings:
             findings[path.as_posix()] = Finding(path, leaf, problem(leaf))

@@ -14,7 +14,7 @@ from kdx2i.provenance import git_commit, packages, split_sha256, write_provenanc
 from kdx2i.stages.training import discard, publish_records
 from kdx2i.teacher import biggan
 from kdx2i.teacher.augment import AugmentSettings
-from kdx2i.teacher.biggan.training import BigGANSettings, BigGANTraining, standing_copy
+from kdx2i.teacher.biggan.training import BigGANTeacherSettings, BigGANTraining, standing_copy
 from kdx2i.teacher.biggan.weights import save_biggan
 from kdx2i.teacher.official.biggan_files import import_biggan
 from kdx2i.teacher.official.stylegan2_files import import_official
@@ -103,7 +103,7 @@ def stylegan2_settings(recipe: StyleGAN2Recipe) -> TeacherSettings:
     )
 
 
-def biggan_settings(recipe: BigGANRecipe, num_classes: int) -> BigGANSettings:
+def biggan_settings(recipe: BigGANRecipe, num_classes: int) -> BigGANTeacherSettings:
     """Return the settings of a BigGAN's training."""
     sizes = recipe.sizes
     shared: dict[str, Any] = {
@@ -113,7 +113,7 @@ def biggan_settings(recipe: BigGANRecipe, num_classes: int) -> BigGANSettings:
         "attention": sizes.attention,
         "table": sizes.table,
     }
-    return BigGANSettings(
+    return BigGANTeacherSettings(
         biggan.GeneratorConfig(**shared, z_dim=sizes.z_dim, shared_dim=sizes.shared_dim),
         biggan.DiscriminatorConfig(**shared),
         batch=recipe.batch,

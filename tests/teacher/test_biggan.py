@@ -17,7 +17,7 @@ from kdx2i.teacher.biggan import (
     standing_statistics,
 )
 from kdx2i.teacher.biggan.layers import Linear
-from kdx2i.teacher.biggan.training import BigGANSettings, BigGANTraining
+from kdx2i.teacher.biggan.training import BigGANTeacherSettings, BigGANTraining
 from kdx2i.teacher.biggan.weights import load_biggan, save_biggan
 from kdx2i.teacher.recipes import load_recipe
 from kdx2i.teacher.stylegan2.weights import load_teacher
@@ -118,7 +118,7 @@ def test_foreign_files_are_refused(tmp_path):
 
 def training(**changes):
     generator, discriminator = tiny.biggan()
-    settings = BigGANSettings(
+    settings = BigGANTeacherSettings(
         generator.config,
         discriminator.config,
         batch=6,
