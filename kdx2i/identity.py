@@ -77,20 +77,20 @@ def _code_hash(entries: tuple[str, ...], folder: Path) -> str:
 def code_closure(entries: Iterable[str], package_dir: Path | None = None) -> list[str]:
     """Return the modules that `code_hash` hashes, sorted by name."""
     folder = package_dir or Path(__file__).parent
-    found: set[str] = set()
+    closure: set[str] = set()
     waiting = sorted(set(entries))
     for name in waiting:
         if _module_file(folder, name) is None:
             raise UserError(f"the module {name} does not exist in {folder}")
     while waiting:
         name = waiting.pop()
-        if name in found or _orchestrates(name):
+        if name in closure or _orchestrates(name):
             continue
-        found.add(name)
+        closure.add(name)
         path = _module_file(folder, name)
         assert path is not None
         waiting.extend(_imports(folder, name, path))
-    return sorted(found)
+    return sorted(closure)
 
 
 def imports_of(package_dir: Path, module: str) -> list[str]:
@@ -139,11 +139,11 @@ def _imports(folder: Path, name: str, path: Path) -> list[str]:
 @lru_cache(maxsize=4096)
 def _targets(path: Path, size: int, mtime: int, package: str) -> tuple[str, ...]:
     """Return what a module's imports may refer to, with the packages that hold it, each name once."""
-    found: set[str] = set()
+    names: set[str] = set()
     for target in _import_targets(_parse(path, size, mtime)[1], package):
         parts = target.split(".")
-        found.update(".".join(parts[: end + 1]) for end in range(len(parts)))
-    return tuple(sorted(found))
+        names.update(".".join(parts[: end + 1]) for end in range(len(parts)))
+    return tuple(sorted(names))
 
 
 def _import_targets(tree: ast.Module, package: str) -> Iterator[str]:
@@ -164,9 +164,9 @@ def _runtime_statements(node: ast.AST) -> Iterator[ast.AST]:
     """Yield the statements below a node, at any depth, without the blocks that only type checkers see."""
     for child in _statements_of(node):
         if _asks_type_checker(child):
-            for other in getattr(child, "orelse", ()):
-                yield other
-                yield from _runtime_statements(other)
+            for statement in getattr(child, "orelse", ()):
+                yield statement
+                yield from _runtime_statements(statement)
             continue
         yield child
         yield from _runtime_statements(child)
@@ -205,7 +205,7 @@ def normalised_source(source: str, tree: ast.Module | None = None) -> str:
     Lines inside string literals are kept as they are.
     """
     tree = tree or ast.parse(source)
-    lines = _STRING_OR_COMMENT.sub(lambda found: "" if found[1] else found[0], source).split("\n")
+    lines = _STRING_OR_COMMENT.sub(lambda match: "" if match[1] else match[0], source).split("\n")
     kept_whole: set[int] = set()
     for first, last in _long_strings(tree):
         # A string that goes on in the next line owns the end of this one.
@@ -247,7 +247,7 @@ def _docstring_lines(tree: ast.Module) -> Iterator[tuple[int, int]]:
         first = node.body[0] if node.body else None
         if not isinstance(first, ast.Expr) or not isinstance(first.value, ast.Constant):
             continue
-        shares_line = any(other.lineno == (first.end_lineno or 0) for other in node.body[1:])
+        shares_line = any(statement.lineno == (first.end_lineno or 0) for statement in node.body[1:])
         own_line = not isinstance(node, ast.Module) and first.lineno == node.lineno
         if isinstance(first.value.value, str) and not shares_line and not own_line:
             yield first.lineno, first.end_lineno or first.lineno

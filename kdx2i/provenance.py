@@ -129,19 +129,19 @@ def _difference(leaf: Leaf[Any], document: Mapping[str, Any]) -> str:
 
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Return the dotted keys whose values differ."""
-    found: list[str] = []
+    keys: list[str] = []
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found.extend(_differing(old, new, f"{prefix}{key}."))
+            keys.extend(_differing(old, new, f"{prefix}{key}."))
         elif old != new or (key in before) != (key in now):
-            found.append(f"{prefix}{key}")
-    return found
+            keys.append(f"{prefix}{key}")
+    return keys
 
 
 def require_current(leaves: Iterable[Leaf[Any]]) -> None:
     """Refuse leaves that are missing, stale or corrupt: `UserError` names the first and counts the others."""
-    problems = [found for leaf in leaves if (found := problem(leaf)) is not None]
+    problems = [fault for leaf in leaves if (fault := problem(leaf)) is not None]
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise UserError(f"{problems[0].sentence}{more}; `snakemake` makes what is missing, `kdx2i verify` lists it")
@@ -150,13 +150,13 @@ def require_current(leaves: Iterable[Leaf[Any]]) -> None:
 @cache
 def packages() -> dict[str, str | None]:
     """Return the versions of the packages that results depend on (None: not installed)."""
-    found: dict[str, str | None] = {}
+    versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+            versions[name] = None
+    return versions
 
 
 @cache
@@ -178,12 +178,18 @@ def git_commit(root: Path) -> str | None:
     return f"{commit}-modified" if ask("status", "--porcelain", "--untracked-files=no", *inputs) else commit
 
 
+def split_sha256(split: Leaf[Any]) -> str:
+    """Return the SHA-256 of a split leaf's table; where it has conditions, that of the checksums of both tables."""
+    digests = {name: sha256_file(split.file(name)) for name in split.outputs}
+    return sha256_json(digests) if len(digests) > 1 else digests["split.csv"]
+
+
 def _split_hash(leaf: Leaf[Any]) -> str | None:
-    """Return the SHA-256 of the split table that a leaf depends on."""
+    """Return `split_sha256` of the split that a leaf depends on, None where there is none or it is not whole."""
     for upstream in leaf.upstream():
         if upstream.kind is SPLIT:
-            path = upstream.file("split.csv")
-            return sha256_file(path) if path.is_file() else None
+            whole = all(upstream.file(name).is_file() for name in upstream.outputs)
+            return split_sha256(upstream) if whole else None
     return None
 
 

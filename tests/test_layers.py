@@ -35,7 +35,7 @@ BY_NAME = {
     "kdx2i.metrics.scorer": {metric.module for metric in METRICS.values()},
     "kdx2i.tasks.opening": {facts.module for facts in TASKS.values()},
     "kdx2i.tasks.scoring.base": {facts.scoring for facts in TASKS.values()},
-    "kdx2i.data.conditions.speech": set(),  # the synthesiser's library
+    "kdx2i.data.conditions.synthesiser": set(),  # the synthesiser's library
     "kdx2i.warm": set(),  # libraries of others
 }
 TORCH_FREE = ["metric_catalogue", "tasks.facts",

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 import os
@@ -17,7 +18,7 @@ from kdx2i.inspection import show as show_stage
 from kdx2i.inspection.restore import restore
 from kdx2i.inspection.verify import verify
 from kdx2i.plan import Leaf, Plan
-from kdx2i.provenance import git_commit, problem, require_current, write_provenance
+from kdx2i.provenance import git_commit, problem, require_current, split_sha256, write_provenance
 from kdx2i.stages import compare as compare_stage
 from kdx2i.stages import table as table_stage
 from kdx2i.suite import make_plan
@@ -234,6 +235,46 @@ def test_restore_makes_the_images_of_a_pulled_split(plan: Plan, leaves: list[Lea
 
     assert restore(plan, make_split=make) == []
     assert made == ["data/open-birds"]
+
+
+def test_restore_refuses_a_split_that_comes_out_otherwise_and_keeps_the_pulled_table(
+    plan: Plan, leaves: list[Leaf]
+) -> None:
+    split = plan.split("open-birds")
+    split.provenance_path.unlink()
+    pulled = split.file("split.csv").read_bytes()
+
+    def make_otherwise(_: Plan, leaf: Leaf) -> None:
+        fabricate(plan, leaf)
+        leaf.file("split.csv").write_bytes(pulled + b"x")
+
+    with pytest.raises(UserError, match=r"open-birds cannot be made as it was pulled: split\.csv comes out otherwise"):
+        restore(plan, make_split=make_otherwise)
+    assert split.file("split.csv").read_bytes() == pulled
+    assert (fault := problem(split)) is not None and fault.kind == "missing"
+
+
+def test_restore_makes_a_stale_split_anew(plan: Plan, leaves: list[Leaf]) -> None:
+    split = plan.split("open-birds")
+    write_json(split.provenance_path, {**read_json(split.provenance_path), "identity": "0"})
+
+    def make_otherwise(_: Plan, leaf: Leaf) -> None:
+        leaf.file("split.csv").write_bytes(b"new")
+        write_provenance(plan, leaf)
+
+    assert split.provenance not in {finding.provenance for finding in restore(plan, make_split=make_otherwise)}
+    assert split.file("split.csv").read_bytes() == b"new"
+
+
+def test_the_hash_of_a_split_with_conditions_covers_both_tables(plan: Plan, leaves: list[Leaf]) -> None:
+    split = plan.split("open-birds")
+    assert split_sha256(split) == sha256_file(split.file("split.csv"))
+    conditioned = dataclasses.replace(split, variant="conditioned")
+    hashes = set()
+    for caption in ("a bird", "a red bird"):
+        conditioned.file("conditions.csv").write_text(caption)
+        hashes.add(split_sha256(conditioned))
+    assert len(hashes | {split_sha256(split)}) == 3
 
 
 def test_restore_forgets_results_that_no_preset_has(plan: Plan, leaves: list[Leaf]) -> None:

@@ -55,11 +55,11 @@ def find_root(start: Path | None = None) -> Path:
         if not (root / "benchmarks" / "presets").is_dir():
             raise UserError(f"KDX2I_ROOT is {stated}, which has no folder benchmarks/presets")
         return root
-    here = (start or Path.cwd()).resolve()
-    for folder in (here, *here.parents):
+    origin = (start or Path.cwd()).resolve()
+    for folder in (origin, *origin.parents):
         if (folder / "benchmarks" / "presets").is_dir():
             return folder
-    raise UserError(f"{here} is not inside the kdx2i repository: go there, or set KDX2I_ROOT to it")
+    raise UserError(f"{origin} is not inside the kdx2i repository: go there, or set KDX2I_ROOT to it")
 
 
 Model = TypeVar("Model", bound=BaseModel)

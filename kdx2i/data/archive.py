@@ -80,9 +80,9 @@ def _folder(path: Path, limits: Limits) -> Iterator[tuple[str, bytes]]:
     """Yield the files below a folder, by name."""
     for folder, folders, files in os.walk(path, followlinks=False):
         folders.sort()
-        here = Path(folder)
-        for name in sorted([*files, *(entry for entry in folders if (here / entry).is_symlink())]):
-            file = here / name
+        parent = Path(folder)
+        for name in sorted([*files, *(entry for entry in folders if (parent / entry).is_symlink())]):
+            file = parent / name
             member = file.relative_to(path).as_posix()
             if file.is_symlink() or not file.is_file():
                 raise _not_a_file(path, member)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from kdx2i.data.decode import pixels_sha256, read_rgb
-from kdx2i.data.rows import Row, Selection, Split
+from kdx2i.data.rows import ImageRow, Selection, Split
 from kdx2i.errors import UserError
 
 __all__ = ["CACHE_BYTES", "ImageSet", "Split", "load_images"]
@@ -68,7 +68,7 @@ class ImageSet(Dataset[tuple[Tensor, int]]):
         return self._cache
 
 
-def load_image(folder: Path, row: Row, size: int, *, verify: bool = True) -> Tensor:
+def load_image(folder: Path, row: ImageRow, size: int, *, verify: bool = True) -> Tensor:
     """Decode one image of a split to uint8 (3, size, size).
 
     The image is resized to a square whatever its shape, with Pillow's antialiased bilinear filter, as

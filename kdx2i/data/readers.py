@@ -57,13 +57,13 @@ class Item:
 
 
 class Reader(Protocol):
-    """What a layout has to offer: a list of all images, and the wanted ones one at a time."""
+    """What a layout has to offer: a list of all images, and those asked for one at a time."""
 
     def entries(self) -> list[Entry]:
         """Return every image of the source without decoding any."""
 
-    def items(self, wanted: Collection[str]) -> Iterator[Item]:
-        """Yield the images whose `source` is wanted, each decoded once, in the source's order."""
+    def items(self, sources: Collection[str]) -> Iterator[Item]:
+        """Yield the images whose `source` is in `sources`, each decoded once, in the source's order."""
 
 
 class Options(BaseModel):
@@ -128,8 +128,8 @@ class OpenEmoji:
             ("tier", {row.tier for row in rows}, set(options.tiers)),
         ):
             if asked - known:
-                lacking, there = (", ".join(sorted(names)) for names in (asked - known, known))
-                raise UserError(f"{path} has no {what} {lacking}; it has {there}")
+                lacking, present = (", ".join(sorted(names)) for names in (asked - known, known))
+                raise UserError(f"{path} has no {what} {lacking}; it has {present}")
         chosen = [row for row in rows if self._is_chosen(row)]
         if options.without_tests_of:
             tests = _TestDrawings(rows, options.without_tests_of)
@@ -159,22 +159,22 @@ class OpenEmoji:
             path, source = self._file(name)
             yield from read_icons(path, source.sha256)
 
-    def _label_maps(self, wanted: Collection[str]) -> dict[str, np.ndarray]:
-        """Return the label maps, uint8 (H, W), of the wanted drawings from the checked file `face_parts`."""
+    def _label_maps(self, sources: Collection[str]) -> dict[str, np.ndarray]:
+        """Return the label maps, uint8 (H, W), of the drawings from the checked file `face_parts`."""
         path, source = self._file("face_parts")
         with np.load(io.BytesIO(read_verified(path, source.sha256)), allow_pickle=False) as stored:
             maps = dict(zip(map(str, stored["keys"]), stored["labels"], strict=True))
-        lacking = [name for name in wanted if name not in maps]
+        lacking = [name for name in sources if name not in maps]
         if lacking:
             raise UserError(f"{path} has no label map of {min(lacking)} ({len(lacking)} such images)")
         return maps
 
-    def items(self, wanted: Collection[str]) -> Iterator[Item]:
-        """Yield the wanted drawings, rasterised."""
+    def items(self, sources: Collection[str]) -> Iterator[Item]:
+        """Yield the drawings of these sources, rasterised."""
         entries = {entry.source: entry for entry in self.entries()}
-        maps = self._label_maps(wanted) if self._has_label_maps else {}
+        maps = self._label_maps(sources) if self._has_label_maps else {}
         for icon in self._icons():
-            if icon.source in wanted:
+            if icon.source in sources:
                 image = rasterise(icon, self._options.size, self._options.background)
                 digest = hashlib.sha256(icon.body.encode()).hexdigest()
                 encoded, captions = png_bytes(image), self._captions[icon.source]
@@ -270,11 +270,11 @@ class ImageFolder:
             stem = f"{parts[0]}--{stem}"
         return Entry(parts[-2], stem, name, f"copy-{digest[:16]}" if digest else "", role)
 
-    def items(self, wanted: Collection[str]) -> Iterator[Item]:
-        """Yield the wanted images; bytes that changed since they were listed raise `UserError`."""
+    def items(self, sources: Collection[str]) -> Iterator[Item]:
+        """Yield the images of these sources; bytes that changed since they were listed raise `UserError`."""
         entries = {entry.source: entry for entry in self.entries()}
         for name, data in self._images():
-            if name not in wanted:
+            if name not in sources:
                 continue
             digest = hashlib.sha256(data).hexdigest()
             if digest != self._digests[name]:

@@ -99,18 +99,18 @@ def find_packages(catalogue: Path, folder: Path) -> dict[str, Path]:
     A package is the archive that `npm pack` writes, which is compared with its checksum, or a folder with
     the set's name that holds its `icons.json`.
     """
-    found: dict[str, Path] = {}
+    places: dict[str, Path] = {}
     for package in read_packages(catalogue):
         archive, unpacked = folder / package.archive, folder / package.set
         if archive.exists():
             if sha256_file(archive) != package.sha256:
                 raise UserError(f"{archive} is not the published package: its SHA-256 differs from {catalogue}")
-            found[package.set] = archive
+            places[package.set] = archive
         elif unpacked.is_dir():
-            found[package.set] = unpacked
+            places[package.set] = unpacked
         else:
             raise UserError(f"{folder} holds neither {package.archive} nor a folder {package.set}")
-    return found
+    return places
 
 
 def rebuild_pack(

@@ -10,7 +10,7 @@ from typing import Literal
 
 from kdx2i.data.manifest import ROLES, Role
 from kdx2i.errors import UserError
-from kdx2i.files import sha256_file, write_csv
+from kdx2i.files import write_csv
 
 TABLE = "split.csv"
 IMAGES = "images"
@@ -19,7 +19,7 @@ Selection = Literal["train", "test", "all"]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ImageRow:
     """One image of a split.
 
     `image` is its path below the dataset's folder (POSIX), `group` its near-duplicate group or empty,
@@ -36,17 +36,17 @@ class Row:
     pixels_sha256: str
 
 
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
+def write_rows(path: Path, rows: Iterable[ImageRow]) -> None:
     """Write `split.csv` atomically, sorted by class and image."""
     ordered = sorted(rows, key=lambda row: (row.label, row.image))
     write_csv(path, COLUMNS, [dict(zip(COLUMNS, _values(row), strict=True)) for row in ordered])
 
 
-def _values(row: Row) -> tuple[str, ...]:
+def _values(row: ImageRow) -> tuple[str, ...]:
     return (row.image, row.label, row.role, row.group, row.source, row.source_sha256, row.pixels_sha256)
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path) -> list[ImageRow]:
     """Read `split.csv`; a missing or malformed table raises `UserError` naming the file and the line."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -60,7 +60,7 @@ def read_rows(path: Path) -> list[Row]:
     return [_row(values, f"{path}, line {reader.line_num}") for values in reader]
 
 
-def _row(values: list[str], where: str) -> Row:
+def _row(values: list[str], where: str) -> ImageRow:
     """Build one row, refusing an image whose path leaves the folder of images."""
     if len(values) != len(COLUMNS):
         raise UserError(f"{where}: {len(values)} values instead of {len(COLUMNS)}")
@@ -71,7 +71,7 @@ def _row(values: list[str], where: str) -> Row:
         raise UserError(f"{where}: the role is {role_text!r}, not train or test")
     if not parts or parts[0] != IMAGES or ".." in parts or "\\" in image:
         raise UserError(f"{where}: the image {image!r} does not lie in the folder {IMAGES}")
-    return Row(image, label, role, group, source, source_sha256, pixels_sha256)
+    return ImageRow(image, label, role, group, source, source_sha256, pixels_sha256)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ class Split:
     """
 
     dataset_dir: Path
-    rows: list[Row] = field(init=False, repr=False)
+    rows: list[ImageRow] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dataset_dir", Path(self.dataset_dir))
@@ -103,12 +103,7 @@ class Split:
         """Return the labels that have images of a role, sorted: where a split is class-disjoint, no role shares one."""
         return sorted({row.label for row in self.rows if row.role == role})
 
-    @cached_property
-    def sha256(self) -> str:
-        """The SHA-256 of `split.csv`, which names every pixel of the dataset."""
-        return sha256_file(self.dataset_dir / TABLE)
-
-    def select(self, role: Selection) -> list[Row]:
+    def select(self, role: Selection) -> list[ImageRow]:
         """Return the rows of a role, or all rows; an empty selection raises `UserError`."""
         rows = [row for row in self.rows if role in ("all", row.role)]
         if not rows:

@@ -11,13 +11,13 @@ from rich.progress import track
 
 from kdx2i.config import DatasetConfig
 from kdx2i.data.conditions.checking import condition_problems
+from kdx2i.data.conditions.condition_rows import CONDITION_TABLE, CONDITIONS, write_condition_rows
 from kdx2i.data.conditions.making import ConditionWriter
-from kdx2i.data.conditions.table import CONDITION_TABLE, CONDITIONS, write_condition_rows
 from kdx2i.data.decode import pixels_sha256, read_rgb
 from kdx2i.data.manifest import ROLES
 from kdx2i.data.readers import Entry, Item, Reader, build_reader
-from kdx2i.data.rows import IMAGES, TABLE, Row, read_rows, write_rows
-from kdx2i.data.sampling import assign_roles
+from kdx2i.data.roles import assign_roles
+from kdx2i.data.rows import IMAGES, TABLE, ImageRow, read_rows, write_rows
 from kdx2i.errors import UserError
 from kdx2i.files import write_bytes
 
@@ -51,7 +51,7 @@ def make_split(dataset: DatasetConfig, assets_root: Path, out_dir: Path, *, prog
         _write_if_new(out_dir / image, item.encoded)
         condition_rows += conditions.of_image(item, image, stem)
         rows.append(
-            Row(
+            ImageRow(
                 image=image,
                 label=item.entry.label,
                 role=roles[item.entry.source],
@@ -72,12 +72,12 @@ def make_split(dataset: DatasetConfig, assets_root: Path, out_dir: Path, *, prog
     return table
 
 
-def _tracked(reader: Reader, wanted: dict[str, str], name: str, progress: bool) -> Iterable[Item]:
+def _tracked(reader: Reader, stems: dict[str, str], name: str, progress: bool) -> Iterable[Item]:
     """Wrap the reader's items in a progress bar."""
     return track(
-        reader.items(wanted.keys()),
+        reader.items(stems.keys()),
         description=f"split {name}",
-        total=len(wanted),
+        total=len(stems),
         console=Console(stderr=True),
         disable=not progress,
     )
@@ -118,7 +118,7 @@ def _write_if_new(path: Path, data: bytes) -> None:
         write_bytes(path, data)
 
 
-def _require_disjoint(dataset: DatasetConfig, rows: Sequence[Row], name: str) -> None:
+def _require_disjoint(dataset: DatasetConfig, rows: Sequence[ImageRow], name: str) -> None:
     """Raise `UserError`, which starts with `name`, for classes with both roles where the rule says `disjoint`."""
     train, test = ({row.label for row in rows if row.role == role} for role in ROLES)
     if dataset.split.disjoint and train & test:
@@ -191,7 +191,7 @@ def check_split(dataset: DatasetConfig, dataset_dir: Path) -> list[str]:
     return problems
 
 
-def _table_problems(table: Path, rows: Sequence[Row]) -> list[str]:
+def _table_problems(table: Path, rows: Sequence[ImageRow]) -> list[str]:
     """Return what is wrong with the table itself."""
     problems = [] if rows else [f"{table} lists no image"]
     if list(rows) != sorted(rows, key=lambda row: (row.label, row.image)):

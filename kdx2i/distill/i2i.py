@@ -25,8 +25,8 @@ from kdx2i.errors import UserError
 from kdx2i.methods.base import Features, I2IStudent
 from kdx2i.methods.settings import I2IDistillSettings
 from kdx2i.teacher.stylegan2 import Discriminator
+from kdx2i.teacher.stylegan2.weights import Teacher
 from kdx2i.teacher.triplets import Triplets, draw_triplets
-from kdx2i.teacher.weights import Teacher
 from kdx2i.training.optimizers import adam, step_optimizers
 from kdx2i.training.precision import autocast, place
 

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from kdx2i.config import listed
+from kdx2i.errors import UserError
+from kdx2i.files import write_bytes
 from kdx2i.inspection.verify import Finding, verify
 from kdx2i.plan import Leaf, Plan
 from kdx2i.provenance import problem
@@ -20,17 +23,40 @@ def restore(
     """Remove stale and corrupt results, make the images of pulled splits again, and return what was removed.
 
     DVC keeps a split's tables; its images and conditions are made from the same source by `make_split`, and must
-    be the same. With `dry_run` nothing is changed.
+    be the same: a table that comes out otherwise raises `UserError`, and the pulled one is kept. With `dry_run`
+    nothing is changed.
     """
     for dataset in plan.datasets:
         leaf = _split_of(plan, dataset)
-        if leaf is not None and leaf.file("split.csv").is_file() and problem(leaf) is not None and not dry_run:
+        fault = problem(leaf) if leaf is not None and leaf.file("split.csv").is_file() else None
+        if leaf is None or fault is None or dry_run:
+            continue
+        if fault.kind == "missing":
+            _make_as_pulled(plan, leaf, make_split)
+        else:
             make_split(plan, leaf)
     bad = [f for f in verify(plan) if f.problem is not None and f.problem.kind in ("stale", "corrupt")]
     if not dry_run:
         for finding in bad:
             remove(plan.root, finding)
     return bad
+
+
+def _make_as_pulled(plan: Plan, leaf: Leaf[Any], make_split: Callable[[Plan, Leaf[Any]], None]) -> None:
+    """Make a split again whose tables were pulled, and refuse tables that differ from them."""
+    pulled = {name: leaf.file(name).read_bytes() for name in leaf.outputs if leaf.file(name).is_file()}
+    make_split(plan, leaf)
+    differing = [name for name, content in pulled.items() if leaf.file(name).read_bytes() != content]
+    if differing:
+        # Without a provenance the split counts as not made: its images are not those of the pulled tables.
+        leaf.provenance_path.unlink(missing_ok=True)
+        for name, content in pulled.items():
+            write_bytes(leaf.file(name), content)
+        raise UserError(
+            f"{leaf.name} cannot be made as it was pulled: {listed(differing)} comes out otherwise here (another "
+            "version of a renderer or synthesiser, or another source), and the pulled one is kept; "
+            f"`kdx2i split {leaf.folder.name}` makes a split of its own"
+        )
 
 
 def _split_of(plan: Plan, dataset: str) -> Leaf[Any] | None:

@@ -9,7 +9,7 @@ from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import DistillSpec
 from kdx2i.provenance import write_provenance
 from kdx2i.stages.training_outputs import discard, loop_settings, network_tensors, publish
-from kdx2i.teacher.weights import load_teacher
+from kdx2i.teacher.stylegan2.weights import load_teacher
 from kdx2i.training import distributed
 from kdx2i.training.determinism import derive_seed, describe_device, make_deterministic, pick_device
 from kdx2i.training.loop import train

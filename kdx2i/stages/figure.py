@@ -22,8 +22,8 @@ from kdx2i.tasks.image_to_image import OpenTask
 from kdx2i.tasks.scoring.base import generate
 from kdx2i.tasks.scoring.image_to_image import TaskScoring, TranslationRequests
 from kdx2i.tasks.scoring.translation_requests import Translations
+from kdx2i.teacher.stylegan2.weights import load_teacher
 from kdx2i.teacher.triplets import draw_triplets
-from kdx2i.teacher.weights import load_teacher
 from kdx2i.training.checkpoint import load_module, load_tensors, select
 from kdx2i.training.determinism import derive_seed, describe_device, make_deterministic, pick_device
 from kdx2i.training.precision import to_pixels

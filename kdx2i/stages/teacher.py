@@ -8,22 +8,21 @@ import torch
 
 from kdx2i.data.images import ImageSet, Split
 from kdx2i.errors import UserError
-from kdx2i.files import sha256_file
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import TeacherSpec
-from kdx2i.provenance import git_commit, packages, write_provenance
+from kdx2i.provenance import git_commit, packages, split_sha256, write_provenance
 from kdx2i.stages.training_outputs import discard, publish_records
 from kdx2i.teacher import biggan
 from kdx2i.teacher.augment import AugmentSettings
-from kdx2i.teacher.biggan_import import import_biggan
-from kdx2i.teacher.biggan_training import BigGANSettings, BigGANTraining, standing_copy
-from kdx2i.teacher.biggan_weights import save_biggan
-from kdx2i.teacher.growing import grow_from
-from kdx2i.teacher.importer import import_official
+from kdx2i.teacher.biggan.training import BigGANTeacherSettings, BigGANTraining, standing_copy
+from kdx2i.teacher.biggan.weights import save_biggan
+from kdx2i.teacher.official.biggan_files import import_biggan
+from kdx2i.teacher.official.stylegan2_files import import_official
 from kdx2i.teacher.recipes import BigGANRecipe, StyleGAN2Recipe, read_recipe
 from kdx2i.teacher.stylegan2 import DiscriminatorConfig, Generator, GeneratorConfig
-from kdx2i.teacher.training import TeacherSettings, TeacherTraining
-from kdx2i.teacher.weights import load_teacher, save_teacher
+from kdx2i.teacher.stylegan2.growing import grow_from
+from kdx2i.teacher.stylegan2.training import TeacherSettings, TeacherTraining
+from kdx2i.teacher.stylegan2.weights import load_teacher, save_teacher
 from kdx2i.training import distributed
 from kdx2i.training.checkpoint import load_tensors, select
 from kdx2i.training.determinism import describe_device, make_deterministic, pick_device
@@ -50,7 +49,7 @@ def run(plan: Plan, leaf: Leaf[TeacherSpec]) -> None:
             "teacher": recipe.as_json(),
             "images": len(images),
             "images_seen": recipe.iterations * recipe.batch,
-            "split_sha256": sha256_file(split.dataset_dir / "split.csv"),
+            "split_sha256": split_sha256(leaf.inputs["split"]),
             "device": describe_device(device),
             "packages": packages(),
             "git_commit": git_commit(plan.root),
@@ -104,7 +103,7 @@ def stylegan2_settings(recipe: StyleGAN2Recipe) -> TeacherSettings:
     )
 
 
-def biggan_settings(recipe: BigGANRecipe, num_classes: int) -> BigGANSettings:
+def biggan_settings(recipe: BigGANRecipe, num_classes: int) -> BigGANTeacherSettings:
     """Return the settings of a BigGAN's training."""
     sizes = recipe.sizes
     shared: dict[str, Any] = {
@@ -114,7 +113,7 @@ def biggan_settings(recipe: BigGANRecipe, num_classes: int) -> BigGANSettings:
         "attention": sizes.attention,
         "table": sizes.table,
     }
-    return BigGANSettings(
+    return BigGANTeacherSettings(
         biggan.GeneratorConfig(**shared, z_dim=sizes.z_dim, shared_dim=sizes.shared_dim),
         biggan.DiscriminatorConfig(**shared),
         batch=recipe.batch,

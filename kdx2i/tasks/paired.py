@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kdx2i.data.conditions.reading import Conditions
 from kdx2i.data.images import load_images
-from kdx2i.data.rows import Row, Split
+from kdx2i.data.rows import ImageRow, Split
 from kdx2i.training.distributed import shard
 from kdx2i.training.precision import to_images
 
@@ -62,7 +62,7 @@ class PairedTask(Generic[ConditionType]):
         return self.split.classes
 
     @cached_property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ImageRow]:
         """The rows of the split in the order of the images."""
         return [*self.split.select("train"), *self.split.select("test")]
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from kdx2i.data.conditions.files import RATE
+from kdx2i.data.conditions.formats import RATE
 from kdx2i.tasks.conditions import SpeechCondition
 from kdx2i.tasks.paired import PairedTask
 

@@ -9,13 +9,13 @@ from kdx2i.config import listed, names_in, read_yaml, validate
 from kdx2i.errors import UserError
 
 
-class Part(BaseModel):
+class RecipePart(BaseModel):
     """A part of a teacher's YAML: unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class Sizes(Part):
+class Sizes(RecipePart):
     """Widths of a StyleGAN2: min(channel_base / resolution, channel_max) channels at a resolution."""
 
     z_dim: int = Field(default=512, ge=1)
@@ -25,7 +25,7 @@ class Sizes(Part):
     channel_max: int = Field(default=512, ge=1)
 
 
-class BigGANSizes(Part):
+class BigGANSizes(RecipePart):
     """Sizes of a BigGAN; see `kdx2i.teacher.biggan.GeneratorConfig`."""
 
     width: int = Field(default=96, ge=1)
@@ -35,7 +35,7 @@ class BigGANSizes(Part):
     table: Literal["official", "truncated"] = Field(default="official", description="protocol entry biggan-32px")
 
 
-class Augmentation(Part):
+class Augmentation(RecipePart):
     """See `kdx2i.teacher.augment.AugmentSettings`."""
 
     probability: float = Field(default=0.0, ge=0, le=1)
@@ -49,7 +49,7 @@ class Augmentation(Part):
     saturation: float = Field(default=0.0, ge=0)
 
 
-class Recipe(Part):
+class Recipe(RecipePart):
     """What every teacher that the suite trains has: `benchmarks/teachers/<name>.yaml`."""
 
     name: str

@@ -26,7 +26,10 @@ class Triplets:
 
 
 def mix(ws1: Tensor, ws2: Tensor, layers: int) -> Tensor:
-    """Phi(s1, s2): the first `layers` of ws [B, num_ws, D] from s1, the others from s2 (footnote 1)."""
+    """Phi(s1, s2): the first `layers` of ws [B, num_ws, D] from s1, the others from s2 (footnote 1).
+
+    A count that leaves either without a layer raises `UserError`.
+    """
     if not 0 < layers < ws1.shape[1]:
         raise UserError(
             f"mixing_layers is {layers}, but this teacher has {ws1.shape[1]} layers: choose 1 to {ws1.shape[1] - 1}"

@@ -33,5 +33,5 @@ def to_images(pixels: Tensor, device: torch.device) -> Tensor:
 
 
 def to_pixels(images: Tensor) -> Tensor:
-    """Turn images in [-1, 1] into uint8 pixels on the CPU: clamp, scale, round to nearest."""
+    """Turn images [N, 3, H, W] in [-1, 1] into uint8 pixels on the CPU: clamp, scale, round to nearest."""
     return images.float().clamp(-1, 1).add(1).mul(127.5).round().to("cpu", torch.uint8)

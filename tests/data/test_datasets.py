@@ -8,8 +8,8 @@ import pytest
 from kdx2i.config import load_dataset
 from kdx2i.data.manifest import read_manifest
 from kdx2i.data.readers import build_reader
+from kdx2i.data.roles import assign_roles
 from kdx2i.data.rows import Split
-from kdx2i.data.sampling import assign_roles
 from kdx2i.data.split import check_split, make_split
 from kdx2i.files import sha256_file
 

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from kdx2i.config import load_dataset
-from kdx2i.data.conditions.files import checksum, encode_description, encode_label_map
-from kdx2i.data.conditions.table import ConditionRow, write_condition_rows
+from kdx2i.data.conditions.condition_rows import ConditionRow, write_condition_rows
+from kdx2i.data.conditions.formats import checksum, encode_description, encode_label_map
 from kdx2i.data.decode import pixels_sha256
-from kdx2i.data.rows import Row, write_rows
+from kdx2i.data.rows import ImageRow, write_rows
 from kdx2i.errors import UserError
 from kdx2i.files import read_json, sha256_file
 from kdx2i.metrics.segmentation.segmenter import load_segmenter
@@ -57,7 +57,7 @@ def make_split(plan: Plan) -> None:
         image = Image.fromarray(np.stack([grey] * 3, axis=2))
         image.save(path)
         role = "train" if number < 4 else "test"
-        rows.append(Row(f"images/face/{number}.png", "face", role, "", source, "0" * 64, pixels_sha256(image)))
+        rows.append(ImageRow(f"images/face/{number}.png", "face", role, "", source, "0" * 64, pixels_sha256(image)))
         keep(rows[-1].image, f"conditions/label-maps/face/{number}.png", encode_label_map(labels))
     write_condition_rows(folder / "conditions.csv", conditions)
     write_rows(folder / "split.csv", rows)

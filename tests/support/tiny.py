@@ -20,8 +20,8 @@ from kdx2i.tasks.conditions import TranslationCondition
 from kdx2i.teacher import biggan as biggan_networks
 from kdx2i.teacher.augment import AugmentSettings
 from kdx2i.teacher.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
-from kdx2i.teacher.training import TeacherSettings, TeacherTraining
-from kdx2i.teacher.weights import Teacher
+from kdx2i.teacher.stylegan2.training import TeacherSettings, TeacherTraining
+from kdx2i.teacher.stylegan2.weights import Teacher
 from kdx2i.training.loop import LoopSettings, train
 from kdx2i.training.sampling import BalancedImages
 

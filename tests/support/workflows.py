@@ -12,7 +12,7 @@ from kdx2i.stages import compare as compare_stage
 from kdx2i.stages import table as table_stage
 from kdx2i.suite import make_plan
 from kdx2i.teacher.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
-from kdx2i.teacher.weights import save_teacher
+from kdx2i.teacher.stylegan2.weights import save_teacher
 
 CONFIG = ["--config", "preset=open-smoke"]
 SIZES = {

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from kdx2i.teacher import rosinality
-from kdx2i.teacher.layers import fir_kernel
+from kdx2i.teacher.official import rosinality
 from kdx2i.teacher.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from kdx2i.teacher.stylegan2.layers import fir_kernel
 
 WIDTHS = (8, 6, 4)
 

@@ -16,11 +16,11 @@ from kdx2i.teacher.biggan import (
     GeneratorConfig,
     standing_statistics,
 )
-from kdx2i.teacher.biggan_layers import Linear
-from kdx2i.teacher.biggan_training import BigGANSettings, BigGANTraining
-from kdx2i.teacher.biggan_weights import load_biggan, save_biggan
+from kdx2i.teacher.biggan.layers import Linear
+from kdx2i.teacher.biggan.training import BigGANTeacherSettings, BigGANTraining
+from kdx2i.teacher.biggan.weights import load_biggan, save_biggan
 from kdx2i.teacher.recipes import load_recipe
-from kdx2i.teacher.weights import load_teacher
+from kdx2i.teacher.stylegan2.weights import load_teacher
 from kdx2i.training.checkpoint import save_tensors
 from kdx2i.training.loop import LoopSettings, train
 
@@ -118,7 +118,7 @@ def test_foreign_files_are_refused(tmp_path):
 
 def training(**changes):
     generator, discriminator = tiny.biggan()
-    settings = BigGANSettings(
+    settings = BigGANTeacherSettings(
         generator.config,
         discriminator.config,
         batch=6,

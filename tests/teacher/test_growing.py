@@ -5,7 +5,7 @@ import tiny
 import torch
 
 from kdx2i.errors import UserError
-from kdx2i.teacher.growing import grow_from
+from kdx2i.teacher.stylegan2.growing import grow_from
 
 
 def test_generator_keeps_everything_up_to_the_smaller_resolution():

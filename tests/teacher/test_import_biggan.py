@@ -10,7 +10,7 @@ from kdx2i.methods.families.biggan.networks import Adaptor, build_networks, copy
 from kdx2i.methods.families.biggan.settings import BigGANNetworks
 from kdx2i.stages.teacher import import_teacher
 from kdx2i.teacher.biggan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
-from kdx2i.teacher.biggan_weights import load_biggan
+from kdx2i.teacher.biggan.weights import load_biggan
 
 G = GeneratorConfig(64, 2, 3, z_dim=20, shared_dim=4, attention=32)
 D = DiscriminatorConfig(64, 8, 3, attention=32)

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from kdx2i.errors import UserError
-from kdx2i.teacher import nvidia
-from kdx2i.teacher.importer import import_official, load_official
-from kdx2i.teacher.weights import load_teacher, save_teacher
+from kdx2i.teacher.official import nvidia
+from kdx2i.teacher.official.stylegan2_files import import_official, load_official
+from kdx2i.teacher.stylegan2.weights import load_teacher, save_teacher
 
 from . import official_files as files
 

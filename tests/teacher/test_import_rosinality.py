@@ -8,11 +8,11 @@ import torch
 
 from kdx2i.errors import UserError
 from kdx2i.files import sha256_file
-from kdx2i.teacher import rosinality
-from kdx2i.teacher.importer import import_official, load_official
+from kdx2i.teacher.official import rosinality
+from kdx2i.teacher.official.stylegan2_files import import_official, load_official
+from kdx2i.teacher.official.torch_files import read_torch_file
 from kdx2i.teacher.stylegan2 import Discriminator, Generator
-from kdx2i.teacher.torch_files import read_torch_file
-from kdx2i.teacher.weights import load_teacher, save_teacher
+from kdx2i.teacher.stylegan2.weights import load_teacher, save_teacher
 
 from .official_files import official_state, rosinality_content, rosinality_networks
 

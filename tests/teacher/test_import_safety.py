@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kdx2i.errors import UserError
-from kdx2i.teacher.importer import load_official
-from kdx2i.teacher.pickle_reader import Inert, MalformedPickleError, only, read_pickle
-from kdx2i.teacher.torch_files import CHECKPOINT, read_torch_file
+from kdx2i.teacher.official.pickle_reader import Inert, MalformedPickleError, only, read_pickle
+from kdx2i.teacher.official.stylegan2_files import load_official
+from kdx2i.teacher.official.torch_files import CHECKPOINT, read_torch_file
 
 from . import official_files as files
 

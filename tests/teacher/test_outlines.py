@@ -28,8 +28,8 @@ def test_reading_a_teacher_does_not_import_pytorchs_compiler():
     """It takes a second or two of every job that starts from one."""
     code = (
         "from pathlib import Path\n"
-        "from kdx2i.teacher.biggan_weights import load_biggan\n"
-        "from kdx2i.teacher.weights import load_teacher\n"
+        "from kdx2i.teacher.biggan.weights import load_biggan\n"
+        "from kdx2i.teacher.stylegan2.weights import load_teacher\n"
         "load_biggan(Path('benchmarks/teachers/objects-r32.safetensors'))\n"
         "load_teacher(Path('benchmarks/teachers/faces-r64.safetensors'))\n"
     )

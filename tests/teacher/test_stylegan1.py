@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from kdx2i.errors import UserError
+from kdx2i.teacher.official.stylegan1_files import read_stylegan1
 from kdx2i.teacher.stylegan1 import Discriminator, Generator, StyleGAN1Config, mean_style
-from kdx2i.teacher.stylegan1_checkpoint import read_stylegan1
 
 CONFIG = StyleGAN1Config(resolution=16, code_dim=6, n_mlp=2, widths=(6, 4, 4, 2))
 

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from kdx2i.teacher import training as module
 from kdx2i.teacher.augment import AugmentSettings
 from kdx2i.teacher.stylegan2 import Generator
-from kdx2i.teacher.training import draw_styles, lazy_adam, path_lengths, path_penalty, r1_penalty
+from kdx2i.teacher.stylegan2 import training as module
+from kdx2i.teacher.stylegan2.training import draw_styles, lazy_adam, path_lengths, path_penalty, r1_penalty
 from kdx2i.training.loop import LoopSettings, train
 
 

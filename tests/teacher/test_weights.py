@@ -8,7 +8,7 @@ import torch
 
 from kdx2i.errors import UserError
 from kdx2i.teacher.stylegan2 import Discriminator, Generator
-from kdx2i.teacher.weights import load_teacher, save_teacher
+from kdx2i.teacher.stylegan2.weights import load_teacher, save_teacher
 from kdx2i.training.checkpoint import load_tensors, save_tensors
 
 

@@ -8,7 +8,7 @@ from repository import clone, kdx2i, snakemake
 from kdx2i.files import read_json, sha256_file
 from kdx2i.provenance import problem
 from kdx2i.suite import make_plan
-from kdx2i.teacher.weights import load_teacher
+from kdx2i.teacher.stylegan2.weights import load_teacher
 
 pytestmark = pytest.mark.workflow
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kdx2i.config import ConditionKind, DatasetConfig
-from kdx2i.data.conditions.files import (
+from kdx2i.data.conditions.condition_rows import CONDITION_TABLE, CONDITIONS, ConditionRow, read_condition_rows
+from kdx2i.data.conditions.formats import (
     decode_captions,
     decode_label_map,
     decode_labels,
@@ -13,7 +14,6 @@ from kdx2i.data.conditions.files import (
     read_verified_file,
     require_known_labels,
 )
-from kdx2i.data.conditions.table import CONDITION_TABLE, CONDITIONS, ConditionRow, read_condition_rows
 from kdx2i.errors import UserError
 
 

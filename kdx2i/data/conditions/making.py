@@ -5,7 +5,8 @@ from functools import cached_property
 from pathlib import Path
 
 from kdx2i.config import ConditionKind, DatasetConfig
-from kdx2i.data.conditions.files import (
+from kdx2i.data.conditions.condition_rows import CONDITIONS, ConditionRow
+from kdx2i.data.conditions.formats import (
     SUFFIXES,
     checksum,
     encode_captions,
@@ -14,8 +15,7 @@ from kdx2i.data.conditions.files import (
     encode_speech,
     require_known_labels,
 )
-from kdx2i.data.conditions.speech import Synthesiser, voice_of
-from kdx2i.data.conditions.table import CONDITIONS, ConditionRow
+from kdx2i.data.conditions.synthesiser import Synthesiser, voice_of
 from kdx2i.data.readers import Item
 from kdx2i.errors import UserError
 

@@ -8,7 +8,8 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from kdx2i.config import ConditionKind
-from kdx2i.data.conditions.files import (
+from kdx2i.data.conditions.condition_rows import CONDITION_TABLE, ConditionRow, read_condition_rows
+from kdx2i.data.conditions.formats import (
     decode_captions,
     decode_label_map,
     decode_labels,
@@ -16,8 +17,7 @@ from kdx2i.data.conditions.files import (
     read_verified_file,
     require_known_labels,
 )
-from kdx2i.data.conditions.table import CONDITION_TABLE, ConditionRow, read_condition_rows
-from kdx2i.data.rows import Row, Split
+from kdx2i.data.rows import ImageRow, Split
 from kdx2i.errors import UserError
 
 
@@ -33,12 +33,12 @@ class Conditions:
         for row in read_condition_rows(self._folder / CONDITION_TABLE):
             self._rows.setdefault((row.kind, row.image), []).append(row)
 
-    def captions(self, row: Row) -> list[str]:
+    def captions(self, row: ImageRow) -> list[str]:
         """Return the captions of an image, at least one."""
         return [caption for data, name in self._files("captions", row.image) for caption in decode_captions(data, name)]
 
-    def waveforms(self, row: Row) -> list[Tensor]:
-        """Return the utterances of an image, each int16 (N,) at `files.RATE`, in the order of the captions."""
+    def waveforms(self, row: ImageRow) -> list[Tensor]:
+        """Return the utterances of an image, each int16 (N,) at `formats.RATE`, in the order of the captions."""
         return [torch.from_numpy(decode_speech(data, name)) for data, name in self._files("speech", row.image)]
 
     @cached_property
@@ -47,7 +47,7 @@ class Conditions:
         ((data, name),) = self._files("label-maps", "")
         return decode_labels(data, name)
 
-    def label_maps(self, rows: Sequence[Row], size: int) -> Tensor:
+    def label_maps(self, rows: Sequence[ImageRow], size: int) -> Tensor:
         """Return the label maps of some images, uint8 (N, size, size), in their order.
 
         Maps are resized to a square by the label under each pixel's centre.

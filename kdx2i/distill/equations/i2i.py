@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdx2i.methods.base import Features
-from kdx2i.teacher.training import r1_penalty
+from kdx2i.teacher.stylegan2.training import r1_penalty
 
 Norm = Literal["mean", "positions", "sum"]
 Adversarial = Literal["non-saturating", "saturating"]

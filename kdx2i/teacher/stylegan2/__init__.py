@@ -2,7 +2,7 @@
 
 One implementation for both official code bases: parameter names are those of NVlabs/stylegan2-ada-pytorch
 (`training/networks.py`); `equalized_demodulation` selects the one numerical difference of
-rosinality/stylegan2-pytorch (`model.py`), whose checkpoints `kdx2i.teacher.importer` renames.
+rosinality/stylegan2-pytorch (`model.py`), whose checkpoints `kdx2i.teacher.official.stylegan2_files` renames.
 """
 
 from kdx2i.teacher.stylegan2.discriminator import (

@@ -5,14 +5,14 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from kdx2i.teacher.layers import (
+from kdx2i.teacher.stylegan2.generator import MappingNetwork
+from kdx2i.teacher.stylegan2.layers import (
     EqualizedConv2d,
     EqualizedLinear,
     filter2d,
     fir_kernel,
     minibatch_stddev,
 )
-from kdx2i.teacher.stylegan2.generator import MappingNetwork
 from kdx2i.teacher.stylegan2.sizes import (
     DiscriminatorConfig,
     channel_widths,
@@ -41,7 +41,10 @@ class DiscriminatorBlock(nn.Module):
         self.has_rgb = hasattr(self, "fromrgb")
 
     def enter(self, x: Tensor | None, image: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Add from-RGB's output where the block has one; return it and, for `skip`, the halved image."""
+        """Add from-RGB's output to x [B, C, H, W], where the block has one.
+
+        Returns the sum and, for `skip`, the image [B, 3, H, W] at half the size, else None.
+        """
         if not self.has_rgb:
             return cast(Tensor, x), image
         rgb = self.fromrgb(image)
@@ -52,7 +55,7 @@ class DiscriminatorBlock(nn.Module):
         return rgb if x is None else x + rgb, image
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the feature at half the resolution."""
+        """[B, C, H, W] -> the feature [B, O, H/2, W/2]."""
         if self.architecture == "resnet":
             short = self.skip(x, gain=math.sqrt(0.5))
             return cast(Tensor, short + self.conv1(self.conv0(x), gain=math.sqrt(0.5)))
@@ -75,7 +78,7 @@ class DiscriminatorEpilogue(nn.Module):
         self.out = EqualizedLinear(in_channels, 1 if cmap_dim == 0 else cmap_dim)
 
     def semantic(self, x: Tensor, image: Tensor | None) -> Tensor:
-        """Return the vector before the last linear layer, [B, C] (the semantic encoder of section 3.3)."""
+        """x [B, C, 4, 4] -> the vector [B, C] before the last linear layer (the semantic encoder of section 3.3)."""
         if self.architecture == "skip":
             x = x + self.fromrgb(image)
         if self.num_channels > 0:
@@ -83,7 +86,7 @@ class DiscriminatorEpilogue(nn.Module):
         return cast(Tensor, self.fc(self.conv(x).flatten(1)))
 
     def forward(self, x: Tensor, image: Tensor | None, cmap: Tensor | None) -> Tensor:
-        """Return the logits [B, 1]."""
+        """x [B, C, 4, 4], the image skip [B, 3, 4, 4] or none, cmap [B, M] or none -> logits [B, 1]."""
         y = self.out(self.semantic(x, image))
         if cmap is None:
             return cast(Tensor, y)
@@ -116,7 +119,7 @@ class Discriminator(nn.Module):
             )
 
     def trunk(self, image: Tensor) -> tuple[Tensor, Tensor | None, dict[int, Tensor]]:
-        """Return the 4x4 feature, the image skip, and the features by their own resolution.
+        """Return the feature [B, C, 4, 4], the image skip, and the features by their own resolution.
 
         The feature of the image resolution is from-RGB's output; those of R/2 ... 4 are the outputs of the
         blocks, "D_T(x)_l" of eq. (1).
@@ -148,7 +151,7 @@ class Discriminator(nn.Module):
         return self.b4.semantic(x, running)
 
     def forward(self, image: Tensor, c: Tensor | None = None) -> Tensor:
-        """Return the logits [B, 1]."""
+        """Return the logits [B, 1]; `c` [B, c_dim] is needed where the network has classes."""
         x, running, _ = self.trunk(image)
         cmap = self.mapping(None, c) if self.config.c_dim > 0 else None
         return cast(Tensor, self.b4(x, running, cmap))

@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from kdx2i.teacher.layers import (
+from kdx2i.teacher.stylegan2.layers import (
     EqualizedConv2d,
     EqualizedLinear,
     bias_act,
@@ -25,7 +25,7 @@ from kdx2i.teacher.stylegan2.sizes import (
 
 
 def normalize_2nd_moment(x: Tensor) -> Tensor:
-    """Scale each row to unit mean square ("PixelNorm")."""
+    """Scale each row of x [B, D] to unit mean square ("PixelNorm")."""
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
 
 
@@ -61,7 +61,10 @@ class MappingNetwork(nn.Module):
             self.register_buffer("w_avg", torch.zeros(w_dim))
 
     def forward(self, z: Tensor | None, c: Tensor | None = None, *, update_mean: bool = False) -> Tensor:
-        """Map to w; `update_mean` moves the running mean towards the batch's mean."""
+        """Map z [B, z_dim] and c [B, c_dim] to w [B, w_dim]; a missing one of them raises `ValueError`.
+
+        `update_mean` moves the running mean towards the batch's mean.
+        """
         parts = []
         dtype = next(self.parameters()).dtype
         if self.z_dim > 0:
@@ -80,7 +83,7 @@ class MappingNetwork(nn.Module):
         return x
 
     def truncate(self, w: Tensor, psi: float) -> Tensor:
-        """Pull w towards its running mean: mean + psi (w - mean)."""
+        """Pull w [B, w_dim] towards its running mean: mean + psi (w - mean)."""
         return self.w_avg.lerp(w, psi)
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as functional
 
 from kdx2i.config import load_dataset
 from kdx2i.data.conditions.reading import Conditions
-from kdx2i.data.conditions.speech import Synthesiser, voice_of
+from kdx2i.data.conditions.synthesiser import Synthesiser, voice_of
 from kdx2i.data.rows import Split
 from kdx2i.data.split import make_split
 from kdx2i.errors import UserError

@@ -12,8 +12,8 @@ from PIL import Image
 from kdx2i.config import load_dataset
 from kdx2i.data import split as split_module
 from kdx2i.data.conditions import speech
-from kdx2i.data.conditions.files import encode_label_map
-from kdx2i.data.conditions.table import COLUMNS, read_condition_rows, write_condition_rows
+from kdx2i.data.conditions.condition_rows import COLUMNS, read_condition_rows, write_condition_rows
+from kdx2i.data.conditions.formats import encode_label_map
 from kdx2i.data.rows import Split
 from kdx2i.data.split import check_split, make_split
 from kdx2i.errors import UserError

@@ -13,7 +13,7 @@ from kdx2i.methods.families.biggan import networks as biggan
 from kdx2i.methods.families.biggan.losses import feature_distances, feature_pairs, weighted_sum
 from kdx2i.methods.families.biggan.settings import BigGANNetworks
 from kdx2i.methods.settings import updates_after_first_phases
-from kdx2i.teacher.biggan_weights import save_biggan
+from kdx2i.teacher.biggan.weights import save_biggan
 from kdx2i.training.loop import LoopSettings, train
 
 CLASSES = 3

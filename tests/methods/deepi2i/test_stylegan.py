@@ -13,7 +13,7 @@ from kdx2i.methods.families.stylegan import losses
 from kdx2i.methods.families.stylegan.direction import mixed_styles
 from kdx2i.methods.families.stylegan.settings import StyleGANNetworks, StyleGANSettings, StyleGANTrain
 from kdx2i.teacher.stylegan1 import Discriminator, Generator
-from kdx2i.teacher.weights import save_teacher
+from kdx2i.teacher.stylegan2.weights import save_teacher
 from kdx2i.training.loop import LoopSettings, train, update_averages
 from kdx2i.training.sampling import BalancedImages
 from tests.support import tiny

@@ -14,7 +14,7 @@ from kdx2i.methods.transferi2i.biggan import BigGANMethod
 from kdx2i.methods.transferi2i.method import build
 from kdx2i.methods.transferi2i.settings import OnStyleGAN, Settings, TwoClassTrain
 from kdx2i.methods.transferi2i.stylegan import StyleGANMethod
-from kdx2i.teacher.weights import save_teacher
+from kdx2i.teacher.stylegan2.weights import save_teacher
 from kdx2i.training.loop import LoopSettings, train, update_averages
 from kdx2i.training.sampling import BalancedImages
 from tests.support import tiny

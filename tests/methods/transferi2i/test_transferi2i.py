@@ -9,7 +9,7 @@ from kdx2i.methods.base import MethodSetup
 from kdx2i.methods.settings import updates_after_first_phases
 from kdx2i.methods.transferi2i.method import build
 from kdx2i.methods.transferi2i.settings import Settings, Train
-from kdx2i.teacher.biggan_weights import save_biggan
+from kdx2i.teacher.biggan.weights import save_biggan
 from kdx2i.training.checkpoint import load_tensors
 from kdx2i.training.loop import LoopSettings, train
 

@@ -2,9 +2,9 @@
 
 import torch
 
-from kdx2i.teacher import nvidia
-from kdx2i.teacher.layers import fir_kernel
+from kdx2i.teacher.official import nvidia
 from kdx2i.teacher.stylegan2 import Discriminator, Generator
+from kdx2i.teacher.stylegan2.layers import fir_kernel
 
 from ..subject import ModuleSubject
 

@@ -8,10 +8,10 @@ rounding error of zero. They are therefore computed in float64, which the fixtur
 import torch
 import torch.nn.functional as F
 
-from kdx2i.teacher import rosinality
-from kdx2i.teacher.layers import fir_kernel
+from kdx2i.teacher.official import rosinality
 from kdx2i.teacher.stylegan2 import Discriminator, Generator
-from kdx2i.teacher.training import path_lengths, path_penalty, r1_penalty
+from kdx2i.teacher.stylegan2.layers import fir_kernel
+from kdx2i.teacher.stylegan2.training import path_lengths, path_penalty, r1_penalty
 
 from ..subject import ModuleSubject
 

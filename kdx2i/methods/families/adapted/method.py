@@ -24,7 +24,7 @@ from kdx2i.methods.families.stylegan.backbone import stylegan2_configs
 from kdx2i.methods.families.stylegan.networks import StyleEncoder, part_of, without_last_layer
 from kdx2i.methods.translation import averages_of
 from kdx2i.teacher.stylegan2 import Discriminator, channel_widths, resolutions
-from kdx2i.teacher.weights import read_fitting_teacher
+from kdx2i.teacher.stylegan2.weights import read_fitting_teacher
 from kdx2i.training.precision import place
 
 NEW = ("blocks", "style_encoder")

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from kdx2i.methods.families.stargan.blocks import AdaIN, AdainResBlk, ResBlk, he_init
 from kdx2i.methods.families.stylegan.networks import NoiseMode, State, pick
-from kdx2i.teacher.layers import EqualizedLinear
 from kdx2i.teacher.stylegan2 import (
     Discriminator,
     DiscriminatorBlock,
@@ -25,6 +24,7 @@ from kdx2i.teacher.stylegan2 import (
     channel_widths,
     resolutions,
 )
+from kdx2i.teacher.stylegan2.layers import EqualizedLinear
 
 
 class ImageEncoder(nn.Module):

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from kdx2i.errors import UserError
 from kdx2i.methods.families.biggan.settings import BigGANNetworks
 from kdx2i.teacher import biggan
-from kdx2i.teacher.biggan_layers import SN_EPS, DiscriminatorBlock, Embedding, Linear
-from kdx2i.teacher.biggan_weights import load_biggan
+from kdx2i.teacher.biggan.layers import SN_EPS, ClassEmbedding, DiscriminatorBlock, Linear
+from kdx2i.teacher.biggan.weights import load_biggan
 from kdx2i.training.checkpoint import load_module
 from kdx2i.training.precision import place
 
@@ -59,7 +59,7 @@ class Adaptor(nn.Module):
             nn.Sequential(DiscriminatorBlock(encoded[r], generated[r], eps=eps)) for r in self.resolutions
         )
         self.linear = Linear(discriminator.widths[-1], 1, eps=eps)
-        self.embed = Embedding(discriminator.num_classes, discriminator.widths[-1], eps=eps)
+        self.embed = ClassEmbedding(discriminator.num_classes, discriminator.widths[-1], eps=eps)
 
     def forward(self, features: Mapping[int, Tensor]) -> dict[int, Tensor]:
         """Features of the encoder -> features [B, C, r, r] with the generator's channels."""

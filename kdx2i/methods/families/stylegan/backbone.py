@@ -9,8 +9,8 @@ from kdx2i.errors import UserError
 from kdx2i.methods.families.stylegan.networks import Adaptor, State, StyleEncoder, without_last_layer
 from kdx2i.methods.families.stylegan.settings import StyleGANNetworks, StyleGANSizes
 from kdx2i.teacher import stylegan1, stylegan2
-from kdx2i.teacher.stylegan1_checkpoint import read_stylegan1
-from kdx2i.teacher.weights import read_fitting_teacher
+from kdx2i.teacher.official.stylegan1_files import read_stylegan1
+from kdx2i.teacher.stylegan2.weights import read_fitting_teacher
 
 
 def stylegan2_configs(

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from kdx2i.methods.base import Features
 from kdx2i.teacher import stylegan1, stylegan2
-from kdx2i.teacher.layers import EqualizedLinear
-from kdx2i.teacher.stylegan1_layers import ConvBlock
+from kdx2i.teacher.stylegan1.layers import ConvBlock
+from kdx2i.teacher.stylegan2.layers import EqualizedLinear
 
 State = Mapping[str, Tensor]
 NoiseMode = Literal["random", "none"]

@@ -12,7 +12,7 @@ from kdx2i.methods.families.stylegan.networks import StyleEncoder
 from kdx2i.methods.settings import updates_after_first_phases
 from kdx2i.methods.transferi2i_adapted import method as transferi2i_adapted
 from kdx2i.methods.transferi2i_adapted import settings as transferi2i_settings
-from kdx2i.teacher.weights import save_teacher
+from kdx2i.teacher.stylegan2.weights import save_teacher
 from kdx2i.training.loop import LoopSettings, train, update_averages
 from kdx2i.training.sampling import BalancedImages
 from tests.support import tiny

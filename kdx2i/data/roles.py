@@ -50,16 +50,16 @@ def _stated_roles(entries: Sequence[Entry]) -> dict[str, Role]:
 
 def _fill_within(entries: Sequence[Entry], stated: Mapping[str, Role], rule: SplitRule) -> dict[str, Role]:
     """Fill the quota of each role from the images that the source gives to it (`test: null` takes all)."""
-    found: dict[str, Role] = {}
+    assigned: dict[str, Role] = {}
     for role, size in (("train", rule.train), ("test", rule.test)):
         pool = [entry for entry in entries if stated[entry.source] == role]
         if size is None:
-            found.update((entry.source, stated[entry.source]) for entry in pool)
+            assigned.update((entry.source, stated[entry.source]) for entry in pool)
             continue
         alone = SplitRule(rule="per-class", train=int(size), test=0, seed=rule.seed)
         chosen = _fill(pool, _quotas(Counter(entry.label for entry in pool), alone), rule.seed) if size else {}
-        found.update((source, stated[source]) for source in chosen)
-    return found
+        assigned.update((source, stated[source]) for source in chosen)
+    return assigned
 
 
 def _quotas(sizes: Mapping[str, int], rule: SplitRule) -> Quotas:
@@ -88,7 +88,7 @@ def _fill(entries: Sequence[Entry], quotas: Quotas, seed: int) -> dict[str, Role
     units: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         units[f"group/{entry.group}" if entry.group else f"image/{entry.source}"].append(entry)
-    wanted = {label for label, quota in quotas.items() if quota["train"]}
+    with_training = {label for label, quota in quotas.items() if quota["train"]}
     order = sorted(units, key=lambda unit: (hashlib.sha256(f"{seed}/{unit}".encode()).hexdigest(), unit))
     roles: dict[str, Role] = {}
     for unit in order:
@@ -100,9 +100,9 @@ def _fill(entries: Sequence[Entry], quotas: Quotas, seed: int) -> dict[str, Role
                 roles.update((entry.source, role) for entry in units[unit])
                 break
     taught = {entry.label for entry in entries if roles.get(entry.source) == "train"}
-    if wanted - taught:
+    if with_training - taught:
         raise UserError(
-            f"class {min(wanted - taught)!r} gets no training image: its groups are larger than what "
+            f"class {min(with_training - taught)!r} gets no training image: its groups are larger than what "
             "the split rule asks for"
         )
     return roles

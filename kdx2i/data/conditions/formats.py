@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from kdx2i.config import ConditionKind
-from kdx2i.data.conditions.table import CONDITION_TABLE, ConditionRow
+from kdx2i.data.conditions.condition_rows import CONDITION_TABLE, ConditionRow
 from kdx2i.data.decode import MAX_PIXELS, pixels_sha256, png_bytes
 from kdx2i.errors import UserError
 

@@ -22,9 +22,9 @@ from kdx2i.teacher.biggan import (
     Generator,
     GeneratorConfig,
 )
-from kdx2i.teacher.biggan_weights import BigGANTeacher
+from kdx2i.teacher.biggan.weights import BigGANTeacher
+from kdx2i.teacher.official.torch_files import LazyTensor, materialise, read_torch_file
 from kdx2i.teacher.outlines import shapes_only
-from kdx2i.teacher.torch_files import LazyTensor, materialise, read_torch_file
 
 Sizes = Mapping[str, tuple[int, ...]]
 
@@ -52,10 +52,10 @@ def import_biggan(paths: Sequence[Path]) -> BigGANTeacher:
     with shapes_only():
         outlines: dict[str, nn.Module] = {"generator": Generator(g_config), "discriminator": Discriminator(d_config)}
     outlines["encoder"] = outlines["discriminator"]
-    found = {role: _fit(outlines.get(role), *states[role]) for role in states}
+    tensors = {role: _fit(outlines.get(role), *states[role]) for role in states}
     generator, discriminator = Generator(g_config), Discriminator(d_config)
-    generator.load_state_dict(found.pop("generator"))
-    discriminator.load_state_dict(found.pop("discriminator"))
+    generator.load_state_dict(tensors.pop("generator"))
+    discriminator.load_state_dict(tensors.pop("discriminator"))
     generator.eval().requires_grad_(False)
     discriminator.eval().requires_grad_(False)
     provenance = {
@@ -63,7 +63,7 @@ def import_biggan(paths: Sequence[Path]) -> BigGANTeacher:
         "source": {role: path.name for role, path in sorted(roles.items())},
         "source_sha256": {role: sha256_file(path) for role, path in sorted(roles.items())},
     }
-    return BigGANTeacher(generator, discriminator, provenance, found)
+    return BigGANTeacher(generator, discriminator, provenance, tensors)
 
 
 def _read(path: Path) -> dict[str, LazyTensor]:
@@ -156,8 +156,8 @@ def _check_table(tables: Mapping[int, tuple[int, ...]], resolution: int, widths:
 def _fit(outline: nn.Module | None, path: Path, lazy: Mapping[str, LazyTensor]) -> dict[str, Tensor]:
     """Return the tensors in float32 after their shapes were compared (an adaptor's are compared where it is used)."""
     if outline is not None:
-        wanted = {key: tuple(tensor.shape) for key, tensor in outline.state_dict().items()}
-        wrong = sorted(k for k in wanted.keys() | lazy.keys() if k not in lazy or wanted.get(k) != lazy[k].size)
+        expected = {key: tuple(tensor.shape) for key, tensor in outline.state_dict().items()}
+        wrong = sorted(k for k in expected.keys() | lazy.keys() if k not in lazy or expected.get(k) != lazy[k].size)
         if wrong:
             raise UserError(f"{path} does not fit BigGAN: see {wrong[0]}")
     state = {key: tensor.float() for key, tensor in materialise(lazy, path).items()}

@@ -10,7 +10,7 @@ from kdx2i.errors import UserError
 
 @torch.no_grad()
 def grow_from(network: nn.Module, smaller: Mapping[str, Tensor]) -> list[str]:
-    """Copy every tensor of a smaller network whose name and shape agree; return the names copied.
+    """Copy every tensor (of any shape) of a smaller network whose name and shape agree; return the names copied.
 
     For StyleGAN2 these are the mapping network and all blocks up to the smaller resolution; the new block's
     layers keep their start. Raises `UserError` when fewer than half of the smaller network's tensors fit.

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from kdx2i.errors import UserError
 from kdx2i.files import sha256_file
-from kdx2i.teacher import nvidia, rosinality
-from kdx2i.teacher.layers import fir_kernel
+from kdx2i.teacher.official import nvidia, rosinality
+from kdx2i.teacher.official.pickle_reader import MalformedPickleError
+from kdx2i.teacher.official.torch_files import LEGACY_MAGIC, LazyTensor, is_zip, materialise, read_torch_file
 from kdx2i.teacher.outlines import shapes_only
-from kdx2i.teacher.pickle_reader import MalformedPickleError
 from kdx2i.teacher.stylegan2 import (
     Discriminator,
     DiscriminatorConfig,
@@ -26,8 +26,8 @@ from kdx2i.teacher.stylegan2 import (
     MappingNetwork,
     config_dict,
 )
-from kdx2i.teacher.torch_files import LEGACY_MAGIC, LazyTensor, is_zip, materialise, read_torch_file
-from kdx2i.teacher.weights import Teacher
+from kdx2i.teacher.stylegan2.layers import fir_kernel
+from kdx2i.teacher.stylegan2.weights import Teacher
 
 MEAN_STYLE_SAMPLES = 4096
 MAX_RESOLUTION = 4096
@@ -88,12 +88,12 @@ def _outline(config: GeneratorConfig | DiscriminatorConfig, where: Path) -> Gene
         raise UserError(f"{where} describes no StyleGAN2 network: {error}") from None
 
 
-def _check_resolutions(config: GeneratorConfig, other: DiscriminatorConfig, where: Path) -> None:
+def _check_resolutions(generator: GeneratorConfig, discriminator: DiscriminatorConfig, where: Path) -> None:
     """Refuse a generator and a discriminator of different resolutions."""
-    if config.img_resolution != other.img_resolution:
+    if generator.img_resolution != discriminator.img_resolution:
         raise UserError(
-            f"{where} holds a generator for {config.img_resolution} px "
-            f"and a discriminator for {other.img_resolution} px"
+            f"{where} holds a generator for {generator.img_resolution} px "
+            f"and a discriminator for {discriminator.img_resolution} px"
         )
 
 
@@ -125,9 +125,9 @@ def _load_rosinality(path: Path) -> Official:
     size = g_config.img_resolution
     states = []
     for outline, lazy in zip(outlines, (lazy_g, lazy_d), strict=True):
-        wanted = rosinality.official_state(outline, size)
-        found = materialise({k: t for k, t in lazy.items() if k in wanted}, path)
-        states.append(rosinality.from_official(outline, found, size, path))
+        expected = rosinality.official_state(outline, size)
+        tensors = materialise({k: t for k, t in lazy.items() if k in expected}, path)
+        states.append(rosinality.from_official(outline, tensors, size, path))
     note = _set_mean_style(states[0], g_config, content.get("latent_avg"), path)
     config = {"generator": config_dict(g_config), "discriminator": config_dict(d_config)}
     provenance = {"format": "rosinality/stylegan2-pytorch", "mean_style": note}
@@ -153,32 +153,32 @@ def _load_nvidia(path: Path) -> Official:
     try:
         g_config, noise = nvidia.file_generator_config(g_network)
         d_config = nvidia.file_discriminator_config(d_network)
-        found_g, found_d = g_network.tensors(), d_network.tensors()
+        lazy_g, lazy_d = g_network.tensors(), d_network.tensors()
     except (MalformedPickleError, TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged: {error}") from None
     except UserError as error:
         raise UserError(f"{path} cannot be imported: {error}") from None
     _check_resolutions(g_config, d_config, path)
-    generator = _fit(_outline(g_config, path), found_g, path, noise=noise)
-    discriminator = _fit(_outline(d_config, path), found_d, path)
+    generator = _fit(_outline(g_config, path), lazy_g, path, noise=noise)
+    discriminator = _fit(_outline(d_config, path), lazy_d, path)
     config = {"generator": config_dict(g_config), "discriminator": config_dict(d_config)}
     return Official(generator, discriminator, config, {"format": "NVIDIA network pickle"})
 
 
 def _fit(
-    outline: Generator | Discriminator, found: Mapping[str, LazyTensor], path: Path, *, noise: bool = True
+    outline: Generator | Discriminator, tensors: Mapping[str, LazyTensor], path: Path, *, noise: bool = True
 ) -> dict[str, Tensor]:
     """Return the tensors in the order of our network; `noise=False` fills noise inputs with zeros."""
     expected = {name: tuple(tensor.shape) for name, tensor in outline.state_dict().items()}
     silent = set() if noise else {n for n in expected if n.endswith(("noise_const", "noise_strength"))}
-    for name in sorted(expected.keys() - silent - found.keys()):
+    for name in sorted(expected.keys() - silent - tensors.keys()):
         raise UserError(f"{path} does not fit StyleGAN2: {name} is missing")
-    for name in sorted(found.keys() - expected.keys()):
+    for name in sorted(tensors.keys() - expected.keys()):
         raise UserError(f"{path} does not fit StyleGAN2: it has the unknown tensor {name}")
-    for name, lazy in found.items():
+    for name, lazy in tensors.items():
         if lazy.size != expected[name]:
             raise UserError(f"{path} does not fit StyleGAN2: {name} has the shape {lazy.size}")
-    state = materialise(found, path)
+    state = materialise(tensors, path)
     for name, tensor in state.items():
         if name.endswith("resample_filter") and not torch.allclose(tensor.float(), fir_kernel(), atol=1e-6):
             raise UserError(f"{path} uses a resampling kernel other than (1, 3, 3, 1), which is not supported")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kdx2i.data.conditions.files import RATE, SAMPLE_BYTES
+from kdx2i.data.conditions.formats import RATE, SAMPLE_BYTES
 from kdx2i.errors import UserError
 
 # Accents of English with variants of the voice: five lower and five higher ones.

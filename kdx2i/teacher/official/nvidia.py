@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import IO, Any, Final, cast
 
 from kdx2i.errors import UserError
-from kdx2i.teacher.pickle_reader import Inert, MalformedPickleError, only, read_pickle
-from kdx2i.teacher.stylegan2 import DiscriminatorConfig, GeneratorConfig
-from kdx2i.teacher.torch_files import (
+from kdx2i.teacher.official.pickle_reader import Inert, MalformedPickleError, only, read_pickle
+from kdx2i.teacher.official.torch_files import (
     NUMPY,
     STORAGES,
     LazyTensor,
@@ -26,6 +25,7 @@ from kdx2i.teacher.torch_files import (
     rebuild_parameter,
     rebuild_tensor,
 )
+from kdx2i.teacher.stylegan2 import DiscriminatorConfig, GeneratorConfig
 
 PERSISTENCE_VERSION: Final = 6
 MAX_DEPTH: Final = 32
@@ -48,11 +48,11 @@ class PersistentObject:
 
     def part(self, path: str) -> "PersistentObject | None":
         """Return the sub-module with a dotted name, None if there is none."""
-        found: PersistentObject | None = self
+        module: PersistentObject | None = self
         for name in path.split("."):
-            entry = found.table("_modules").get(name) if found is not None else None
-            found = entry if isinstance(entry, PersistentObject) else None
-        return found
+            entry = module.table("_modules").get(name) if module is not None else None
+            module = entry if isinstance(entry, PersistentObject) else None
+        return module
 
     def attribute(self, path: str, name: str, default: Any) -> Any:
         """Return an attribute of a sub-module, or the default if the file does not have it."""
@@ -145,11 +145,11 @@ def read_networks(path: Path) -> tuple[PersistentObject, PersistentObject]:
         content = read_pickle(cast(IO[bytes], mapped), _resolver(path))
     except (MalformedPickleError, OSError, ValueError) as error:
         raise UserError(f"{path} is damaged or is not an NVIDIA network pickle: {error}") from None
-    found = [content.get(name) if isinstance(content, dict) else None for name in ("G_ema", "D")]
-    for network, wanted in zip(found, ("Generator", "Discriminator"), strict=True):
-        if not isinstance(network, PersistentObject) or network.class_name != wanted:
-            raise UserError(f"{path} is not an NVIDIA network pickle: it holds no {wanted.lower()}")
-    return cast(tuple[PersistentObject, PersistentObject], tuple(found))
+    networks = [content.get(name) if isinstance(content, dict) else None for name in ("G_ema", "D")]
+    for network, class_name in zip(networks, ("Generator", "Discriminator"), strict=True):
+        if not isinstance(network, PersistentObject) or network.class_name != class_name:
+            raise UserError(f"{path} is not an NVIDIA network pickle: it holds no {class_name.lower()}")
+    return cast(tuple[PersistentObject, PersistentObject], tuple(networks))
 
 
 def take_options(given: Mapping[str, Any], defaults: Mapping[str, Any], what: str) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from kdx2i.errors import UserError
-from kdx2i.teacher.layers import fir_kernel
 from kdx2i.teacher.stylegan2 import DiscriminatorConfig, GeneratorConfig
+from kdx2i.teacher.stylegan2.layers import fir_kernel
 
 FIXED_WIDTH = 512
 """Channels at 4 to 32 px, whatever the multiplier."""
@@ -166,8 +166,8 @@ def _check_kernel(kernel: Tensor | None, name: str, where: object) -> None:
 
 def _levels(state: Mapping[str, object], pattern: str) -> int:
     """Return one more than the largest number that the pattern finds in a key (0: none)."""
-    found = [int(m[1]) for key in state if (m := re.match(pattern, key))]
-    return max(found, default=-1) + 1
+    numbers = [int(m[1]) for key in state if (m := re.match(pattern, key))]
+    return max(numbers, default=-1) + 1
 
 
 def infer_generator(shapes: Mapping[str, tuple[int, ...]], where: object) -> GeneratorConfig:

@@ -54,19 +54,22 @@ def lazy_adam(module: nn.Module, learning_rate: float, every: int) -> Adam:
 
 
 def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
-    """Return the batch mean of the summed squared input gradient, E |d D(x) / dx|^2."""
+    """Return the batch mean of the summed squared input gradient, E |d D(x) / dx|^2.
+
+    logits [B, 1], images [B, 3, R, R] in [-1, 1] that require gradients -> [].
+    """
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient.square().sum(dim=(1, 2, 3)).mean()
 
 
 def path_lengths(image: Tensor, ws: Tensor, noise: Tensor) -> Tensor:
-    """Return |J_w^T y| per sample: noise [B, C, H, W] ~ N(0, 1), ws [B, num_ws, D] -> [B]."""
+    """Return |J_w^T y| per sample: image and noise [B, C, H, W], noise ~ N(0, 1), ws [B, num_ws, D] -> [B]."""
     (gradient,) = torch.autograd.grad((image * noise).sum() / math.sqrt(image[0, 0].numel()), ws, create_graph=True)
     return gradient.square().sum(dim=2).mean(dim=1).sqrt()
 
 
 def path_penalty(lengths: Tensor, mean: Tensor, decay: float = 0.01) -> tuple[Tensor, Tensor]:
-    """Return mean (length - m)^2 and m, the running mean moved by `decay` towards the batch's mean."""
+    """Return mean (length - m)^2 and m, the running mean [] moved by `decay` towards that of the lengths [B]."""
     moved = mean + decay * (lengths.mean() - mean)
     return (lengths - moved).square().mean(), moved.detach()
 

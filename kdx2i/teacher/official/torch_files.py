@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from kdx2i.errors import UserError
-from kdx2i.teacher.pickle_reader import Attributes, Inert, MalformedPickleError, only, read_pickle
+from kdx2i.teacher.official.pickle_reader import Attributes, Inert, MalformedPickleError, only, read_pickle
 
 LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL: Final = 1001

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kdx2i.data.conditions import speech
-from kdx2i.data.conditions.speech import VOICES, Synthesiser, voice_of
+from kdx2i.data.conditions.synthesiser import VOICES, Synthesiser, voice_of
 from kdx2i.errors import UserError
 
 SAID = [("a red rose", "en-us"), ("a yellow blossom in a pot", "en-gb-x-rp+f4"), ("a red rose", "en-029+f3")]
@@ -25,7 +25,7 @@ def test_an_utterance_depends_on_nothing_but_text_and_voice(root):
     back = [digest(synthesiser.say(*said)) for said in reversed(SAID)][::-1]
     assert forth == back and len(set(forth)) == 3
     code = (
-        "import hashlib; from kdx2i.data.conditions.speech import Synthesiser as S;"
+        "import hashlib; from kdx2i.data.conditions.synthesiser import Synthesiser as S;"
         f"print(hashlib.sha256(S().say(*{SAID[2]!r}).tobytes()).hexdigest())"
     )
     other = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)

@@ -81,8 +81,8 @@ def read_fitting_teacher(path: Path, generator: GeneratorConfig, discriminator: 
         ("generator", layout(generator), layout(teacher.generator.config)),
         ("discriminator", layout(discriminator), layout(teacher.discriminator.config)),
     )
-    for name, wanted, found in pairs:
-        different = ", ".join(f"{k} {found[k]}, not {wanted[k]}" for k in wanted if wanted[k] != found[k])
+    for name, expected, held in pairs:
+        different = ", ".join(f"{k} {held[k]}, not {expected[k]}" for k in expected if expected[k] != held[k])
         if different:
             raise UserError(f"the {name} of {path} does not fit the settings of `networks`: it has {different}")
     return teacher
@@ -98,10 +98,10 @@ def _networks(config: Mapping[str, Any]) -> tuple[Generator, Discriminator]:
 
 def _check_shapes(networks: tuple[torch.nn.Module, ...], tensors: Mapping[str, Tensor], path: Path) -> None:
     """Raise `UserError` naming a tensor that is missing, surplus or misshapen."""
-    wanted = {
+    expected = {
         k: t.shape for name, m in zip(PARTS, networks, strict=True) for k, t in prefixed(name, _learned(m)).items()
     }
-    found = {name: tensor.shape for name, tensor in tensors.items()}
-    wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    held = {name: tensor.shape for name, tensor in tensors.items()}
+    wrong = sorted(name for name in expected.keys() | held.keys() if expected.get(name) != held.get(name))
     if wrong:
         raise UserError(f"{path} does not fit the networks that its configuration describes: see its {wrong[0]}")

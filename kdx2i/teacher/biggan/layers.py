@@ -69,7 +69,7 @@ class Linear(SpectralNorm, nn.Linear):
         return F.linear(x, self.normalised(), self.bias)
 
 
-class Embedding(SpectralNorm, nn.Embedding):
+class ClassEmbedding(SpectralNorm, nn.Embedding):
     """A table of class vectors, spectrally normalised; `u0` has one entry a class."""
 
     def __init__(self, classes: int, width: int, *, eps: float = SN_EPS) -> None:
@@ -77,7 +77,7 @@ class Embedding(SpectralNorm, nn.Embedding):
         self.start(classes, eps)
 
     def forward(self, y: Tensor) -> Tensor:
-        """Classes [B] -> [B, W]."""
+        """Classes int64 [B] -> [B, W]."""
         return F.embedding(y, self.normalised())
 
 
@@ -123,7 +123,7 @@ class ConditionalBatchNorm(nn.Module):
         return torch.addcmul(bias[:, :, None, None], plain, gain[:, :, None, None])
 
 
-class Attention(nn.Module):
+class SelfAttention(nn.Module):
     """Self-attention with keys and values at half the size, added with a gain that starts at zero."""
 
     def __init__(self, channels: int, eps: float = SN_EPS) -> None:
@@ -139,8 +139,8 @@ class Attention(nn.Module):
         queries = self.theta(x).flatten(2)
         keys, values = (F.max_pool2d(layer(x), 2).flatten(2) for layer in (self.phi, self.g))
         weights = torch.bmm(queries.transpose(1, 2), keys).softmax(dim=-1)
-        found = torch.bmm(values, weights.transpose(1, 2)).reshape(len(x), -1, *x.shape[2:])
-        result: Tensor = self.gamma * self.o(found) + x
+        attended = torch.bmm(values, weights.transpose(1, 2)).reshape(len(x), -1, *x.shape[2:])
+        result: Tensor = self.gamma * self.o(attended) + x
         return result
 
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from kdx2i.errors import UserError
+from kdx2i.teacher.official.torch_files import LazyTensor, materialise, read_torch_file
 from kdx2i.teacher.outlines import shapes_only
 from kdx2i.teacher.stylegan1 import Discriminator, Generator, StyleGAN1Config
-from kdx2i.teacher.torch_files import LazyTensor, materialise, read_torch_file
 
 PARTS = ("generator", "g_running", "discriminator", "encoder", "align")
 REQUIRED = ("generator", "discriminator")
@@ -51,11 +51,11 @@ def read_stylegan1(path: Path, config: StyleGAN1Config) -> dict[str, dict[str, T
     return states
 
 
-def _check(found: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]], part: str, path: Path) -> None:
+def _check(held: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]], part: str, path: Path) -> None:
     """Raise `UserError` naming a tensor that is missing, surplus or misshapen."""
-    wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    wrong = sorted(name for name in expected.keys() | held.keys() if expected.get(name) != held.get(name))
     if wrong:
         name = wrong[0]
         raise UserError(
-            f"the {part} of {path} does not fit the settings: {name} is {found.get(name)}, expected {wanted.get(name)}"
+            f"the {part} of {path} does not fit the settings: {name} is {held.get(name)}, expected {expected.get(name)}"
         )

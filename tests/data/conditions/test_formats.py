@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from kdx2i.data.conditions.files import (
+from kdx2i.data.conditions.condition_rows import ConditionRow
+from kdx2i.data.conditions.formats import (
     MAX_BYTES,
     RATE,
     checksum,
@@ -30,7 +31,6 @@ from kdx2i.data.conditions.files import (
     read_verified_file,
     require_known_labels,
 )
-from kdx2i.data.conditions.table import ConditionRow
 from kdx2i.errors import UserError
 
 # Any letter that UTF-8 has but the two that end a line of the file; other libraries' line ends are letters here.

@@ -59,9 +59,9 @@ def load_biggan(path: Path) -> BigGANTeacher:
         with shapes_only():
             outlines = _networks(config)
         for name, outline in outlines.items():
-            wanted = {k: t.shape for k, t in outline.state_dict().items()}
-            found = {k: t.shape for k, t in select(tensors, name).items()}
-            wrong = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
+            expected = {k: t.shape for k, t in outline.state_dict().items()}
+            held = {k: t.shape for k, t in select(tensors, name).items()}
+            wrong = sorted(k for k in expected.keys() | held.keys() if expected.get(k) != held.get(k))
             if wrong:
                 raise UserError(f"{path} does not fit the {name} that its configuration describes: see {wrong[0]}")
         networks = _networks(config)

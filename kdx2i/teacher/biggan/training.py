@@ -34,7 +34,7 @@ SHOWN = 32
 
 
 @dataclass(frozen=True)
-class BigGANSettings:
+class BigGANTeacherSettings:
     """What a BigGAN teacher is trained with; rates, betas and steps are those of `scripts/launch_BigGAN_*`."""
 
     generator: GeneratorConfig
@@ -62,7 +62,9 @@ def standing_copy(generator: nn.Module, batch: int) -> Generator:
 class BigGANTraining:
     """The `Trainable` that trains a BigGAN teacher on labelled images."""
 
-    def __init__(self, settings: BigGANSettings, images: BalancedImages, seed: int, device: torch.device) -> None:
+    def __init__(
+        self, settings: BigGANTeacherSettings, images: BalancedImages, seed: int, device: torch.device
+    ) -> None:
         self.settings, self.images, self.device = settings, images, device
         torch.manual_seed(derive_seed(seed, "initialise"))
         self.generator = place(Generator(settings.generator), device)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kdx2i.config import SplitRule
 from kdx2i.data.readers import Entry
-from kdx2i.data.sampling import assign_roles
+from kdx2i.data.roles import assign_roles
 from kdx2i.errors import UserError
 
 SEEDS = st.integers(0, 2**40)

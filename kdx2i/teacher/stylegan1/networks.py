@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdx2i.errors import UserError
-from kdx2i.teacher.stylegan1_layers import SLOPE, ConvBlock, EqualConv2d, EqualLinear, StyledConvBlock
+from kdx2i.teacher.stylegan1.layers import SLOPE, ConvBlock, EqualConv2d, EqualLinear, StyledConvBlock
 
 FUSED_FROM = 128
 """From this resolution on, resampling and convolution are one kernel (with `fused`)."""
@@ -139,20 +139,20 @@ class Discriminator(nn.Module):
         return nn.Sequential(conv, nn.LeakyReLU(SLOPE)) if self.config.from_rgb_activate else conv
 
     def features(self, image: Tensor) -> dict[int, Tensor]:
-        """Return the outputs of the blocks by their resolution, R/2 ... 4 px."""
+        """Image [B, 3, R, R] -> the outputs of the blocks by their resolution, R/2 ... 4 px."""
         return self._run(image)[1]
 
     def _run(self, image: Tensor, alpha: float = 1.0) -> tuple[Tensor, dict[int, Tensor]]:
         """Return the input [B, C, 4, 4] of the last block and the outputs of those before it."""
         start = len(self.progression) - 1 - self.config.step
         x: Tensor = self.from_rgb[start](image)
-        found: dict[int, Tensor] = {}
+        features: dict[int, Tensor] = {}
         for index in range(start, len(self.progression) - 1):
             x = self.progression[index](x)
-            found[x.shape[2]] = x
+            features[x.shape[2]] = x
             if index == start and alpha < 1.0:
                 x = alpha * x + (1 - alpha) * self.from_rgb[index + 1](F.avg_pool2d(image, 2))
-        return x, found
+        return x, features
 
     def _head(self, x: Tensor) -> Tensor:
         """4x4 feature -> [B, C], the input of the last linear layer."""
@@ -164,16 +164,16 @@ class Discriminator(nn.Module):
         return y.flatten(1)
 
     def semantic(self, image: Tensor) -> Tensor:
-        """Return the vector [B, C] before the last linear layer."""
+        """Image [B, 3, R, R] -> the vector [B, C] before the last linear layer."""
         return self._head(self._run(image)[0])
 
     def examine(self, image: Tensor, *, alpha: float = 1.0) -> tuple[Tensor, dict[int, Tensor]]:
-        """Return the logits [B, 1] and the features by resolution."""
+        """Image [B, 3, R, R] -> the logits [B, 1] and the features by resolution."""
         x, features = self._run(image, alpha)
         return self.linear(self._head(x)), features
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the logits [B, 1]."""
+        """Image [B, 3, R, R] -> the logits [B, 1]."""
         return self.examine(image)[0]
 
 

@@ -20,7 +20,10 @@ def fir_kernel() -> Tensor:
 
 
 def filter2d(x: Tensor, kernel: Tensor, *, pad: tuple[int, int], stride: int = 1, gain: float = 1.0) -> Tensor:
-    """Filter every channel with a symmetric 4x4 kernel; `pad` is (before, after) in both directions."""
+    """Filter every channel of x [B, C, H, W] with a symmetric kernel [4, 4].
+
+    `pad` is (before, after) in both directions; the sides become (side + before + after - 4) // stride + 1.
+    """
     channels = x.shape[1]
     weight = (kernel.to(x.dtype) * gain)[None, None].expand(channels, 1, -1, -1)
     if pad[0] == pad[1]:
@@ -29,7 +32,7 @@ def filter2d(x: Tensor, kernel: Tensor, *, pad: tuple[int, int], stride: int = 1
 
 
 def upsample2d(x: Tensor, kernel: Tensor) -> Tensor:
-    """Double the resolution: zeros are inserted after each pixel, then the FIR kernel times 4."""
+    """[B, C, H, W] -> [B, C, 2H, 2W]: zeros are inserted after each pixel, then the FIR kernel times 4."""
     batch, channels, height, width = x.shape
     spread = x.new_zeros(batch, channels, height, 2, width, 2)
     spread[:, :, :, 0, :, 0] = x
@@ -41,7 +44,8 @@ def bias_act(
 ) -> Tensor:
     """Add the bias, apply `lrelu` (slope 0.2, times sqrt 2) or `linear`, multiply by `gain`, clamp.
 
-    The clamp limit is multiplied by `gain`, as the official layers do.
+    x [B, C] or [B, C, H, W], bias [C] -> the shape of x. The clamp limit is multiplied by `gain`, as the official
+    layers do.
     """
     if bias is not None:
         x = x + bias.to(x.dtype).reshape(1, -1, *([1] * (x.ndim - 2)))
@@ -78,7 +82,7 @@ class EqualizedLinear(nn.Module):
         self.weight_gain = lr_multiplier / math.sqrt(in_features)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the layer."""
+        """[B, I] -> [B, O]."""
         y = F.linear(x, (self.weight * self.weight_gain).to(x.dtype))
         return bias_act(y, self.bias * self.lr_multiplier, activation=self.activation)
 
@@ -112,7 +116,7 @@ class EqualizedConv2d(nn.Module):
         self.weight_gain = 1.0 / math.sqrt(in_channels * kernel_size**2)
 
     def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
-        """Apply the layer; `gain` multiplies the output and the clamp limit."""
+        """[B, I, H, W] -> [B, O, H', W']; `gain` multiplies the output and the clamp limit."""
         weight = (self.weight * self.weight_gain).to(x.dtype)
         if self.down and self.kernel_size == 1:
             x = F.conv2d(filter2d(x, self.resample_filter, pad=(1, 1), stride=2), weight)

@@ -13,24 +13,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdx2i.teacher.biggan_layers import (
+from kdx2i.teacher.biggan.layers import (
     BN_EPS,
     BN_MOMENTUM,
     SN_EPS,
-    Attention,
     BatchNorm,
+    ClassEmbedding,
     ConditionalBatchNorm,
     Conv,
     DiscriminatorBlock,
-    Embedding,
     GeneratorBlock,
     Linear,
+    SelfAttention,
 )
 
 Features = dict[int, Tensor]
 """Features [B, C, r, r] by their resolution r."""
 
-Table = Literal["official", "truncated"]
+WidthTable = Literal["official", "truncated"]
 """Widths at 32 px: BigGAN's own table (all alike), or that of larger images cut short (protocol entry biggan-32px)."""
 
 BOTTOM = 4
@@ -68,7 +68,7 @@ class GeneratorConfig:
     z_dim: int = 120
     shared_dim: int = 128
     attention: int = 64
-    table: Table = "official"
+    table: WidthTable = "official"
     bn_eps: float = BN_EPS
     sn_eps: float = SN_EPS
 
@@ -100,7 +100,7 @@ class DiscriminatorConfig:
     width: int = 96
     num_classes: int = 1000
     attention: int = 64
-    table: Table = "official"
+    table: WidthTable = "official"
     wide: bool = True
     inplace: bool = True
     sn_eps: float = SN_EPS
@@ -118,7 +118,7 @@ class DiscriminatorConfig:
 
 
 def _widths(
-    tables: Mapping[int, tuple[int, ...]], network: int, resolution: int, width: int, table: Table
+    tables: Mapping[int, tuple[int, ...]], network: int, resolution: int, width: int, table: WidthTable
 ) -> tuple[int, ...]:
     if table == "truncated" and resolution in TRUNCATED:
         return tuple(width * multiple for multiple in TRUNCATED[resolution][network])
@@ -169,14 +169,14 @@ class Generator(nn.Module):
         for index, (inputs, outputs) in enumerate(pairwise(widths)):
             group: list[nn.Module] = [GeneratorBlock(inputs, outputs, condition, config.bn_eps, eps)]
             if BOTTOM << (index + 1) == config.attention:
-                group.append(Attention(outputs, eps))
+                group.append(SelfAttention(outputs, eps))
             self.blocks.append(nn.ModuleList(group))
         # The official output norm takes no eps: it keeps its own default.
         self.output_layer = nn.Sequential(BatchNorm(widths[-1]), nn.ReLU(inplace=True), Conv(widths[-1], 3, eps=eps))
         orthogonal_(self)
 
     def forward(self, z: Tensor, y: Tensor, additions: Mapping[int, Tensor] | None = None) -> Tensor:
-        """z [B, Z], classes [B] -> images [B, 3, R, R] in [-1, 1]; see `render`."""
+        """z [B, Z], classes int64 [B] -> images [B, 3, R, R] in [-1, 1]; see `render`."""
         return self.render(z, self.shared(y), additions)[0]
 
     def render(
@@ -219,10 +219,10 @@ class Discriminator(nn.Module):
                 DiscriminatorBlock(inputs, outputs, hidden=hidden, first=index == 0, down=down, eps=eps)
             ]
             if sides[index + 1] == config.attention:
-                group.append(Attention(outputs, eps))
+                group.append(SelfAttention(outputs, eps))
             self.blocks.append(nn.ModuleList(group))
         self.linear = Linear(widths[-1], 1, eps=eps)
-        self.embed = Embedding(config.num_classes, widths[-1], eps=eps)
+        self.embed = ClassEmbedding(config.num_classes, widths[-1], eps=eps)
         orthogonal_(self)
 
     def features(self, x: Tensor) -> Features:
@@ -230,7 +230,10 @@ class Discriminator(nn.Module):
         return self._features(x)[0]
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Features]:
-        """Images and classes [B] -> logits [B] and `features`; without classes, the unconditional part alone."""
+        """Images [B, 3, R, R] and classes int64 [B] -> logits [B] and `features`.
+
+        Without classes the logits are the unconditional part alone.
+        """
         features, rectified = self._features(x)
         pooled = rectified.sum(dim=(2, 3))
         logits = self.linear(pooled)
@@ -240,12 +243,12 @@ class Discriminator(nn.Module):
 
     def _features(self, x: Tensor) -> tuple[Features, Tensor]:
         """Return the features and the last one rectified."""
-        found: Features = {}
+        features: Features = {}
         for group in self.blocks:
             for layer in cast(Iterable[nn.Module], group):
                 x = layer(x)
-            found[x.shape[-1]] = x
+            features[x.shape[-1]] = x
         rectified = F.relu(x)
         if self.config.inplace:
-            found[x.shape[-1]] = rectified
-        return found, rectified
+            features[x.shape[-1]] = rectified
+        return features, rectified
