@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.model import STAND_IN_KINDS, Cell, Context, Table, TablePart, TableRow, budget_text
 from kdx2i.tables.published import CellName, Published
+from kdx2i.tasks.facts import CONTROL_MEANINGS
 
 ONE_SEED = "¹"
 NO_PAPER = "–"
@@ -125,11 +126,10 @@ def notes(table: Table, published: Published) -> list[str]:
     """Return the lines below a table: conditions, what the numbers are not, budgets, and what is absent."""
     lines = [table.caption, _conditions(table.context)]
     lines += [line for line in (stand_in_line(table), _interval_line(table)) if line]
-    lines.append(
-        "Control rows: real images against real images is the floor of each metric, the input copied is what "
-        "no translation scores, noise images are the other end. "
-        "The last column counts the real and the generated images behind the values."
-    )
+    shown = {row.label for part in table.parts for row in part.controls()}
+    meanings = ", ".join(text for title, text in CONTROL_MEANINGS.items() if title in shown)
+    counts = "The last column counts the real and the generated images behind the values."
+    lines.append(f"Control rows: {meanings}. {counts}")
     return [*lines, *_budget_lines(table), *_absent_lines(table), *_published_lines(table, published)]
 
 

@@ -43,6 +43,14 @@ _PER_IMAGE = frozenset({"conditions_per_image"})
 REAL_AGAINST_REAL = "Real against real"
 """The title of the control row that is the floor of every distance."""
 
+CONTROL_MEANINGS: Mapping[str, str] = {
+    REAL_AGAINST_REAL: "real images against real images is the floor of each metric",
+    "Input copied": "the input copied is what no translation scores",
+    "Label maps shuffled": "real images with the label maps of others are what following no map scores",
+    "Noise images": "noise images are the other end",
+}
+"""What the control row of each title says, for the notes below a table, in their order."""
+
 _REAL, _NOISE = {"real_vs_real": REAL_AGAINST_REAL}, {"noise": "Noise images"}
 
 TASKS: Mapping[TaskName, TaskFacts] = {
