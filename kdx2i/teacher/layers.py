@@ -29,7 +29,7 @@ def filter2d(x: Tensor, kernel: Tensor, *, pad: tuple[int, int], stride: int = 1
 
 
 def upsample2d(x: Tensor, kernel: Tensor) -> Tensor:
-    """Double the resolution: zeros are inserted after each pixel, then the FIR kernel times 4."""
+    """Double the size of [B, C, H, W]: zeros are inserted after each pixel, then the FIR kernel [K, K] times 4."""
     batch, channels, height, width = x.shape
     spread = x.new_zeros(batch, channels, height, 2, width, 2)
     spread[:, :, :, 0, :, 0] = x
@@ -39,7 +39,7 @@ def upsample2d(x: Tensor, kernel: Tensor) -> Tensor:
 def bias_act(
     x: Tensor, bias: Tensor | None, *, activation: str, gain: float = 1.0, clamp: float | None = None
 ) -> Tensor:
-    """Add the bias, apply `lrelu` (slope 0.2, times sqrt 2) or `linear`, multiply by `gain`, clamp.
+    """Add a bias [C] to [B, C, ...], apply `lrelu` (slope 0.2, times sqrt 2) or `linear`, multiply by `gain`, clamp.
 
     The clamp limit is multiplied by `gain`, as the official layers do.
     """
@@ -112,7 +112,7 @@ class EqualizedConv2d(nn.Module):
         self.weight_gain = 1.0 / math.sqrt(in_channels * kernel_size**2)
 
     def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
-        """Apply the layer; `gain` multiplies the output and the clamp limit."""
+        """Apply the layer to [B, C, H, W]; `gain` multiplies the output and the clamp limit."""
         weight = (self.weight * self.weight_gain).to(x.dtype)
         if self.down and self.kernel_size == 1:
             x = F.conv2d(filter2d(x, self.resample_filter, pad=(1, 1), stride=2), weight)

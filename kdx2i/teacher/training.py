@@ -54,7 +54,7 @@ def lazy_adam(module: nn.Module, learning_rate: float, every: int) -> Adam:
 
 
 def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
-    """Return the batch mean of the summed squared input gradient, E |d D(x) / dx|^2."""
+    """Return E |d D(x) / dx|^2, the batch mean for logits [B] of images [B, 3, R, R] that require gradients."""
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient.square().sum(dim=(1, 2, 3)).mean()
 
@@ -66,7 +66,7 @@ def path_lengths(image: Tensor, ws: Tensor, noise: Tensor) -> Tensor:
 
 
 def path_penalty(lengths: Tensor, mean: Tensor, decay: float = 0.01) -> tuple[Tensor, Tensor]:
-    """Return mean (length - m)^2 and m, the running mean moved by `decay` towards the batch's mean."""
+    """Return mean (length - m)^2 of lengths [B] and the scalar m, the running mean moved by `decay` towards theirs."""
     moved = mean + decay * (lengths.mean() - mean)
     return (lengths - moved).square().mean(), moved.detach()
 

@@ -55,7 +55,7 @@ def agree(value: int) -> bool:
 
 
 def shard(joint: Tensor) -> Tensor:
-    """Return this rank's equal share of a joint batch (first dimension)."""
+    """Return this rank's equal share of a joint batch [B, ...]; `UserError` where B is no multiple of the ranks."""
     size = world_size()
     if joint.shape[0] % size:
         raise UserError(f"a batch of {joint.shape[0]} cannot be shared equally by {size} processes: choose a multiple")
@@ -64,7 +64,7 @@ def shard(joint: Tensor) -> Tensor:
 
 
 def average_gradients(parameters: Iterable[Tensor]) -> None:
-    """Average the gradients of all ranks in one flat reduction; nothing outside torchrun."""
+    """Average the gradients of all ranks, of any shape, in one flat reduction; nothing outside torchrun."""
     if world_size() == 1:
         return
     grads = [p.grad for p in parameters if p.grad is not None]

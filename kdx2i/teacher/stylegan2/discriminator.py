@@ -41,7 +41,7 @@ class DiscriminatorBlock(nn.Module):
         self.has_rgb = hasattr(self, "fromrgb")
 
     def enter(self, x: Tensor | None, image: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Add from-RGB's output where the block has one; return it and, for `skip`, the halved image."""
+        """Add from-RGB's output to [B, C, r, r] where there is one; return it and, for `skip`, the halved image."""
         if not self.has_rgb:
             return cast(Tensor, x), image
         rgb = self.fromrgb(image)
@@ -52,7 +52,7 @@ class DiscriminatorBlock(nn.Module):
         return rgb if x is None else x + rgb, image
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the feature at half the resolution."""
+        """[B, C, r, r] -> the feature [B, C', r / 2, r / 2]."""
         if self.architecture == "resnet":
             short = self.skip(x, gain=math.sqrt(0.5))
             return cast(Tensor, short + self.conv1(self.conv0(x), gain=math.sqrt(0.5)))

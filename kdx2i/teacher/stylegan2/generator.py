@@ -25,7 +25,7 @@ from kdx2i.teacher.stylegan2.sizes import (
 
 
 def normalize_2nd_moment(x: Tensor) -> Tensor:
-    """Scale each row to unit mean square ("PixelNorm")."""
+    """Scale each row of [B, D] to unit mean square ("PixelNorm")."""
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
 
 
