@@ -52,7 +52,7 @@ def features(cls: type[ImageFeatures], preprocessing: str, pair: tuple[Tensor, T
 
 
 def test_torch_fidelity(pair: tuple[Tensor, Tensor], random_features: type[ImageFeatures]) -> None:
-    found = torch_fidelity.calculate_metrics(
+    computed = torch_fidelity.calculate_metrics(
         input1=Memory(pair[0]),
         input2=Memory(pair[1]),
         feature_extractor="tests-plain",
@@ -67,7 +67,7 @@ def test_torch_fidelity(pair: tuple[Tensor, Tensor], random_features: type[Image
         verbose=False,
     )
     x, y = features(random_features, "tf1", pair)
-    fid, kid = found["frechet_inception_distance"], found["kernel_inception_distance_mean"]
+    fid, kid = computed["frechet_inception_distance"], computed["kernel_inception_distance_mean"]
     assert fid > 0.01
     assert frechet_distance(x, y) == pytest.approx(fid, abs=1e-3, rel=1e-4)
     assert kernel_distance(x, y) == pytest.approx(kid, abs=1e-5)
@@ -129,9 +129,9 @@ def test_one_pass_over_folders_equals_torch_fidelity(folders: list[Path], random
             pooled = self.network(x)
             return {"pool": pooled, "logits_unbiased": pooled @ head}
 
-    theirs = FEATURE_EXTRACTORS_REGISTRY["tests-plain"]
+    plain_features = FEATURE_EXTRACTORS_REGISTRY["tests-plain"]
 
-    class Library(theirs):  # type: ignore[misc, valid-type]
+    class Library(plain_features):  # type: ignore[misc, valid-type]
         @staticmethod
         def get_provided_features_list() -> tuple[str, ...]:
             return ("pool", "logits_unbiased")
@@ -142,13 +142,13 @@ def test_one_pass_over_folders_equals_torch_fidelity(folders: list[Path], random
 
         def forward(self, images: Tensor) -> tuple[Tensor, ...]:
             (pooled,) = super().forward(images)
-            found = {"pool": pooled, "logits_unbiased": pooled @ head}
-            return tuple(found[layer] for layer in self.features_list)
+            computed = {"pool": pooled, "logits_unbiased": pooled @ head}
+            return tuple(computed[layer] for layer in self.features_list)
 
     for name, cls in (("tests-mine-logits", Mine), ("tests-library-logits", Library)):
         register_feature_extractor(name, cls)
     try:
-        found = torch_fidelity.calculate_metrics(
+        computed = torch_fidelity.calculate_metrics(
             input1=str(folders[0]),
             input2=str(folders[1]),
             feature_extractor="tests-library-logits",
@@ -171,12 +171,14 @@ def test_one_pass_over_folders_equals_torch_fidelity(folders: list[Path], random
             del FEATURE_EXTRACTORS_REGISTRY[name]
     assert x.logits is not None and same.logits is not None
     assert (same.logits[:] - x.logits[:]).abs().max() < 1e-4
-    assert found["frechet_inception_distance"] > 0.01
-    assert frechet_distance(x.features, y.features) == pytest.approx(found["frechet_inception_distance"], abs=1e-3)
-    assert kernel_distance(x.features, y.features) == pytest.approx(found["kernel_inception_distance_mean"], abs=1e-5)
+    assert computed["frechet_inception_distance"] > 0.01
+    assert frechet_distance(x.features, y.features) == pytest.approx(computed["frechet_inception_distance"], abs=1e-3)
+    assert kernel_distance(x.features, y.features) == pytest.approx(
+        computed["kernel_inception_distance_mean"], abs=1e-5
+    )
     score = inception_score(x.logits, splits=10, shuffle_seed=2020)
-    assert score.mean == pytest.approx(found["inception_score_mean"], rel=1e-5)
-    assert score.std == pytest.approx(found["inception_score_std"], rel=1e-3)
+    assert score.mean == pytest.approx(computed["inception_score_mean"], rel=1e-5)
+    assert score.std == pytest.approx(computed["inception_score_std"], rel=1e-3)
     assert score.mean > 1.001
 
 
@@ -201,7 +203,7 @@ def test_one_pass_over_folders_equals_clean_fid(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fid = compute_fid(*map(str, folders), custom_feat_extractor=embed_theirs, **settings)
-        theirs = [get_folder_features(str(folder), embed_theirs, **settings) for folder in folders]
+        library_values = [get_folder_features(str(folder), embed_theirs, **settings) for folder in folders]
     assert frechet_distance(x.features, y.features) == pytest.approx(float(np.real(fid)), abs=1e-3)
-    kid = clean_kernel_distance(*theirs, num_subsets=2)
+    kid = clean_kernel_distance(*library_values, num_subsets=2)
     assert kernel_distance(x.features, y.features) == pytest.approx(kid, abs=1e-5)
