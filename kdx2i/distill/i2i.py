@@ -152,8 +152,7 @@ class I2IDistillation:
 
     def ema_decay(self, step: int) -> float:
         """The configured decay, bounded at the start when `ema_warm_up` is on."""
-        bound = (1 + step) / (10 + step) if self.settings.ema_warm_up else 1.0
-        return min(self.settings.ema_decay, bound)
+        return self.settings.average_decay(step)
 
     @torch.no_grad()
     def preview(self) -> tuple[Tensor, int]:

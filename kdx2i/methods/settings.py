@@ -50,11 +50,17 @@ class I2IDistillSettings(LoopBudget):
     beta: float = Field(default=0.1, description="eq. (3), image")
     norm: Literal["mean", "positions", "sum"] = Field(default="mean", description="protocol entry i2i-norm")
     r1_weight: float = Field(default=1.0, ge=0, description="protocol entry i2i-stage1-r1")
-    adversarial: Literal["non-saturating", "saturating"] = "non-saturating"
-    hints: Literal["student-to-teacher", "teacher-to-student"] = "student-to-teacher"
-    mixing_layers: int = Field(default=4, ge=1, description="layers that take s1 (footnote 1)")
-    truncation: float = Field(default=1.0, gt=0, le=1)
-    guidance: Literal["both", "reference"] = "both"
+    adversarial: Literal["non-saturating", "saturating"] = Field(
+        default="non-saturating", description="protocol entry i2i-adversarial"
+    )
+    hints: Literal["student-to-teacher", "teacher-to-student"] = Field(
+        default="student-to-teacher", description="protocol entry i2i-hints"
+    )
+    mixing_layers: int = Field(
+        default=4, ge=1, description="layers that take s1 (footnote 1): protocol entry triplet-cut"
+    )
+    truncation: float = Field(default=1.0, gt=0, le=1, description="protocol entry triplet-truncation")
+    guidance: Literal["both", "reference"] = Field(default="both", description="protocol entry i2i-latent")
 
 
 class TranslationTrain(LoopBudget):

@@ -13,7 +13,7 @@ class Lines(nn.Module):
         self.model = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the layers."""
+        """Run the layers on [B, C, H, W], or on what the first one takes."""
         result: Tensor = self.model(x)
         return result
 

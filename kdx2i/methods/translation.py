@@ -165,7 +165,7 @@ def averages_of(networks: Mapping[str, nn.Module], names: Iterable[str]) -> dict
 
 
 def put_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:
-    """Give parameters their gradients, averaged over processes."""
+    """Give parameters of any shape their gradients of the same shape, averaged over processes."""
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
     distributed.average_gradients(parameters)

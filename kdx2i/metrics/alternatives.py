@@ -25,7 +25,7 @@ _KEPT = ("value", "standard_error", "reason", "n_real", "n_generated", "n_train"
 
 
 def half_of(labels: Tensor) -> Tensor:
-    """Return the indices, ascending, of every second image of each class, the first of each included."""
+    """Return the ascending indices int64 (M,) of every second image of each class, the first included; labels (N,)."""
     chosen = [torch.nonzero(labels == label).flatten()[::2] for label in torch.unique(labels)]
     return torch.cat(chosen).sort().values if chosen else torch.zeros(0, dtype=torch.int64)
 
@@ -43,7 +43,7 @@ def measure(
     alternatives: dict[str, tuple[str, ...]] = {**DIMENSIONS, "real": tuple(real_sets)}
     for count in DIMENSIONS["generated"]:
         images = generated if count == "all" else generated.where(half_of(generated.labels))
-        trials: dict[str, Trial] = {name: other.trial(images) for name, other in scorers.items()}
+        trials: dict[str, Trial] = {name: scorer.trial(images) for name, scorer in scorers.items()}
         alone = scorer.trial(images)
         for metric in metrics:
             names = [name for name in _OWN if name in METRICS[metric].depends]

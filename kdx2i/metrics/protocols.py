@@ -37,8 +37,8 @@ Measurement = Mapping[str, Any]
 
 def protocols(metrics: Iterable[str]) -> list[dict[str, str]]:
     """Return every protocol that differs for one of the metrics, in the order of `DIMENSIONS`."""
-    wanted = {dimension for metric in metrics for dimension in DEPENDS.get(metric, ())}
-    names = [dimension for dimension in DIMENSIONS if dimension in wanted]
+    relevant = {dimension for metric in metrics for dimension in DEPENDS.get(metric, ())}
+    names = [dimension for dimension in DIMENSIONS if dimension in relevant]
     products = itertools.product(*(DIMENSIONS[name] for name in names))
     return [dict(zip(names, values, strict=True)) for values in products] if names else []
 

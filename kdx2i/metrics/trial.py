@@ -69,10 +69,10 @@ class RealSide:
 
     def against(self, real: EmbeddedSet, classes: Sequence[str] | None = None) -> Self:
         """Return the same for another real set whose images have every role, of `classes` (default: the same)."""
-        other = self._copy()
-        other.real, other.is_test, other.given_classifier = real, None, None
-        other.classes = list(classes or self.classes)
-        return other
+        side = self._copy()
+        side.real, side.is_test, side.given_classifier = real, None, None
+        side.classes = list(classes or self.classes)
+        return side
 
     def directed(self, target: int) -> Self:
         """Return the same for translations to one class: the pooled real images of that class only."""
@@ -81,16 +81,16 @@ class RealSide:
 
     def with_real_set(self, part: RealPart) -> Self:
         """Return the same with distances, pooled and class-wise, to the real images of a role."""
-        other = self._copy()
-        other.settings = self.settings.model_copy(update={"real_set": part, "pooled_real_set": part})
-        return other
+        side = self._copy()
+        side.settings = self.settings.model_copy(update={"real_set": part, "pooled_real_set": part})
+        return side
 
     def _copy(self) -> Self:
         """Return a copy without what was computed from the real images."""
-        other = copy.copy(self)
+        side = copy.copy(self)
         for name in ("pooled_real", "real_classifier"):
-            vars(other).pop(name, None)
-        return other
+            vars(side).pop(name, None)
+        return side
 
     def train(self, images: EmbeddedSet) -> Classifier:
         """Return the classifier of the settings trained on embedded images."""

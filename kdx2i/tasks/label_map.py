@@ -21,11 +21,11 @@ class OpenTask(PairedTask[LabelMapCondition]):
         return self.conditions.label_maps(self.rows, self.resolution)
 
     def given(self, index: Tensor, draws: Tensor, references: Tensor | None, device: torch.device) -> LabelMapCondition:
-        """Return the label map of each image."""
+        """Return the label maps of images, indices int64 [B], with `references` [B, 3, R, R] in [-1, 1] where given."""
         return LabelMapCondition(self.maps[index].to(device), self.conditions.labels, references)
 
     def shown(self, index: Tensor) -> list[Tensor]:
-        """Return the label maps, coloured."""
+        """Return the label maps of images, indices int64 [M], coloured."""
         return [coloured(self.maps[index])]
 
 

@@ -12,7 +12,7 @@ class OpenTask(PairedTask[SpeechCondition]):
     """Utterances of a split's images."""
 
     def given(self, index: Tensor, draws: Tensor, references: Tensor | None, device: torch.device) -> SpeechCondition:
-        """Return one utterance of each image."""
+        """Return one utterance of each image: indices int64 [B], draws [B] in [0, 1)."""
         utterances = [self.conditions.waveforms(self.rows[number]) for number in index.tolist()]
         chosen = zip(utterances, draws.tolist(), strict=True)
         waveforms = (several[int(draw * len(several))] for several, draw in chosen)

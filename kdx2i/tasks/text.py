@@ -11,7 +11,7 @@ class OpenTask(PairedTask[CaptionCondition]):
     """Captions of a split's images."""
 
     def given(self, index: Tensor, draws: Tensor, references: Tensor | None, device: torch.device) -> CaptionCondition:
-        """Return one caption of each image."""
+        """Return one caption of each image: indices int64 [B], draws [B] in [0, 1)."""
         captions = [self.conditions.captions(self.rows[number]) for number in index.tolist()]
         chosen = zip(captions, draws.tolist(), strict=True)
         return CaptionCondition(tuple(several[int(draw * len(several))] for several, draw in chosen))

@@ -67,15 +67,15 @@ def test_map_of_the_teacher_has_a_trivial_solution_that_the_default_has_not(feat
 def test_teacher_features_are_from_rgb_and_the_outputs_of_the_blocks():
     discriminator = tiny.teacher(16).discriminator
     x = torch.randn(2, 3, 16, 16)
-    found = teacher_features(discriminator, x)
+    on_images = teacher_features(discriminator, x)
     entered = F.leaky_relu(
         F.conv2d(x, discriminator.b16.fromrgb.weight / 3**0.5, discriminator.b16.fromrgb.bias), 0.2
     ) * (2**0.5)
     expected = {16: entered}
     expected[8] = discriminator.b16(entered)
     expected[4] = discriminator.b8(expected[8])
-    assert set(found) == {4, 8, 16}
+    assert set(on_images) == {4, 8, 16}
     for resolution, feature in expected.items():
-        assert found[resolution].shape[2:] == (resolution, resolution)
-        assert not found[resolution].requires_grad
-        torch.testing.assert_close(found[resolution], feature)
+        assert on_images[resolution].shape[2:] == (resolution, resolution)
+        assert not on_images[resolution].requires_grad
+        torch.testing.assert_close(on_images[resolution], feature)

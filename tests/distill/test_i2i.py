@@ -83,14 +83,14 @@ class ByHand:
         """sum_l |T_l - S_l|_1, a 1x1 convolution mapping one side where the widths differ."""
         total = 0.0
         for r in (4, 8):
-            theirs, ours = teacher[r], student[r]
-            if theirs.shape[1] != ours.shape[1]:
+            of_teacher, of_student = teacher[r], student[r]
+            if of_teacher.shape[1] != of_student.shape[1]:
                 layer = self.networks["hints"][name].maps[str(r)]
                 if self.settings.hints == "student-to-teacher":
-                    ours = F.conv2d(ours, layer.weight, layer.bias)
+                    of_student = F.conv2d(of_student, layer.weight, layer.bias)
                 else:
-                    theirs = F.conv2d(theirs, layer.weight, layer.bias)
-            total = total + norm1(theirs, ours, self.settings.norm)
+                    of_teacher = F.conv2d(of_teacher, layer.weight, layer.bias)
+            total = total + norm1(of_teacher, of_student, self.settings.norm)
         return total
 
     def terms(self):

@@ -50,10 +50,10 @@ def test_the_probe_minimises_its_objective() -> None:
 
     # The full problem in all 40 dimensions, by another solver, has the same minimum and the same minimiser.
     options = {"maxiter": 5000, "ftol": 1e-15, "gtol": 1e-9}
-    found = scipy.optimize.minimize(objective, [0.0] * 123, jac=True, method="L-BFGS-B", options=options)
-    expected = torch.tensor(found.x).view(41, 3)
-    mine = torch.cat([probe.weight, probe.bias[None]])
-    assert objective(mine.flatten())[0] <= found.fun + 1e-12
+    optimum = scipy.optimize.minimize(objective, [0.0] * 123, jac=True, method="L-BFGS-B", options=options)
+    expected = torch.tensor(optimum.x).view(41, 3)
+    weights_of_probe = torch.cat([probe.weight, probe.bias[None]])
+    assert objective(weights_of_probe.flatten())[0] <= optimum.fun + 1e-12
     torch.testing.assert_close(probe.weight, expected[:-1], rtol=0, atol=1e-5)
 
 

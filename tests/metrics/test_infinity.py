@@ -17,23 +17,23 @@ def pair(seed: int, n: int, m: int, dimension: int) -> tuple[np.ndarray, np.ndar
 @pytest.mark.parametrize(("which", "real"), [("generated", 3000), ("both", 600)])
 def test_bias_is_taken_away(which: str, real: int) -> None:
     sets = [pair(seed, 600, real, 12) for seed in range(8)]
-    found = [frechet_infinity(*both, which=which, seed=seed) for seed, both in enumerate(sets)]
+    estimate = [frechet_infinity(*both, which=which, seed=seed) for seed, both in enumerate(sets)]
     finite = np.mean([frechet_distance(*both) for both in sets])
-    value = np.mean([one.value for one in found])
+    value = np.mean([one.value for one in estimate])
     assert finite - 0.15 > 0.05
     assert value == pytest.approx(0.15, abs=0.4 * (finite - 0.15))
-    assert all(one.linear and one.slope > 0 for one in found)
+    assert all(one.linear and one.slope > 0 for one in estimate)
 
 
 def test_what_is_recorded() -> None:
     x, y = pair(0, 60, 70, 40)
-    found = frechet_infinity(x, y, points=4, seed=1)
-    assert found.sizes == [30, 40, 50, 60]
-    assert found.distances[-1] == frechet_distance(x, y)
-    assert found.value < min(found.distances)
-    assert not found.linear  # 60 images of 40 dimensions: the line does not reach the limit
-    assert found == frechet_infinity(x, y, points=4, seed=1)
-    assert found != frechet_infinity(x, y, points=4, seed=2)
+    estimate = frechet_infinity(x, y, points=4, seed=1)
+    assert estimate.sizes == [30, 40, 50, 60]
+    assert estimate.distances[-1] == frechet_distance(x, y)
+    assert estimate.value < min(estimate.distances)
+    assert not estimate.linear  # 60 images of 40 dimensions: the line does not reach the limit
+    assert estimate == frechet_infinity(x, y, points=4, seed=1)
+    assert estimate != frechet_infinity(x, y, points=4, seed=2)
 
 
 def test_too_few_images() -> None:

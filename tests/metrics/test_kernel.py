@@ -58,8 +58,8 @@ def test_definition_and_properties(n: int, m: int, dimension: int, seed: int) ->
 def test_mean_over_all_subsets(size: int) -> None:
     x, y = sample(1, 5), sample(2, 6) + 0.2
     pairs = list(itertools.product(itertools.combinations(range(5), size), itertools.combinations(range(6), size)))
-    found = kernel_distance_subsets(x, y, [a for a, _ in pairs], [b for _, b in pairs])
-    assert float(found.mean()) == pytest.approx(kernel_distance(x, y), rel=1e-12)
+    computed = kernel_distance_subsets(x, y, [a for a, _ in pairs], [b for _, b in pairs])
+    assert float(computed.mean()) == pytest.approx(kernel_distance(x, y), rel=1e-12)
 
 
 def test_unbiased_under_resampling() -> None:
@@ -72,12 +72,12 @@ def test_unbiased_under_resampling() -> None:
 
 def test_torch_fidelity_subsets() -> None:
     x, y = sample(1, 40, 32), sample(2, 50, 32)
-    mine = kernel_distance_subsets(x, y, *torch_fidelity_subsets(40, 50, subsets=20, size=10))
-    theirs = kid_features_to_metric(
+    resampled = kernel_distance_subsets(x, y, *torch_fidelity_subsets(40, 50, subsets=20, size=10))
+    library_value = kid_features_to_metric(
         torch.from_numpy(x), torch.from_numpy(y), kid_subsets=20, kid_subset_size=10, rng_seed=2020, verbose=False
     )
-    assert float(mine.mean()) == pytest.approx(theirs[KEY_METRIC_KID_MEAN], abs=1e-9)
-    assert float(mine.std(correction=0)) == pytest.approx(theirs[KEY_METRIC_KID_STD], abs=1e-9)
+    assert float(resampled.mean()) == pytest.approx(library_value[KEY_METRIC_KID_MEAN], abs=1e-9)
+    assert float(resampled.std(correction=0)) == pytest.approx(library_value[KEY_METRIC_KID_STD], abs=1e-9)
 
 
 @pytest.mark.parametrize(("largest", "size"), [(1000, 25), (7, 7)])
@@ -86,8 +86,8 @@ def test_clean_fid_subsets(largest: int, size: int) -> None:
     subsets = clean_fid_subsets(30, 25, seed=11, subsets=20, largest=largest)
     assert subsets[0].shape == subsets[1].shape == (20, size)
     np.random.seed(11)
-    theirs = clean_fid_distance(x, y, num_subsets=20, max_subset_size=largest)
-    assert float(kernel_distance_subsets(x, y, *subsets).mean()) == pytest.approx(theirs, abs=1e-9)
+    library_value = clean_fid_distance(x, y, num_subsets=20, max_subset_size=largest)
+    assert float(kernel_distance_subsets(x, y, *subsets).mean()) == pytest.approx(library_value, abs=1e-9)
 
 
 def test_subsets_larger_than_a_set_are_refused() -> None:
@@ -101,8 +101,8 @@ def test_subsets_larger_than_a_set_are_refused() -> None:
 def test_a_sample_drawn_twice_counts_twice() -> None:
     x, y = sample(1, 5), sample(2, 5)
     index = [[0, 0, 3, 4]]
-    found = kernel_distance_subsets(x, y, index, index)
-    assert float(found[0]) == pytest.approx(textbook(x[index[0]], y[index[0]]), rel=1e-12)
+    computed = kernel_distance_subsets(x, y, index, index)
+    assert float(computed[0]) == pytest.approx(textbook(x[index[0]], y[index[0]]), rel=1e-12)
 
 
 def test_rows_in_a_file(tmp_path: Path) -> None:
@@ -132,9 +132,9 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_jackknife_by_leaving_each_image_out() -> None:
     x, y = sample(1, 6), sample(2, 5)
     variance = 0.0
-    for mine, other in ((x, y), (y, x)):
-        left = np.array([kernel_distance(np.delete(mine, i, axis=0), other) for i in range(len(mine))])
-        variance += ((left - left.mean()) ** 2).sum() * (len(mine) - 1) / len(mine)
+    for resampled, other in ((x, y), (y, x)):
+        left = np.array([kernel_distance(np.delete(resampled, i, axis=0), other) for i in range(len(resampled))])
+        variance += ((left - left.mean()) ** 2).sum() * (len(resampled) - 1) / len(resampled)
     assert kernel_estimate(x, y).standard_error == pytest.approx(variance**0.5, rel=1e-9)
     assert kernel_estimate(x[:2], y).standard_error is None
 
@@ -142,12 +142,12 @@ def test_jackknife_by_leaving_each_image_out() -> None:
 def test_classes_and_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = sample(1, 12), sample(2, 15)
     labels = np.arange(12) % 3, np.arange(15) % 3
-    found = kernel_distance_per_class(x, labels[0], y, labels[1], 3)
+    computed = kernel_distance_per_class(x, labels[0], y, labels[1], 3)
     expected = [kernel_distance(x[labels[0] == c], y[labels[1] == c]) for c in range(3)]
-    assert found == pytest.approx(expected, rel=1e-12)
+    assert computed == pytest.approx(expected, rel=1e-12)
     monkeypatch.setattr(kernel, "LARGE_CLASS", 3)
     assert kernel_distance_per_class(x, labels[0], y, labels[1], 3) == pytest.approx(expected, rel=1e-12)
-    assert standard_error(found) == pytest.approx(np.std(found, ddof=1) / 3**0.5)
+    assert standard_error(computed) == pytest.approx(np.std(computed, ddof=1) / 3**0.5)
     assert standard_error([1.0]) is None
 
 

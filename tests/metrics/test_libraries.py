@@ -53,7 +53,7 @@ def features(cls: type[ImageFeatures], preprocessing: str, pair: tuple[Tensor, T
 
 
 def test_torch_fidelity(pair: tuple[Tensor, Tensor], random_features: type[ImageFeatures]) -> None:
-    found = torch_fidelity.calculate_metrics(
+    computed = torch_fidelity.calculate_metrics(
         input1=Memory(pair[0]),
         input2=Memory(pair[1]),
         feature_extractor="tests-plain",
@@ -68,7 +68,7 @@ def test_torch_fidelity(pair: tuple[Tensor, Tensor], random_features: type[Image
         verbose=False,
     )
     x, y = features(random_features, "tf1", pair)
-    fid, kid = found["frechet_inception_distance"], found["kernel_inception_distance_mean"]
+    fid, kid = computed["frechet_inception_distance"], computed["kernel_inception_distance_mean"]
     assert fid > 0.01
     assert frechet_distance(x, y) == pytest.approx(fid, abs=1e-3, rel=1e-4)
     assert kernel_distance(x, y) == pytest.approx(kid, abs=1e-5)

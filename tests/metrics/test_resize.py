@@ -22,8 +22,8 @@ def noise(height: int, width: int) -> torch.Tensor:
 @pytest.mark.parametrize(("height", "width", "size"), SIZES)
 def test_clean_equals_pillow(height: int, width: int, size: int) -> None:
     images = noise(height, width)
-    found = resize_clean(images, size)
-    for image, result in zip(images, found, strict=True):
+    results = resize_clean(images, size)
+    for image, result in zip(images, results, strict=True):
         for channel, resized in zip(image.float().numpy(), result.numpy(), strict=True):
             expected = np.asarray(Image.fromarray(channel).resize((size, size), Image.Resampling.BICUBIC))
             assert np.abs(expected.clip(0, 255) - resized).max() < 2e-4

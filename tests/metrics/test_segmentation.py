@@ -45,13 +45,13 @@ def test_equal_maps_score_100(shape, classes, seed) -> None:
 
 @given(SHAPES, st.integers(2, 6), st.integers(0, 10**6))
 def test_bookkeeping_by_definition(shape, classes, seed) -> None:
-    found, target = random_maps(shape, classes, seed), random_maps(shape, classes, seed + 1)
-    confusion = confusion_matrix(found, target, classes)
+    result, target = random_maps(shape, classes, seed), random_maps(shape, classes, seed + 1)
+    confusion = confusion_matrix(result, target, classes)
     assert int(confusion.sum()) == target.numel()
     ious = []
     for label in range(classes):
-        union = int(((found == label) | (target == label)).sum())
-        hit = int(((found == label) & (target == label)).sum())
+        union = int(((result == label) | (target == label)).sum())
+        hit = int(((result == label) & (target == label)).sum())
         ious.append(100.0 * hit / union if union else None)
     assert mean_iou(confusion).per_class == pytest.approx(ious)
     present = [iou for iou in ious if iou is not None]
@@ -67,33 +67,33 @@ def test_bookkeeping_by_definition(shape, classes, seed) -> None:
     # A union is symmetric; renaming the classes renames the results.
     assert mean_iou(confusion.T).value == pytest.approx(mean_iou(confusion).value)
     order = torch.randperm(classes, generator=torch.Generator().manual_seed(seed))
-    renamed = confusion_matrix(order[found.long()], order[target.long()], classes)
+    renamed = confusion_matrix(order[result.long()], order[target.long()], classes)
     assert [mean_iou(renamed).per_class[i] for i in order] == pytest.approx(ious)
 
 
 @given(st.integers(1, 4), st.integers(0, 10**6))
 def test_matrices_of_parts_add_up(count, seed) -> None:
-    found, target = random_maps((count, 5, 5), 4, seed), random_maps((count, 5, 5), 4, seed + 1)
-    parts = [confusion_matrix(one, other, 4) for one, other in zip(found, target, strict=True)]
-    assert torch.equal(sum(parts), confusion_matrix(found, target, 4))
+    result, target = random_maps((count, 5, 5), 4, seed), random_maps((count, 5, 5), 4, seed + 1)
+    parts = [confusion_matrix(one, other, 4) for one, other in zip(result, target, strict=True)]
+    assert torch.equal(sum(parts), confusion_matrix(result, target, 4))
 
 
 def test_a_mask_fed_as_prediction_scores_100_in_either_numbering() -> None:
     maps = torch.arange(19, dtype=torch.uint8).repeat(2, 3)[None, :, :].expand(2, -1, -1).contiguous()
-    ours = relabelled(maps, CELEBAMASK_HQ, FACE_PARSING).to(torch.uint8)
-    entry = segmentation_entry(pictures(ours), maps, CELEBAMASK_HQ, Painter(FACE_PARSING), same=LEFT_RIGHT)
+    renumbered = relabelled(maps, CELEBAMASK_HQ, FACE_PARSING).to(torch.uint8)
+    entry = segmentation_entry(pictures(renumbered), maps, CELEBAMASK_HQ, Painter(FACE_PARSING), same=LEFT_RIGHT)
     assert entry["value"] == entry["merged_value"] == entry["pixel_accuracy"] == 100.0
     assert entry["standard_error"] == 0.0
     assert list(entry["per_class"]) == list(FACE_PARSING)
     # Without the renumbering only the four shared numbers agree.
     wrong = segmentation_entry(pictures(maps), maps, CELEBAMASK_HQ, Painter(FACE_PARSING))
     assert wrong["value"] == pytest.approx(100.0 * 4 / 19)
-    assert torch.equal(relabelled(ours, FACE_PARSING, CELEBAMASK_HQ), maps.long())
+    assert torch.equal(relabelled(renumbered, FACE_PARSING, CELEBAMASK_HQ), maps.long())
 
 
 def test_sides_may_be_merged() -> None:
-    found, target = torch.tensor([[4, 5, 1, 8]]), torch.tensor([[5, 4, 1, 7]])
-    confusion = confusion_matrix(found, target, 19)
+    result, target = torch.tensor([[4, 5, 1, 8]]), torch.tensor([[5, 4, 1, 7]])
+    confusion = confusion_matrix(result, target, 19)
     fewer, names = merged(confusion, FACE_PARSING, LEFT_RIGHT)
     assert (len(names), int(fewer.sum())) == (16, 4)
     assert mean_iou(fewer).value == 100.0 > mean_iou(confusion).value
@@ -124,10 +124,10 @@ def test_the_standard_error_is_that_of_new_images() -> None:
     wrong = (torch.rand(target.shape, generator=generator) < torch.rand(4000, 1, 1, generator=generator) / 2).to(
         torch.uint8
     )
-    found = (target + wrong) % 3
+    result = (target + wrong) % 3
     painter = Painter(("background", "a", "b"))
     entries = [
-        segmentation_entry(pictures(found[start : start + 50]), target[start : start + 50], painter.classes, painter)
+        segmentation_entry(pictures(result[start : start + 50]), target[start : start + 50], painter.classes, painter)
         for start in range(0, 4000, 50)
     ]
     values = torch.tensor([entry["value"] for entry in entries])
@@ -151,14 +151,14 @@ def test_official_weights_load_and_the_parser_follows_its_script(weights, monkey
     parser = load_face_parser()
     assert sum(p.numel() for p in network.parameters()) == 13_300_416
     images = torch.randint(0, 256, (1, 3, INPUT_SIZE, INPUT_SIZE), dtype=torch.uint8)
-    found = parser.segment(images)
+    result = parser.segment(images)
     mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     x = (images / 255.0 - mean.view(3, 1, 1)) / deviation.view(3, 1, 1)
     with torch.no_grad():
         logits = network(x)[0]
-    chosen = logits.gather(1, found[:, None].long())
+    chosen = logits.gather(1, result[:, None].long())
     assert float((logits.max(1, keepdim=True).values - chosen).max()) < 1e-4
-    assert (found.dtype, found.shape) == (torch.uint8, (1, 512, 512))
+    assert (result.dtype, result.shape) == (torch.uint8, (1, 512, 512))
 
 
 def test_wrong_input_is_one_sentence(weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,31 +47,33 @@ def pictures(images: object) -> Tensor:
 @pytest.mark.parametrize("place", ["set", "set.zip"])
 def test_flat_images(place: str, pictures: Tensor, tmp_path: Path) -> None:
     members = {f"{number}.png": encoded(image) for number, image in reversed(list(enumerate(pictures)))}
-    found = open_images(write(tmp_path / place, {**members, "notes.txt": b"no image", ".hidden.png": b""}))
-    assert found.names == sorted(members) and found.classes == [] and found.labels.tolist() == [0] * 7
-    assert len(found) == 7 and found.source == str(tmp_path / place)
+    image_set = open_images(write(tmp_path / place, {**members, "notes.txt": b"no image", ".hidden.png": b""}))
+    assert image_set.names == sorted(members) and image_set.classes == [] and image_set.labels.tolist() == [0] * 7
+    assert len(image_set) == 7 and image_set.source == str(tmp_path / place)
     for size in (1, 3, 7, 50):
-        assert [start for start, _ in found.blocks(size)] == list(range(0, 7, size))
-        assert torch.equal(torch.stack(everything(found, size)), pictures)
-    assert torch.equal(torch.stack(everything(TensorImages(pictures, found.labels), 3)), pictures)
+        assert [start for start, _ in image_set.blocks(size)] == list(range(0, 7, size))
+        assert torch.equal(torch.stack(everything(image_set, size)), pictures)
+    assert torch.equal(torch.stack(everything(TensorImages(pictures, image_set.labels), 3)), pictures)
 
 
 @pytest.mark.parametrize("around", ["", "outside/"])
 @pytest.mark.parametrize("place", ["set", "set.zip"])
 def test_one_folder_a_class(place: str, around: str, pictures: Tensor, tmp_path: Path) -> None:
     members = {f"{around}{'ab'[number % 2]}/{number}.png": encoded(image) for number, image in enumerate(pictures)}
-    found = open_images(write(tmp_path / place, {**members, "__MACOSX/x/._0.png": b"", f"{around}log.csv": b""}))
-    assert found.classes == ["a", "b"] and found.labels.tolist() == [0] * 4 + [1] * 3
-    assert found.names == [f"a/{number}.png" for number in (0, 2, 4, 6)] + [f"b/{number}.png" for number in (1, 3, 5)]
-    assert torch.equal(torch.stack(everything(found)), pictures[[0, 2, 4, 6, 1, 3, 5]])
+    image_set = open_images(write(tmp_path / place, {**members, "__MACOSX/x/._0.png": b"", f"{around}log.csv": b""}))
+    assert image_set.classes == ["a", "b"] and image_set.labels.tolist() == [0] * 4 + [1] * 3
+    assert image_set.names == [f"a/{number}.png" for number in (0, 2, 4, 6)] + [
+        f"b/{number}.png" for number in (1, 3, 5)
+    ]
+    assert torch.equal(torch.stack(everything(image_set)), pictures[[0, 2, 4, 6, 1, 3, 5]])
 
 
 @pytest.mark.parametrize("kind", ["png", "bmp", "tiff", "ppm", "webp", "jpeg"])
 def test_formats(kind: str, pictures: Tensor, tmp_path: Path) -> None:
-    (found,) = everything(open_images(write(tmp_path / "set", {f"A.{kind.upper()}": encoded(pictures[0], kind)})))
+    (image_set,) = everything(open_images(write(tmp_path / "set", {f"A.{kind.upper()}": encoded(pictures[0], kind)})))
     if kind not in ("webp", "jpeg"):
-        assert torch.equal(found, pictures[0])
-    assert (found.float() - pictures[0].float()).abs().mean() < 20
+        assert torch.equal(image_set, pictures[0])
+    assert (image_set.float() - pictures[0].float()).abs().mean() < 20
 
 
 def test_any_sizes_and_kinds_of_pixels(tmp_path: Path) -> None:
@@ -112,22 +114,24 @@ def test_what_is_no_set_of_images(pictures: Tensor, tmp_path: Path) -> None:
 def test_a_broken_image_is_named(place: str, pictures: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     png = encoded(pictures[0])
     for data, sentence in ((png[:-30], "truncated"), (b"text", "not an image"), (b"", "not an image")):
-        found = open_images(write(tmp_path / place, {f"{number}.png": png for number in range(9)} | {"7.png": data}))
+        image_set = open_images(
+            write(tmp_path / place, {f"{number}.png": png for number in range(9)} | {"7.png": data})
+        )
         with pytest.raises(UserError, match=rf"7\.png.*{sentence}"):
-            everything(found)
+            everything(image_set)
     monkeypatch.setattr("kdx2i.data.decode.MAX_PIXELS", 100)
     with pytest.raises(UserError, match=r"0\.png has more than 100 pixels"):
-        everything(found)
+        everything(image_set)
 
 
 def test_a_file_that_is_too_large_or_gone(pictures: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = open_images(write(tmp_path / "set", {"a.png": encoded(pictures[0])}))
+    image_set = open_images(write(tmp_path / "set", {"a.png": encoded(pictures[0])}))
     monkeypatch.setattr(streams, "MAX_IMAGE_BYTES", 10)
     with pytest.raises(UserError, match=r"a\.png is larger than 10 bytes"):
-        everything(found)
+        everything(image_set)
     (tmp_path / "set" / "a.png").unlink()
     with pytest.raises(UserError, match=r"a\.png cannot be read"):
-        everything(found)
+        everything(image_set)
 
 
 def test_unsafe_archives(pictures: Tensor, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ class ModuleSubject:
 
     def __init__(self, module, entry):
         self.module = module.eval()
-        self.wanted = [item["key"] for item in entry.get("outputs", [])]
+        self.output_keys = [item["key"] for item in entry.get("outputs", [])]
         notes = entry.get("notes", "")
         words = [entry.get("call", ""), *([notes] if isinstance(notes, str) else notes)]
         self.text = " ".join([*words, *(item["meaning"] for item in entry.get("outputs", []))])
@@ -31,16 +31,16 @@ class ModuleSubject:
     @contextmanager
     def recording(self, names, rename=lambda name: name):
         """Collect the outputs of the sub-modules with these names while the block runs."""
-        found, handles = {}, []
+        recorded, handles = {}, []
         for name, module in self.module.named_modules():
             if name in names:
 
                 def keep(_module, _inputs, output, name=name):
-                    found[rename(name)] = output
+                    recorded[rename(name)] = output
 
                 handles.append(module.register_forward_hook(keep))
         try:
-            yield found
+            yield recorded
         finally:
             for handle in handles:
                 handle.remove()

@@ -70,8 +70,8 @@ def test_outputs(case):
     subject = build(case)
     subject.load(_filled(case.root, case.family, case.module))
     outputs = subject.run(harness.inputs(case.entry, case.arrays()))
-    found = list(harness.failures(case.entry, case.arrays(), outputs))
-    assert not found, "\n".join([f"{case}:", *found])
+    failures = list(harness.failures(case.entry, case.arrays(), outputs))
+    assert not failures, "\n".join([f"{case}:", *failures])
     for resolution in case.entry.get("identical_s1_and_mix_features_at", []):
         mixed, plain = outputs[f"mix.feat_{resolution}"], outputs[f"s1.feat_{resolution}"]
         assert torch.equal(mixed, plain), f"the mixed image keeps s1's feature at {resolution} px"

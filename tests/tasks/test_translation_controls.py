@@ -57,9 +57,11 @@ def test_three_controls(real: RealImages, extractor: Extractor) -> None:
 def test_controls_of_one_direction_see_its_classes_only(real: RealImages, extractor: Extractor) -> None:
     settings = SETTINGS.model_copy(update={"images_per_direction": 7})
     scorer = run_scorer(real, CLASSES, settings, extractor=extractor)
-    found = directed_controls(scorer, ("FID", "KIDx100"), 0, 2)
-    assert tuple(found) == CONTROLS and all(set(values) == {"FID", "KIDx100"} for values in found.values())
-    floor, copied, noise = (found[name]["FID"] for name in CONTROLS)
+    rows_of_direction = directed_controls(scorer, ("FID", "KIDx100"), 0, 2)
+    assert tuple(rows_of_direction) == CONTROLS and all(
+        set(values) == {"FID", "KIDx100"} for values in rows_of_direction.values()
+    )
+    floor, copied, noise = (rows_of_direction[name]["FID"] for name in CONTROLS)
     assert floor["value"] < copied["value"] and floor["value"] < noise["value"]
     # Four of the twelve test images are dogs; of the eight dogs to train on, as many as translations are asked for.
     assert [(entry["n_real"], entry["n_generated"]) for entry in (floor, copied, noise)] == [(4, 7), (4, 7), (4, 7)]

@@ -35,12 +35,12 @@ def test_every_class_gets_its_share_from_the_right_images(split, per_class, seed
     assert not is_test[requests.references].any()
     assert bool((labels[requests.sources] != requests.targets).all())
     for target in range(classes):
-        mine = requests.targets == target
-        from_test = is_test[requests.sources[mine]]
+        of_target = requests.targets == target
+        from_test = is_test[requests.sources[of_target]]
         assert bool(from_test.all()) == bool((is_test & (labels != target)).any())
         for chosen, pool in (
-            (requests.sources[mine], labels != target),
-            (requests.references[mine], labels == target),
+            (requests.sources[of_target], labels != target),
+            (requests.references[of_target], labels == target),
         ):
             counts = torch.bincount(chosen, minlength=len(labels))
             used = counts[pool & (counts > 0)]
@@ -100,8 +100,8 @@ def test_with_a_source_for_each_pair_every_test_image_is_asked_for_every_other_c
     labels, is_test = torch.arange(30) % 3, torch.arange(30) >= 15
     repeats = draw_repeats(labels, is_test, 3, sources=30, outputs=2, seed=0)
     pairs = set(zip(repeats.sources.tolist(), repeats.targets.tolist(), strict=True))
-    wanted = {(i, c) for i in range(15, 30) for c in range(3) if c != i % 3}
-    assert pairs == wanted
+    all_pairs = {(i, c) for i in range(15, 30) for c in range(3) if c != i % 3}
+    assert pairs == all_pairs
     assert len(repeats.targets) == 60
 
 

@@ -20,15 +20,21 @@ from kdx2i.data.conditions.formats import (
 from kdx2i.data.rows import ImageRow, Split
 from kdx2i.errors import UserError
 
+CACHE_BYTES = 2**30
+
 
 class Conditions:
     """The captions, utterances and label maps of a split's images, read when they are asked for.
 
-    A split without the kind that is asked for, and a file that is missing, changed or broken, raise `UserError`.
+    Training asks for an image's captions or utterances again and again: files are kept, as checked, while all that is
+    kept takes at most `cache_bytes`; others are read at each visit. Label maps are read at each visit. A split
+    without the kind that is asked for, and a file that is missing, changed or broken, raise `UserError`.
     """
 
-    def __init__(self, split: Split) -> None:
+    def __init__(self, split: Split, *, cache_bytes: int = CACHE_BYTES) -> None:
         self._folder = split.dataset_dir
+        self._free_bytes = cache_bytes
+        self._kept: dict[tuple[ConditionKind, str], list[tuple[bytes, str]]] = {}
         self._rows: dict[tuple[ConditionKind, str], list[ConditionRow]] = {}
         for row in read_condition_rows(self._folder / CONDITION_TABLE):
             self._rows.setdefault((row.kind, row.image), []).append(row)
@@ -63,10 +69,17 @@ class Conditions:
 
     def _files(self, kind: ConditionKind, image: str) -> list[tuple[bytes, str]]:
         """Return the checked bytes and the path of each file of a kind that an image has."""
+        if (kind, image) in self._kept:
+            return self._kept[kind, image]
         rows = self._rows.get((kind, image), [])
         if len(rows) != 1 and (kind != "speech" or not rows):
             of = f" of {image}" if image else ""
             raise UserError(
                 f"{self._folder / CONDITION_TABLE} lists {len(rows)} files of {kind}{of}: make the split again"
             )
-        return [(read_verified_file(self._folder, row), str(self._folder / row.file)) for row in rows]
+        files = [(read_verified_file(self._folder, row), str(self._folder / row.file)) for row in rows]
+        size = sum(len(data) for data, _ in files)
+        if kind != "label-maps" and size <= self._free_bytes:
+            self._kept[kind, image] = files
+            self._free_bytes -= size
+        return files

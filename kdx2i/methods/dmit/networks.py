@@ -137,7 +137,7 @@ class MultiStyleDiscriminator(nn.Module):
         self.model_2 = StyleDiscriminator(input_nc, ndf // 2, n_block, norm_type, n_latent)
 
     def forward(self, x: Tensor, domain: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logits of both scales."""
+        """Return the logits [B, 1, h, w] of both scales for images [B, 3, H, W] and domains [B, C]."""
         return self.model_1(x, domain), self.model_2(self.down(x), domain)
 
 

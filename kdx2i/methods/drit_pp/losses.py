@@ -33,7 +33,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Pass:
-    """One forward pass over pairs of images: codes, the images made of them, and a second translation back.
+    """One forward pass over pairs of images: codes, the images generated from them, and a second translation back.
 
     `swapped` has an image's domain and attribute and its partner's content, `prior` the same with noise for
     the attribute; `log_variance` is None for an attribute without distribution; `regressed` is the attribute
@@ -51,12 +51,12 @@ class Pass:
 
 
 def adversarial(logits: Tensor, target: float) -> Tensor:
-    """Return the binary cross entropy to 0 or 1: mean over an image's patches, sum over the batch (officially)."""
+    """Return the binary cross entropy of logits [B, ...] to 0 or 1: mean over patches, sum over a batch (official)."""
     return len(logits) * F.binary_cross_entropy_with_logits(logits, logits.new_full(logits.shape, target))
 
 
 def classification(logits: Tensor, domains: Tensor) -> Tensor:
-    """Return the mean binary cross entropy of every domain's own logit."""
+    """Return the mean binary cross entropy of every domain's own logit [B, C]."""
     return F.binary_cross_entropy_with_logits(logits, domains.to(logits.dtype))
 
 
@@ -71,14 +71,14 @@ def divergence(mean: Tensor, log_variance: Tensor | None, scale: float = 1.0) ->
 
 
 def mode_seeking(z: tuple[Tensor, Tensor], fakes: tuple[Tensor, Tensor]) -> Tensor:
-    """Return 1 / (mean |G(z1) - G(z2)| / mean |z1 - z2| + 1e-5)."""
+    """Return 1 / (mean |G(z1) - G(z2)| / mean |z1 - z2| + 1e-5) of noise [B, A] and images [B, 3, H, W]."""
     return 1 / ((fakes[0] - fakes[1]).abs().mean() / (z[0] - z[1]).abs().mean() + 1e-5)
 
 
 def discriminator_loss(
     discriminate: Discriminate, x: Tensor, domains: Tensor, fake: Tensor, weights: Weights
 ) -> Tensor:
-    """Return the loss on real images and their domains, and on fakes."""
+    """Return the loss on real images [B, 3, H, W] and their domains [B, C], and on fakes."""
     of_real, domains_of_real = discriminate(x)
     of_fake, _ = discriminate(fake.detach())
     apart = adversarial(of_real, 1.0) + adversarial(of_fake, 0.0)
@@ -86,7 +86,7 @@ def discriminator_loss(
 
 
 def generator_terms(discriminate: Discriminate, fake: Tensor, domains: Tensor, weights: Weights) -> Tensor:
-    """Return the loss of made images: real-looking and of their domain."""
+    """Return the loss of generated images [B, 3, H, W]: real-looking and of their domain [B, C]."""
     logits, domain_logits = discriminate(fake)
     classes = classification(domain_logits, domains)
     return weights.batch * adversarial(logits, 1.0) + weights.cls_generator * classes
@@ -95,7 +95,10 @@ def generator_terms(discriminate: Discriminate, fake: Tensor, domains: Tensor, w
 def joint_loss(
     discriminate: Discriminate, x: Tensor, domains: Tensor, forward: Pass, weights: Weights
 ) -> dict[str, Tensor]:
-    """Return the objective `total` of encoders and generator, and its reconstruction terms."""
+    """Return the objective `total` of encoders and generator, and its reconstruction terms.
+
+    Images x [B, 3, H, W] and their domains [B, C].
+    """
     terms = {"rec": (x - forward.reconstruction).abs().mean(), "cyc": (x - forward.cycle).abs().mean()}
     total = (
         generator_terms(discriminate, forward.swapped, domains, weights)
@@ -111,7 +114,8 @@ def prior_loss(
 ) -> dict[str, Tensor]:
     """Return the objective `total` of the second step, content encoder and generator, and its latent regression.
 
-    The two images of a pair (neighbours in the batch) share their noise; the regression counts for each of them.
+    Domains [B, C] and noise `z`, each [B, A]: the two images of a pair (neighbours in the batch) share their noise; the
+    regression counts for each of them.
     A second noise brings mode seeking, for each direction of the translation.
     """
     regression = (forward.regressed - z[0]).abs().mean()

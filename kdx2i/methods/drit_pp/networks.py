@@ -67,7 +67,7 @@ class ContentEncoder(nn.Module):
         self.conv = nn.Sequential(*content_layers(input_dim, width, 4), Noise())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Encode."""
+        """Encode images [B, 3, H, W] to contents [B, 4 W, H / 4, W / 4]."""
         result: Tensor = self.conv(x)
         return result
 
@@ -81,7 +81,7 @@ class AttributeEncoder(nn.Module):
         self.fc, self.fcVar = (nn.Sequential(nn.Linear(4 * width, output_nc)) for _ in range(2))
 
     def forward(self, x: Tensor, domain: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log variance; the caller draws the sample."""
+        """Return mean and log variance [B, A]; the caller draws the sample."""
         features = self.conv(torch.cat([x, spread(domain, x)], 1)).flatten(1)
         return self.fc(features), self.fcVar(features)
 
@@ -94,7 +94,7 @@ class FeatureWiseAttributeEncoder(nn.Module):
         self.model = plain_attribute_layers(input_dim + c_dim, width, output_nc)
 
     def forward(self, x: Tensor, domain: Tensor) -> tuple[Tensor, None]:
-        """Return the attribute, and None for a variance."""
+        """Return the attribute [B, A], and None for a variance."""
         return self.model(torch.cat([x, spread(domain, x)], 1)).flatten(1), None
 
 

@@ -36,7 +36,7 @@ class Train(TranslationTrain):
     decay_from: float = Field(default=0.5, ge=0, le=1, description="share of the training with a constant rate")
     content_updates: int = Field(default=2, ge=1, description="of the content discriminator before each iteration")
     lambda_cls: float = Field(default=1.0, description="domains of real images, discriminators")
-    lambda_cls_generator: float = Field(default=5.0, description="domains of made images, generator")
+    lambda_cls_generator: float = Field(default=5.0, description="domains of generated images, generator")
     lambda_rec: float = Field(default=10.0, description="self and cross-cycle reconstruction, each")
     lambda_content: float = Field(default=0.01, description="mean square of the content")
     lambda_kl: float = Field(default=0.01, description="divergence (concat) or mean square of the attribute")

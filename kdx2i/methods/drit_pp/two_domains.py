@@ -32,7 +32,7 @@ class PairContentEncoder(nn.Module):
         self.convA, self.convB = (nn.Sequential(*content_layers(n, width, 3)) for n in (input_dim_a, input_dim_b))
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the content of an image of each domain."""
+        """Return the contents [B, 4 W, H / 4, W / 4] of images [B, 3, H, W] of each domain."""
         return self.conv_share(self.convA(a)), self.conv_share(self.convB(b))
 
 

@@ -35,7 +35,7 @@ def _stem_width(img_size: int, dim_in: int | None) -> int:
 
 
 def by_resolution(features: Sequence[Tensor], choose: HintBlock) -> dict[int, Tensor]:
-    """Index features by their height; of several with one height, keep the first or the last."""
+    """Index features [B, C, r, r] by their height r; of several with one height, keep the first or the last."""
     chosen: dict[int, Tensor] = {}
     for feature in features:
         if choose == "last" or feature.shape[2] not in chosen:
@@ -127,12 +127,12 @@ class Generator(nn.Module):
         return self.decode_blocks(h, s)[0]
 
     def encode_features(self, x: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
-        """Return the bottleneck and the encoder's feature of each resolution, "G_enc(x)_l" of eq. (1)."""
+        """Return the bottleneck of x [B, 3, H, W] and its feature of each resolution, "G_enc(x)_l" of eq. (1)."""
         outputs = self.encode_blocks(x)
         return outputs[-1], by_resolution(outputs, self.hint_block)
 
     def decode_features(self, h: Tensor, s: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
-        """Return the image and the decoder's feature of each resolution."""
+        """Return the image [B, 3, H, W] of a bottleneck and styles [B, S], and the feature of each resolution."""
         image, outputs = self.decode_blocks(h, s)
         return image, by_resolution(outputs, self.hint_block)
 

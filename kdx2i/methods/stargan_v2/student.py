@@ -28,19 +28,19 @@ class Student:
 
     def with_networks(self, networks: Mapping[str, nn.Module]) -> "Student":
         """Return a student on other networks of the same kind."""
-        other = copy.copy(self)
-        other._use(networks)
-        return other
+        student = copy.copy(self)
+        student._use(networks)
+        return student
 
     def _domain(self, x: Tensor) -> Tensor:
         return torch.zeros(len(x), dtype=torch.long, device=x.device)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Features]:
-        """Image -> bottleneck and encoder features."""
+        """Images [B, 3, R, R] -> bottleneck [B, C, h, h] and encoder features."""
         return self._generator.encode_features(x)
 
     def style_from_image(self, x: Tensor) -> tuple[Tensor, Features]:
-        """Image -> style [B, S] and style-encoder features."""
+        """Images [B, 3, R, R] -> style [B, S] and style-encoder features."""
         return self._style.style_and_features(x, self._domain(x))
 
     def style_from_noise(self, z: Tensor) -> Tensor:
@@ -48,9 +48,9 @@ class Student:
         return cast(Tensor, self._mapping(z, self._domain(z)))
 
     def decode(self, content: Tensor, style: Tensor) -> tuple[Tensor, Features]:
-        """Bottleneck and style -> image and decoder features."""
+        """Bottleneck [B, C, h, h] and style [B, S] -> image [B, 3, R, R] and decoder features."""
         return self._generator.decode_features(content, style)
 
     def discriminate(self, x: Tensor) -> Tensor:
-        """Image -> logits [B]."""
+        """Images [B, 3, R, R] -> logits [B]."""
         return cast(Tensor, self._discriminator(x, self._domain(x)))

@@ -134,10 +134,10 @@ def _of_alike(pairs: list[tuple[NDArray[Any], NDArray[Any]]], errors: bool) -> t
     kernels = gram + inner
     kernels += inner.transpose(0, 2, 1) + square
     cubed(kernels, dimension)
-    own, other = kernels[:, :, :n].sum(2), kernels[:, :, n:].sum(2)
+    first, second = kernels[:, :, :n].sum(2), kernels[:, :, n:].sum(2)
     diagonal = kernels.diagonal(axis1=1, axis2=2)
-    within = own[:, :n] - diagonal[:, :n], other[:, n:] - diagonal[:, n:]
-    kernel, kernel_variance = unbiased(within, (other[:, :n], own[:, n:]))
+    within = first[:, :n] - diagonal[:, :n], second[:, n:] - diagonal[:, n:]
+    kernel, kernel_variance = unbiased(within, (second[:, :n], first[:, n:]))
 
     means = gram[:, :, :n].mean(2), gram[:, :, n:].mean(2)  # products of each row with either mean
     squared = means[0][:, :n].mean(1), means[1][:, n:].mean(1)

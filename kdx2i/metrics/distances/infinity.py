@@ -69,8 +69,8 @@ def frechet_infinity(
     shares, sizes, distances = [], [], []
     for share in np.linspace(0.1 if fewest >= 500 else 0.5, 1.0, points).tolist():
         subset = _drawn(first, share, generator)
-        other = fixed or Gaussian.fit(_drawn(second, share, generator))
-        pair = Gaussian.fit(subset), other
+        against = fixed or Gaussian.fit(_drawn(second, share, generator))
+        pair = Gaussian.fit(subset), against
         distances.append(gaussian_distance(*sorted(pair, key=len)))
         sizes.append(len(subset))
         shares.append(len(subset) / len(first))

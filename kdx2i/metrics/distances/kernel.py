@@ -45,17 +45,17 @@ def _sums(x: FeatureMatrix, y: FeatureMatrix, x_weights: Array, y_weights: Array
     """
     rows, columns = np.zeros((len(x), y_weights.shape[1])), np.zeros((len(y), x_weights.shape[1]))
     for i in range(0, len(x), _BLOCK):
-        here = slice(i, min(i + _BLOCK, len(x)))
-        a = block(x, here.start, here.stop)
+        of_x = slice(i, min(i + _BLOCK, len(x)))
+        a = block(x, of_x.start, of_x.stop)
         for j in range(i if x is y else 0, len(y), _BLOCK):
-            other = slice(j, min(j + _BLOCK, len(y)))
-            b = a if x is y and i == j else block(y, other.start, other.stop)
+            of_y = slice(j, min(j + _BLOCK, len(y)))
+            b = a if x is y and i == j else block(y, of_y.start, of_y.stop)
             kernel = cubed(a @ b.T, a.shape[1])
-            rows[here] += kernel @ y_weights[other]
-            columns[other] += kernel.T @ x_weights[here]
+            rows[of_x] += kernel @ y_weights[of_y]
+            columns[of_y] += kernel.T @ x_weights[of_x]
             if x is y and i != j:
-                rows[other] += kernel.T @ y_weights[here]
-                columns[here] += kernel @ x_weights[other]
+                rows[of_y] += kernel.T @ y_weights[of_x]
+                columns[of_x] += kernel @ x_weights[of_y]
     return rows, columns
 
 

@@ -70,8 +70,8 @@ def mean_kid(trial: Trial) -> Entry:
     members = zip(by_class(generated.labels, len(classes)), by_class(real.labels, len(classes)), strict=True)
     with single_thread():
         values = [
-            subset_distance(estimator, take(generated.features, ours), take(real.features, other), settings.seed)
-            for ours, other in members
+            subset_distance(estimator, take(generated.features, own), take(real.features, others), settings.seed)
+            for own, others in members
         ]
     estimate = normal_estimate(math.fsum(values) / len(classes), scaled(mean.standard_error, 100.0))
     return estimate_entry(estimate, len(real), len(generated), len(classes))

@@ -86,9 +86,9 @@ class Extractor:
         if self.device.type == "cuda":
             exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
         mixed = torch.autocast("cuda", torch.float16) if self.mixed else nullcontext()
-        there = [image.to(self.device) for image in images]
+        on_device = [image.to(self.device) for image in images]
         with torch.no_grad(), exact, mixed:
-            layers = self.module(there) if isinstance(self.module, ImageFeatures) else self._by_size(there)
+            layers = self.module(on_device) if isinstance(self.module, ImageFeatures) else self._by_size(on_device)
         features, *rest = (layer.float() for layer in layers)
         return features, rest[0] if rest else None
 

@@ -13,6 +13,6 @@ REGISTRY = FEATURE_EXTRACTORS_REGISTRY
 LIBRARY_NAMES = frozenset(name for name, kind in REGISTRY.items() if kind.__module__.startswith("torch_fidelity."))
 
 for _name, _class in NETWORKS.items():
-    # torch-fidelity has its own class under the first name: ours is beside it under a prefix.
+    # torch-fidelity has its own class under the first name: this package's is beside it under a prefix.
     _registered = f"kdx2i-{_name}" if _name in LIBRARY_NAMES else _name
     register_feature_extractor(_registered, type(_class.__name__, (_class, FeatureExtractorBase), {}))

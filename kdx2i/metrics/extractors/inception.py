@@ -73,7 +73,7 @@ class Mixed(nn.Module):
         self.average = kind != "InceptionE_2"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the block's output."""
+        """Return the block's output (B, C', H', W') for x (B, C, H, W)."""
         layers = []
         for branch in self.branches:
             y = x

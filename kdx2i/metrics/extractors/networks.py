@@ -188,7 +188,7 @@ class InceptionV3Compat(ImageFeatures):
                 setattr(self.network, name, Mixed(stage))
 
     def activations(self, x: Tensor) -> dict[str, Tensor]:
-        """Return the requested layers, running no stage after the last one of them.
+        """Return the requested layers (B, d), running no stage after the last one of them.
 
         The first two stages, whose maps are large, run on a few images at a time: what one layer writes is then
         still near the processor when the next one reads it, and its memory need not be asked for anew.
@@ -201,7 +201,7 @@ class InceptionV3Compat(ImageFeatures):
             for position, part in enumerate(parts):
                 parts[position] = reduce(lambda y, name: getattr(self.network, name)(y), names.split(), part)
             layers[layer] = torch.cat([part.mean((2, 3)) for part in parts])
-            if all(wanted in layers for wanted in self.features_list):
+            if all(name in layers for name in self.features_list):
                 return layers
         classifier: nn.Linear = self.network.fc  # type: ignore[assignment]
         layers["logits_unbiased"] = layers["2048"] @ classifier.weight.T
@@ -256,7 +256,7 @@ class EfficientNetLite0(ImageFeatures):
         self.network = Lite0(self.network)
 
     def activations(self, x: Tensor) -> dict[str, Tensor]:
-        """Return the pooled features and, when asked for, the logits."""
+        """Return the pooled features (B, 1280) and, when asked for, the logits (B, 1000)."""
         features: Tensor = self.network.extract_features(x).mean((2, 3))  # type: ignore[operator]
         layers = {"1280": features}
         if self.features_list != ["1280"]:

@@ -36,7 +36,7 @@ def pixels_sha256(image: Tensor) -> bytes:
 
 
 class _Lane:
-    """One extractor's part of a pass: known rows are taken from the store, the others made in whole batches."""
+    """One extractor's part of a pass: known rows are taken from the store, the others computed in whole batches."""
 
     def __init__(self, extractor: Extractor, count: int, folder: Path | None) -> None:
         self.extractor = extractor
@@ -46,15 +46,15 @@ class _Lane:
         self.tables = [StoredMatrix.blank((count, width), folder) for width in widths.values()]
         self._store = FeatureStore(folder, extractor.key, widths) if folder is not None else None
         self._waiting: list[tuple[int, Tensor]] = []
-        self._made: dict[bytes, int] = {}
+        self._new: dict[bytes, int] = {}
 
     def add(self, position: int, pixels: bytes, image: Tensor) -> None:
-        """Take the image at `position`."""
+        """Take the image uint8 (3, H, W) at `position`."""
         if self._store is not None:
             if pixels in self._store:
                 self._put([position], self._store.find(pixels))
                 return
-            self._made.setdefault(pixels, position)
+            self._new.setdefault(pixels, position)
         self._waiting.append((position, image))
         if len(self._waiting) == self.extractor.batch:
             self._run()
@@ -64,7 +64,7 @@ class _Lane:
         if self._waiting:
             self._run()
         if self._store is not None:
-            self._store.add(self._made, self.tables)
+            self._store.add(self._new, self.tables)
 
     def _run(self) -> None:
         features, logits = self.extractor.outputs([image for _, image in self._waiting])
@@ -106,6 +106,6 @@ def embed(
     embeddings = []
     for lane in lanes:
         lane.finish()
-        wanted = lane.tables[1] if logits and len(lane.tables) == 2 else None
-        embeddings.append(Embedding(lane.tables[0], wanted, content.hexdigest()))
+        values = lane.tables[1] if logits and len(lane.tables) == 2 else None
+        embeddings.append(Embedding(lane.tables[0], values, content.hexdigest()))
     return embeddings

@@ -63,9 +63,9 @@ class StoredMatrix:
         """Return the rows that an index int64 (m,) or mask bool (n,) selects, as float32 (m, d)."""
         if self._memory is not None:
             return self._memory[index]
-        wanted = index.nonzero()[:, 0] if index.dtype == torch.bool else index
-        values = np.empty((len(wanted), self.shape[1]), dtype="<f4")
-        for row, position in zip(values, wanted.tolist(), strict=True):
+        rows = index.nonzero()[:, 0] if index.dtype == torch.bool else index
+        values = np.empty((len(rows), self.shape[1]), dtype="<f4")
+        for row, position in zip(values, rows.tolist(), strict=True):
             self._read(range(len(self))[position], row)
         return torch.from_numpy(values)
 

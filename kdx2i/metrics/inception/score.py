@@ -198,14 +198,14 @@ def score_entry(logits: Logits, name: str, classifier: str, splits: int | None =
     `classifier` is the network that made the logits; `splits` replaces the convention's own.
     """
     rule = convention(name, classifier)
-    wanted, count = splits or rule.splits, int(logits.shape[0])
-    common = {"n_generated": count, "splits": wanted, "convention": name, "classifier": classifier}
-    if count < wanted:
-        reason = f"{count} images cannot make {wanted} parts of the Inception Score"
+    parts, count = splits or rule.splits, int(logits.shape[0])
+    common = {"n_generated": count, "splits": parts, "convention": name, "classifier": classifier}
+    if count < parts:
+        reason = f"{count} images cannot make {parts} parts of the Inception Score"
         return {"value": None, "reason": reason, **common}
     estimate = inception_score(
         logits,
-        splits=wanted,
+        splits=parts,
         shuffle_seed=rule.shuffle_seed,
         ddof=rule.ddof,
         remainder=rule.remainder,

@@ -103,10 +103,10 @@ def build_perceptual(
     path, sha256, advice = _verified_trunk(name, weights_path)
     model = bare_model(name)
     weights = load_verified(path, sha256, advice)
-    wanted: dict[str, Tensor] = model.net.state_dict()
+    expected: dict[str, Tensor] = model.net.state_dict()
     # The package cuts torchvision's `features` into slices and keeps the numbers of the layers.
-    state = {key: weights.get(f"features.{key.split('.', 1)[1]}") for key in wanted}
-    if any(value is None or value.shape != wanted[key].shape for key, value in state.items()):
+    state = {key: weights.get(f"features.{key.split('.', 1)[1]}") for key in expected}
+    if any(value is None or value.shape != expected[key].shape for key, value in state.items()):
         raise UserError(f"{path} does not hold the weights of {name}; {advice}")
     model.net.load_state_dict(state)
     return from_model(model, name, sha256, normalisation, place)

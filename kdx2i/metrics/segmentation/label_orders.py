@@ -22,7 +22,7 @@ LEFT_RIGHT = {"r_brow": "l_brow", "r_eye": "l_eye", "r_ear": "l_ear"}
 
 
 def relabelled(labels: Tensor, source: Sequence[str], target: Sequence[str]) -> Tensor:
-    """Return label maps numbered like `source` in the numbers of `target`, same shape, int64.
+    """Return label maps (N, H, W), numbered like `source`, in the numbers of `target`: int64 (N, H, W).
 
     `UserError` unless both name the same classes, and for labels outside `source`.
     """

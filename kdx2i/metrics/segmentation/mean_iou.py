@@ -79,7 +79,7 @@ def mean_iou(confusion: Tensor, *, absent: AbsentClasses = "exclude", background
 
 
 def merged(confusion: Tensor, classes: Sequence[str], same: Mapping[str, str]) -> tuple[Tensor, tuple[str, ...]]:
-    """Return the confusion matrix and names after each class in `same` was counted as the one it maps to."""
+    """Return the matrix and names of confusion int64 (C, C) after each class in `same` counted as what it maps to."""
     kept = tuple(name for name in classes if name not in same)
     place = torch.tensor([kept.index(same.get(name, name)) for name in classes])
     rows = torch.zeros(len(kept), len(classes), dtype=torch.int64).index_add_(0, place, confusion)
@@ -112,10 +112,9 @@ def segmentation_entry(
     for start in range(0, len(images), batch):
         predicted = segmenter.segment(images[start : start + batch])
         size = resolution or predicted.shape[-1]
-        wanted = relabelled(labels[start : start + batch], names, segmenter.classes)
-        predicted, target = at_size(predicted, size), at_size(wanted, size)
-        for number, (one, other) in enumerate(zip(predicted, target, strict=True), start):
-            per_image[number] = confusion_matrix(one, other, count)
+        target = at_size(relabelled(labels[start : start + batch], names, segmenter.classes), size)
+        for number, pair in enumerate(zip(at_size(predicted, size), target, strict=True), start):
+            per_image[number] = confusion_matrix(*pair, count)
     confusion = per_image.sum(0)
     result = mean_iou(confusion, absent=absent, background=background)
     entry: dict[str, Any] = {"value": result.value}

@@ -42,7 +42,7 @@ class TranslationRequests:
         return TranslationCondition(sources, some.targets, self.guidance, references)
 
     def pictures(self, chosen: Tensor) -> list[Tensor]:
-        """Return the sources and the references."""
+        """Return the sources and the references of the requests `chosen`, int64 [M]."""
         return [self.real.images[self.asked.sources[chosen]], self.real.images[self.asked.references[chosen]]]
 
 

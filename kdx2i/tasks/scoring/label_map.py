@@ -23,6 +23,6 @@ class TaskScoring(paired.TaskScoring[OpenTask]):
     def further_controls(
         self, scorer: Scorer, images: EmbeddedSet, given: Tensor, metrics: Sequence[str], generator: torch.Generator
     ) -> dict[str, Any]:
-        """Return the row of real images with the label maps of others: what following no map scores."""
-        others = given[torch.randperm(len(given), generator=generator)]
-        return {"maps_shuffled": scorer.score(self.with_conditions(images, others), metrics)}
+        """Return the row of real images (indices int64 [N]) with shuffled label maps: what following no map scores."""
+        shuffled = given[torch.randperm(len(given), generator=generator)]
+        return {"maps_shuffled": scorer.score(self.with_conditions(images, shuffled), metrics)}

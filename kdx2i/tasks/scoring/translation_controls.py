@@ -74,7 +74,7 @@ def _of_classes(scorer: Scorer, images: EmbeddedSet) -> list[Tensor]:
 
 
 def _roles(scorer: Scorer) -> Tensor:
-    """Return which real images are test images: controls are made from both roles."""
+    """Return which real images are test images: controls draw on both roles."""
     assert scorer.is_test is not None
     return scorer.is_test
 

@@ -25,7 +25,7 @@ class Translations:
 
 
 def draw_requests(labels: Tensor, is_test: Tensor, num_classes: int, per_class: int, seed: int) -> Translations:
-    """Ask for `per_class` images of each class.
+    """Ask for `per_class` images of each class, of real images with labels int64 (N,) and the mask bool (N,) of tests.
 
     Sources are test images of other classes, references training images of the target class (test images
     would hand the held-out drawings to the generator); both are used in a random order, without repetition
@@ -35,19 +35,21 @@ def draw_requests(labels: Tensor, is_test: Tensor, num_classes: int, per_class: 
     generator = torch.Generator().manual_seed(seed)
     chosen: list[list[Tensor]] = [[], [], []]
     for target in range(num_classes):
-        others = torch.nonzero((labels != target) & is_test).flatten()
-        if not len(others):
-            others = torch.nonzero(labels != target).flatten()
+        sources = torch.nonzero((labels != target) & is_test).flatten()
+        if not len(sources):
+            sources = torch.nonzero(labels != target).flatten()
         own = torch.nonzero((labels == target) & ~is_test).flatten()
-        chosen[0].append(_cycle(others, per_class, generator))
+        chosen[0].append(_cycle(sources, per_class, generator))
         chosen[1].append(_cycle(own, per_class, generator))
         chosen[2].append(torch.full((per_class,), target))
-    sources, references, targets = (torch.cat(parts) for parts in chosen)
-    return Translations(sources, references, targets)
+    return Translations(*(torch.cat(parts) for parts in chosen))
 
 
 def draw_directed(labels: Tensor, is_test: Tensor, source: int, target: int, count: int, seed: int) -> Translations:
-    """Ask for `count` translations of test images of one class to another, as `draw_requests` does for all."""
+    """Ask for `count` translations of test images of one class to another, as `draw_requests` does for all.
+
+    `labels` int64 (N,) and `is_test` bool (N,) are those of the real images; errors as there.
+    """
     generator = torch.Generator().manual_seed(seed)
     sources = torch.nonzero((labels == source) & is_test).flatten()
     if not len(sources):
@@ -62,9 +64,9 @@ def draw_repeats(
 ) -> Translations:
     """Ask `outputs` times for each of `sources` pairs of an image and a target class, with new references each time.
 
-    The pairs are spread evenly over the target classes and drawn as `draw_requests` does; the requests of one pair
-    follow each other. With as many sources as there are pairs, every test image is asked for every other class;
-    with more, pairs come again.
+    `labels` int64 (N,) and `is_test` bool (N,) are those of the real images. The pairs are spread evenly over the
+    target classes and drawn as `draw_requests` does; the requests of one pair follow each other. With as many sources
+    as there are pairs, every test image is asked for every other class; with more, pairs come again.
     """
     requests = draw_requests(labels, is_test, num_classes, -(-sources // num_classes), seed)
     generator = torch.Generator().manual_seed(seed)

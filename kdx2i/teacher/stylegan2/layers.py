@@ -42,7 +42,7 @@ def upsample2d(x: Tensor, kernel: Tensor) -> Tensor:
 def bias_act(
     x: Tensor, bias: Tensor | None, *, activation: str, gain: float = 1.0, clamp: float | None = None
 ) -> Tensor:
-    """Add the bias, apply `lrelu` (slope 0.2, times sqrt 2) or `linear`, multiply by `gain`, clamp.
+    """Add a bias [C] to [B, C, ...], apply `lrelu` (slope 0.2, times sqrt 2) or `linear`, multiply by `gain`, clamp.
 
     x [B, C] or [B, C, H, W], bias [C] -> the shape of x. The clamp limit is multiplied by `gain`, as the official
     layers do.

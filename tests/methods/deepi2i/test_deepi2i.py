@@ -55,13 +55,15 @@ def test_it_starts_from_the_teacher(teacher):
     subject.start_from_teacher(teacher)
     generator, discriminator = tiny.biggan(TEACHER_CLASSES, seed=4)
     for name, source in (("generator", generator), ("discriminator", discriminator), ("encoder", discriminator)):
-        for (key, ours), theirs in zip(
+        for (key, tensor), expected in zip(
             subject.networks[name].state_dict().items(), source.state_dict().values(), strict=True
         ):
-            assert torch.equal(ours, theirs), f"{name}.{key}"
+            assert torch.equal(tensor, expected), f"{name}.{key}"
     for name in biggan.TRANSLATING:
-        for ours, theirs in zip(subject.networks[name].parameters(), subject.averages[name].parameters(), strict=True):
-            assert torch.equal(ours, theirs)
+        for tensor, expected in zip(
+            subject.networks[name].parameters(), subject.averages[name].parameters(), strict=True
+        ):
+            assert torch.equal(tensor, expected)
 
 
 def test_classes_may_start_from_the_mean(teacher):
@@ -114,14 +116,14 @@ def test_the_objectives_fall_on_a_small_batch(teacher, pairs):
     """The discriminator learns first; against it as it then stays, adaptor and generator gain."""
     subject = method(feature_pairs=pairs)
     subject.start_from_teacher(teacher)
-    found = [step(subject, n) for n in range(40)]
+    outcome = [step(subject, n) for n in range(40)]
     first, last = (
-        sum(float(terms["d_real"] + terms["d_fake"]) for terms in found[part]) for part in (slice(5), slice(-5, None))
+        sum(float(terms["d_real"] + terms["d_fake"]) for terms in outcome[part]) for part in (slice(5), slice(-5, None))
     )
     assert last < 0.9 * first
     subject.optimizers["discriminator"].param_groups[0]["lr"] = 0.0
-    found = [step(subject, 40 + n % 4) for n in range(32)]
-    first, last = (sum(float(t["g_adv"] + t["feature"]) for t in found[part]) for part in (slice(4), slice(-4, None)))
+    outcome = [step(subject, 40 + n % 4) for n in range(32)]
+    first, last = (sum(float(t["g_adv"] + t["feature"]) for t in outcome[part]) for part in (slice(4), slice(-4, None)))
     assert last < first - 0.3
 
 
@@ -130,8 +132,8 @@ def test_the_feature_loss_alone_falls(teacher):
     subject = method(compared={4: 1e4, 8: 1e4, 16: 1e4}, discriminator_rate=1e-3)
     subject.start_from_teacher(teacher)
     subject.optimizers["discriminator"].param_groups[0]["lr"] = 0.0
-    found = [float(step(subject, 2)["feature"]) for _ in range(25)]
-    assert found[-1] < 0.8 * found[0]
+    outcome = [float(step(subject, 2)["feature"]) for _ in range(25)]
+    assert outcome[-1] < 0.8 * outcome[0]
 
 
 def test_pairs_of_the_feature_loss():

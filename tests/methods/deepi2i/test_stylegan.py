@@ -65,14 +65,14 @@ def logits(x):
 def test_wasserstein_loss_counts_gradient_and_drift():
     real, fake = torch.full((2, 1, 1, 1), 2.0), torch.full((2, 1, 1, 1), 1.0)
     # Critic 3 - 6, drift 0.1 * 36, the gradient's length is 3 wherever it is taken: 10 (3 - 1)^2.
-    found = losses.wasserstein_discriminator_loss(logits, real, fake, gradient_weight=10, drift=0.1)
-    assert found.item() == pytest.approx(-3 + 3.6 + 40)
+    results = losses.wasserstein_discriminator_loss(logits, real, fake, gradient_weight=10, drift=0.1)
+    assert results.item() == pytest.approx(-3 + 3.6 + 40)
 
 
 def test_logistic_loss_counts_r1_by_half():
     real, fake = torch.zeros(2, 1, 1, 1), torch.zeros(2, 1, 1, 1)
-    found = losses.logistic_discriminator_loss(logits, real, fake, gradient_weight=2)
-    assert found.item() == pytest.approx(2 * torch.log(torch.tensor(2.0)).item() + 9)
+    results = losses.logistic_discriminator_loss(logits, real, fake, gradient_weight=2)
+    assert results.item() == pytest.approx(2 * torch.log(torch.tensor(2.0)).item() + 9)
 
 
 def test_feature_loss_pairs_each_source_with_its_own_translation():
@@ -148,14 +148,14 @@ def test_the_generator_waits_for_the_adaptor(backbone):
 
 def test_it_learns_to_keep_the_discriminator_s_features():
     subject = method(adaptor_iterations=0, feature_weights={4: 5.0, 8: 5.0}, learning_rate=5e-3)
-    found = [step(subject, number)["features_0"].item() for number in range(40)]
-    assert sum(found[-5:]) < 0.7 * sum(found[:5])
+    results = [step(subject, number)["features_0"].item() for number in range(40)]
+    assert sum(results[-5:]) < 0.7 * sum(results[:5])
 
 
 def test_the_style_encoder_learns_the_styles_of_translations():
     subject = method(adaptor_iterations=0, learning_rate=5e-3, mixing_probability=0.0)
-    found = [step(subject, number)["style_1"].item() for number in range(60)]
-    assert sum(found[-5:]) < 0.8 * sum(found[:5])
+    results = [step(subject, number)["style_1"].item() for number in range(60)]
+    assert sum(results[-5:]) < 0.8 * sum(results[:5])
 
 
 def test_translation_uses_the_model_of_the_target_class():

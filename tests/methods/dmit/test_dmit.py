@@ -46,8 +46,8 @@ def test_divergence_is_a_sum():
     exact = torch.distributions.kl_divergence(
         torch.distributions.Normal(torch.tensor(0.3), torch.tensor(0.5)), torch.distributions.Normal(0.0, 1.0)
     )
-    found = losses.kl_divergence(torch.tensor([[0.3]]), torch.tensor([[0.25]]).log())
-    torch.testing.assert_close(found, exact)
+    results = losses.kl_divergence(torch.tensor([[0.3]]), torch.tensor([[0.25]]).log())
+    torch.testing.assert_close(results, exact)
 
 
 def method(**train):
@@ -65,11 +65,11 @@ def method(**train):
 
 
 def test_it_learns_one_small_batch():
-    subject, found = method(), []
+    subject, results = method(), []
     for step in range(30):
         torch.manual_seed(step)
-        found.append(subject.training_step(step)["rec"].item())
-    assert sum(found[-3:]) < 0.7 * sum(found[:3])
+        results.append(subject.training_step(step)["rec"].item())
+    assert sum(results[-3:]) < 0.7 * sum(results[:3])
 
 
 def test_every_network_is_trained():

@@ -34,11 +34,11 @@ def method(size=SIZE, networks=None, **train):
 
 
 def test_it_learns_one_small_batch():
-    subject, found = method(networks={"width": 8}, lambda_rec=100.0), []
+    subject, results = method(networks={"width": 8}, lambda_rec=100.0), []
     for step in range(40):
         torch.manual_seed(step)
-        found.append(subject.training_step(step)["rec"].item())
-    assert sum(found[-8:]) < 0.7 * sum(found[:8])
+        results.append(subject.training_step(step)["rec"].item())
+    assert sum(results[-8:]) < 0.7 * sum(results[:8])
 
 
 @pytest.mark.parametrize(

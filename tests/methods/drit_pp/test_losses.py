@@ -43,8 +43,8 @@ def test_discriminator_objective():
     x, fake = constant(0.5, 1.0), constant(-1.0, -2.0)
     gan = entropy(0.5, 1) + entropy(1, 1) + entropy(-1, 0) + entropy(-2, 0)
     cls = sum(entropy(v, 1) + 2 * entropy(v, 0) for v in (0.5, 1.0)) / 6
-    found = losses.discriminator_loss(discriminate, x, one_hot(0, 2), fake, WEIGHTS)
-    assert found.item() == pytest.approx(gan + 2 * cls)
+    results = losses.discriminator_loss(discriminate, x, one_hot(0, 2), fake, WEIGHTS)
+    assert results.item() == pytest.approx(gan + 2 * cls)
     shared = losses.discriminator_loss(discriminate, x, one_hot(0, 2), fake, losses.Weights(cls=2.0, batch=4.0))
     assert shared.item() == pytest.approx(4 * gan + 2 * cls)
 
@@ -99,6 +99,6 @@ def test_mode_seeking_counts_both_directions():
     z = torch.full((2, 8), 0.5), torch.full((2, 8), 0.25)
     both = made(prior=(constant(2.0, 0.0), constant(1.0, 0.5)))
     plain = losses.prior_loss(discriminate, one_hot(0, 1), z[:1], made(), WEIGHTS)["total"].item()
-    found = losses.prior_loss(discriminate, one_hot(0, 1), z, both, WEIGHTS)["total"].item()
+    results = losses.prior_loss(discriminate, one_hot(0, 1), z, both, WEIGHTS)["total"].item()
     ratios = 1 / (1.0 / 0.25 + 1e-5) + 1 / (0.5 / 0.25 + 1e-5)
-    assert found == pytest.approx(plain + generator_terms(1.0, 0.5) + ratios)
+    assert results == pytest.approx(plain + generator_terms(1.0, 0.5) + ratios)

@@ -65,11 +65,11 @@ def method(**train):
 
 def test_it_learns_one_small_batch():
     subject = method(critic_updates=1, lambda_noise=1.0)
-    found = []
+    results = []
     for step in range(60):
         torch.manual_seed(step)
-        found.append(subject.training_step(step)["g_rec"].item())
-    assert sum(found[-5:]) < 0.8 * sum(found[:5])
+        results.append(subject.training_step(step)["g_rec"].item())
+    assert sum(results[-5:]) < 0.8 * sum(results[:5])
 
 
 def test_the_generator_moves_at_every_fifth_step_and_the_regressor_never():

@@ -127,17 +127,17 @@ def test_start_duplicates_the_distilled_heads_to_every_class():
     method.initialise(student, reset_encoders=False)
     assert not tiny.changed(of_network("generator", student), method.networks["generator"].state_dict())
     for name in ("mapping_network", "style_encoder"):
-        mine, theirs = method.networks[name].state_dict(), of_network(name, student)
+        mine, of_student = method.networks[name].state_dict(), of_network(name, student)
         for key, tensor in mine.items():
             if key.startswith("unshared."):
                 head = key.split(".")[1]
                 assert int(head) in range(tiny.CLASSES)
                 key = key.replace(f"unshared.{head}.", "unshared.0.", 1)
-            assert torch.equal(tensor, theirs[key])
-    mine, theirs = method.networks["discriminator"].state_dict(), of_network("discriminator", student)
+            assert torch.equal(tensor, of_student[key])
+    mine, of_student = method.networks["discriminator"].state_dict(), of_network("discriminator", student)
     last = max(mine, key=lambda key: int(key.split(".")[1])).split(".")[1]
     for key, tensor in mine.items():
-        expected = theirs[key]
+        expected = of_student[key]
         if key.startswith(f"main.{last}."):
             assert expected.shape[0] == 1
             expected = expected.expand_as(tensor)
@@ -145,9 +145,9 @@ def test_start_duplicates_the_distilled_heads_to_every_class():
     x, labels = torch.rand(3, 3, 8, 8), torch.arange(3)
     zero = torch.zeros_like(labels)
     for network, given in (("style_encoder", x), ("discriminator", x), ("mapping_network", torch.randn(3, 4))):
-        ours = method.networks[network](given, labels)
-        theirs = tiny.student().networks[network](given, zero)
-        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+        of_method = method.networks[network](given, labels)
+        of_student = tiny.student().networks[network](given, zero)
+        torch.testing.assert_close(of_method, of_student, rtol=1e-5, atol=1e-6)
 
 
 def test_heads_are_copies_that_learn_apart():

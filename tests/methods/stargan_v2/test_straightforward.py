@@ -21,23 +21,23 @@ def test_both_iterations_have_the_same_losses(benchmark_module, seed):
     torch.manual_seed(seed)
     method = tiny.method(batch=4)
     plain = benchmark_module.Straightforward(method)
-    found = []
+    results = []
     with benchmark_module.held(method.optimizers, plain.optimizers):
         for subject in (method, plain):
             torch.manual_seed(100 + seed)
-            found.append({name: float(value.detach()) for name, value in subject.training_step(0).items()})
-    assert found[0] == pytest.approx(found[1], abs=1e-5)
-    assert len(found[0]) == 10
+            results.append({name: float(value.detach()) for name, value in subject.training_step(0).items()})
+    assert results[0] == pytest.approx(results[1], abs=1e-5)
+    assert len(results[0]) == 10
 
 
 def test_both_learn_the_same(benchmark_module):
     """After a step from equal weights the objectives are equal too, but for directions without any gradient."""
     method = tiny.method(batch=4)
     plain = benchmark_module.Straightforward(method)
-    found = []
+    results = []
     for subject in (method, plain):
         for step in range(2):
             torch.manual_seed(step)
             last = subject.training_step(step)
-        found.append({name: float(value.detach()) for name, value in last.items()})
-    assert found[0] == pytest.approx(found[1], abs=1e-4)
+        results.append({name: float(value.detach()) for name, value in last.items()})
+    assert results[0] == pytest.approx(results[1], abs=1e-4)

@@ -45,11 +45,11 @@ def test_parts_make_up_the_official_forward_passes(student):
 
 def test_which_block_of_the_bottleneck_is_aligned_is_a_setting():
     x = images()
-    found = {block: tiny.student(hint_block=block).encode(x)[1][4] for block in ("first", "last")}
+    results = {block: tiny.student(hint_block=block).encode(x)[1][4] for block in ("first", "last")}
     generator = tiny.student().networks["generator"]
     first = generator.encode[0](generator.from_rgb(x))
-    assert torch.equal(found["first"], first)
-    assert torch.equal(found["last"], generator.encode[2](generator.encode[1](first)))
+    assert torch.equal(results["first"], first)
+    assert torch.equal(results["last"], generator.encode[2](generator.encode[1](first)))
 
 
 def test_features_of_the_paper_s_student_have_the_sizes_of_the_appendix():

@@ -112,8 +112,8 @@ def test_the_style_encoder_starts_at_its_own_class_s_discriminator(started):
     x = torch.randn(3, 3, SIZE, SIZE)
     for target in (0, 1):
         trunk = subject.networks[f"style_encoder_{target}"].trunk.state_dict()
-        found = subject.networks[f"discriminator_{target}"].state_dict()
-        assert all(torch.equal(tensor, found[key]) for key, tensor in trunk.items())
+        results = subject.networks[f"discriminator_{target}"].state_dict()
+        assert all(torch.equal(tensor, results[key]) for key, tensor in trunk.items())
         style = subject.directions[target].style_of(x)
         torch.testing.assert_close(style, style[:1].expand_as(style))  # The head is still the mean style.
 
@@ -122,9 +122,9 @@ def test_self_initialisation_needs_no_data_and_approaches_the_generator_s_featur
     subject = method(iterations=60, source_target_iterations=0, adaptor_iterations=50, learning_rate=5e-3)
     subject.start_from_teacher(started)
     subject.setup = replace(subject.setup, images=None)
-    found = [step(subject, number) for number in range(50)]
+    results = [step(subject, number) for number in range(50)]
     for term in ("self_adaptor_0", "self_adaptor_1", "self_style_0", "self_style_1"):
-        assert sum(s[term].item() for s in found[-5:]) < 0.85 * sum(s[term].item() for s in found[:5])
+        assert sum(s[term].item() for s in results[-5:]) < 0.85 * sum(s[term].item() for s in results[:5])
 
 
 def test_fine_tuning_brings_a_class_s_gan_to_its_images(started):
@@ -146,8 +146,8 @@ def test_translation_learns_to_keep_the_discriminator_s_features(started):
     phases = {"source_target_iterations": 0, "adaptor_iterations": 0}
     subject = method(iterations=60, **phases, feature_weights={4: 5.0, 8: 5.0}, learning_rate=5e-3)
     subject.start_from_teacher(started)
-    found = [step(subject, number) for number in range(40)]
-    assert sum(s["features_0"].item() for s in found[-5:]) < 0.7 * sum(s["features_0"].item() for s in found[:5])
+    results = [step(subject, number) for number in range(40)]
+    assert sum(s["features_0"].item() for s in results[-5:]) < 0.7 * sum(s["features_0"].item() for s in results[:5])
 
 
 @pytest.mark.parametrize("adversarial", ["r1", "wgan-gp"])
@@ -158,9 +158,9 @@ def test_each_side_s_objective_falls_while_the_other_stands_still(side, adversar
     for name in both("generator", "adaptor") if side == "d" else both("discriminator"):
         for group in subject.optimizers[name].param_groups:
             group["lr"] = 0.0
-    found = [step(subject, number, seed=0) for number in range(20)]  # The same images and noise each time.
-    assert all(found[-1][f"{side}_{c}"] < found[0][f"{side}_{c}"] - 0.02 for c in (0, 1))
-    assert all(torch.isfinite(value) for value in found[-1].values())
+    results = [step(subject, number, seed=0) for number in range(20)]  # The same images and noise each time.
+    assert all(results[-1][f"{side}_{c}"] < results[0][f"{side}_{c}"] - 0.02 for c in (0, 1))
+    assert all(torch.isfinite(value) for value in results[-1].values())
 
 
 def test_auxiliary_fakes_count_in_both_losses():

@@ -41,29 +41,31 @@ def test_each_phase_trains_its_own_networks():
     subject = method()
     assert learnt(subject, 0) == {"generator", "discriminator"}
     assert learnt(subject, 3) == {"adaptor", "encoder"}  # The encoder becomes the fine-tuned discriminator.
-    for ours, theirs in zip(subject.encoder.parameters(), subject.discriminator.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
+    for of_encoder, of_discriminator in zip(
+        subject.encoder.parameters(), subject.discriminator.parameters(), strict=True
+    ):
+        assert torch.equal(of_encoder, of_discriminator)
     assert learnt(subject, 4) == {"adaptor"}
     assert learnt(subject, 6) == {"generator", "discriminator", "adaptor"}
 
 
 def test_the_adaptor_learns_the_features_of_the_generator():
     subject = method(iterations=60, source_target_iterations=0, adaptor_iterations=50)
-    found = []
+    results = []
     for step in range(50):
         torch.manual_seed(step)
-        found.append(float(subject.training_step(step)["self_adaptor"]))
-    assert sum(found[-5:]) < 0.8 * sum(found[:5])
+        results.append(float(subject.training_step(step)["self_adaptor"]))
+    assert sum(results[-5:]) < 0.8 * sum(results[:5])
 
 
 def test_the_objectives_of_translation_fall_on_one_batch():
     subject = method(iterations=60, source_target_iterations=0, adaptor_iterations=0)
-    found = []
+    results = []
     for step in range(40):
         torch.manual_seed(0)  # The same images, classes and noise each time.
-        found.append({name: float(value) for name, value in subject.training_step(step).items()})
-    assert found[-1]["d"] < found[0]["d"]
-    assert all(abs(value) < 100 for value in found[-1].values())
+        results.append({name: float(value) for name, value in subject.training_step(step).items()})
+    assert results[-1]["d"] < results[0]["d"]
+    assert all(abs(value) < 100 for value in results[-1].values())
 
 
 @pytest.mark.parametrize("stop", [2, 3, 5, 7])

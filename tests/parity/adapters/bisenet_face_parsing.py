@@ -23,11 +23,11 @@ class Network(ModuleSubject):
     def run(self, inputs):
         (x,) = inputs.values()
         training = copy.deepcopy(self.module).train()
-        with self.recording(PLACES, PLACES.__getitem__) as found:
+        with self.recording(PLACES, PLACES.__getitem__) as recorded:
             out, out16, out32 = self.module(x)
-        _, found["cp8"], found["cp16"] = self.module.cp(x)
-        found |= {"out": out, "out16": out16, "out32": out32, "parsing": out.argmax(1), "out_train": training(x)[0]}
-        return {f"out/{name}": value for name, value in found.items()}
+        _, recorded["cp8"], recorded["cp16"] = self.module.cp(x)
+        recorded |= {"out": out, "out16": out16, "out32": out32, "parsing": out.argmax(1), "out_train": training(x)[0]}
+        return {f"out/{name}": value for name, value in recorded.items()}
 
 
 class Function:
@@ -46,8 +46,8 @@ class Function:
         assert not state
 
     def run(self, inputs):
-        found = self.function(self.entry, inputs)
-        return {f"out/{name}": torch.as_tensor(value) for name, value in found.items()}
+        recorded = self.function(self.entry, inputs)
+        return {f"out/{name}": torch.as_tensor(value) for name, value in recorded.items()}
 
 
 def loss(entry, inputs):
@@ -81,13 +81,13 @@ def merge(entry, inputs):
 
 def miou(entry, inputs):
     confusion = confusion_matrix(inputs["pred"], inputs["gt"], entry["config"]["n_classes"])
-    found = {"confusion": confusion}
+    recorded = {"confusion": confusion}
     for name, absent in {"miou_union": "exclude", "miou_gt": "target", "miou_all": "zero"}.items():
-        found[name] = mean_iou(confusion, absent=absent).value / 100
+        recorded[name] = mean_iou(confusion, absent=absent).value / 100
     per_class = mean_iou(confusion).per_class
-    found["iou"] = [-1.0 if iou is None else iou / 100 for iou in per_class]
-    found["pixel_accuracy"] = float(confusion.diagonal().sum() / confusion.sum())
-    return found
+    recorded["iou"] = [-1.0 if iou is None else iou / 100 for iou in per_class]
+    recorded["pixel_accuracy"] = float(confusion.diagonal().sum() / confusion.sum())
+    return recorded
 
 
 FUNCTIONS = {"ohem_loss": loss, "label_merge": merge, "miou": miou}

@@ -71,9 +71,9 @@ class BigGenerator(ModuleSubject):
     def run(self, inputs):
         embedding = self.module.shared(inputs["y"])
         additions = weighted({r: inputs[f"feat{r}"] for r in self.weights}, self.weights)
-        with self.recording(["output_layer"], lambda name: "image_pretanh") as found:
+        with self.recording(["output_layer"], lambda name: "image_pretanh") as recorded:
             image, features = self.module.render(inputs["z"], embedding, additions)
-        return {"image": image, "class_embedding": embedding, **by_side("g", features), **found}
+        return {"image": image, "class_embedding": embedding, **by_side("g", features), **recorded}
 
 
 class BigDiscriminator(ModuleSubject):
@@ -84,10 +84,10 @@ class BigDiscriminator(ModuleSubject):
 
     @torch.no_grad()
     def run(self, inputs):
-        encoder = "out" in self.wanted
-        with self.recording([f"blocks.{len(self.module.blocks) - 1}.0"], lambda name: "feat4_plain") as found:
+        encoder = "out" in self.output_keys
+        with self.recording([f"blocks.{len(self.module.blocks) - 1}.0"], lambda name: "feat4_plain") as recorded:
             logits, features = self.module(inputs["x"], None if encoder else inputs["y"])
-        return {"out" if encoder else "logit": logits[:, None], **by_side("feat", features), **found}
+        return {"out" if encoder else "logit": logits[:, None], **by_side("feat", features), **recorded}
 
 
 class Alignment(ModuleSubject):
@@ -126,9 +126,9 @@ class Pipeline(ModuleSubject):
         term = weighted_sum(feature_distances(*feature_pairs(features, features, "official")), compared)
         d_real, d_fake = discriminator_hinge(real, fake)
         adversarial = generator_hinge(fake)
-        found = {"loss_g_adv": adversarial, "loss_g_total": adversarial + term, "loss_g_feat_x1000": 1000 * term}
-        found |= {"loss_d_real": d_real, "loss_d_fake": d_fake}
-        scalars = {name: value.reshape(1) for name, value in found.items()}
+        recorded = {"loss_g_adv": adversarial, "loss_g_total": adversarial + term, "loss_g_feat_x1000": 1000 * term}
+        recorded |= {"loss_d_real": d_real, "loss_d_fake": d_fake}
+        scalars = {name: value.reshape(1) for name, value in recorded.items()}
         logits = {"d_fake": fake[:, None], "d_real": real[:, None]}
         return {"image": image, **logits, **scalars, **by_side("adapted", adapted)}
 

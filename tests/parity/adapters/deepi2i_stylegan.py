@@ -36,8 +36,8 @@ class Generator(ModuleSubject):
         added = {r: weights[str(r)] * inputs[f"feat{r}"] for r in self.config["RESOLUTION"]}
         image, features = self.module.synthesis(ws, noise, added, alpha=self.config["alpha"])
         plain, _ = self.module.synthesis(ws, noise, alpha=self.config["alpha"])
-        found = {f"g{r}": feature for r, feature in features.items()}
-        return {"style": w, "image": image, "image_without_encoder": plain, **found}
+        recorded = {f"g{r}": feature for r, feature in features.items()}
+        return {"style": w, "image": image, "image_without_encoder": plain, **recorded}
 
 
 class Discriminator(ModuleSubject):
@@ -63,8 +63,8 @@ class Alignment(ModuleSubject):
 
     @torch.no_grad()
     def run(self, inputs):
-        found = self.module({r: inputs[f"feat{r}"] for r in (64, 32, 16, 8, 4)})
-        return {f"out{r}": feature for r, feature in found.items()}
+        recorded = self.module({r: inputs[f"feat{r}"] for r in (64, 32, 16, 8, 4)})
+        return {f"out{r}": feature for r, feature in recorded.items()}
 
 
 STYLEGAN = {

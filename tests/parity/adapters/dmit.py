@@ -14,35 +14,35 @@ class Network(ModuleSubject):
 
     def places(self):
         """The modules whose outputs the fixture has, by the fixture's names."""
-        found = {"head": "head"}
+        recorded = {"head": "head"}
         blocks = getattr(self.module, "n_resblocks", 0)
-        for key in self.wanted:
+        for key in self.output_keys:
             if match := re.fullmatch(r"(stage|res|up)(\d+)", key):
                 index = int(match[2]) + (blocks if match[1] == "up" else 0)
                 place = "encode" if match[1] == "stage" else "decode"
-                found[f"{place}.{index}"] = key
+                recorded[f"{place}.{index}"] = key
         if isinstance(self.module, networks.Decoder):
-            found[f"decode.{len(self.module.decode) - 1}.conv"] = "image_pretanh"
+            recorded[f"decode.{len(self.module.decode) - 1}.conv"] = "image_pretanh"
         if isinstance(self.module, networks.StyleEncoder):
-            found["encode"] = "features"
-        return found
+            recorded["encode"] = "features"
+        return recorded
 
     @torch.no_grad()
     def run(self, inputs):
         places = self.places()
-        with self.recording(places, places.__getitem__) as found:
+        with self.recording(places, places.__getitem__) as recorded:
             if isinstance(self.module, networks.Decoder):
                 code = torch.cat([inputs["attribute"], inputs["style"]], 1)
-                return {**found, "image": self.module(inputs["content"], code)} | found
+                return {**recorded, "image": self.module(inputs["content"], code)} | recorded
             if isinstance(self.module, networks.ContentEncoder):
-                return {"content": self.module(inputs["x"])} | found
+                return {"content": self.module(inputs["x"])} | recorded
             if isinstance(self.module, networks.StyleEncoder):
                 mean, log_variance = self.module(inputs["x"])
-                return {"mu": mean, "logvar": log_variance} | found
+                return {"mu": mean, "logvar": log_variance} | recorded
             logits = self.module(inputs["x"], inputs["attribute"])
         if isinstance(self.module, networks.MultiStyleDiscriminator):
             return {"logits_full": logits[0], "logits_half": logits[1]}
-        return {"logits": logits} | found
+        return {"logits": logits} | recorded
 
 
 def build(module, entry):

@@ -62,19 +62,19 @@ class Network(ModuleSubject):
     @torch.no_grad()
     def run(self, inputs):
         places = PLACES.get(self.kind, {})
-        with self.recording(places, places.__getitem__) as found:
+        with self.recording(places, places.__getitem__) as recorded:
             if self.kind in ("G", "G_concat"):
                 code = inputs["content"], inputs["z"]
                 images = {f"image_{domain.lower()}": self.module(*code, domain) for domain in two_domains.DOMAINS}
-                return images | found
+                return images | recorded
             names = [name for name in ("x", "xa", "xb", "content", "z", "c") if name in inputs]
             outputs = self.module(*(inputs[name] for name in names))
         if self.kind.startswith("MD_G"):
-            return {"image": outputs} | found
+            return {"image": outputs} | recorded
         if isinstance(outputs, torch.Tensor):
             outputs = [outputs]
         keys = RETURNED.get(self.kind, ["logits"])
-        return dict(zip(keys, (o for o in outputs if o is not None), strict=True)) | found
+        return dict(zip(keys, (o for o in outputs if o is not None), strict=True)) | recorded
 
 
 def build(module, entry):

@@ -37,12 +37,12 @@ class Generator(ModuleSubject):
             subject = copy.deepcopy(self)
             subject.module.train(mode == "train")
             places = self.places()
-            with subject.recording(places, places.__getitem__) as found:
+            with subject.recording(places, places.__getitem__) as recorded:
                 image, attention = subject.module(inputs["x"], inputs["c"], inputs["style"])
-            found = dict(found) | {"image": image}
+            recorded = dict(recorded) | {"image": image}
             if attention is not None:
-                found["attention_upsampled"] = attention
-            outputs |= {f"{name}_{mode}": value for name, value in found.items()}
+                recorded["attention_upsampled"] = attention
+            outputs |= {f"{name}_{mode}": value for name, value in recorded.items()}
         return outputs | {"adain_params": outputs["adain_params_eval"]}
 
 
@@ -54,9 +54,9 @@ class Plain(ModuleSubject):
         if isinstance(self.module, StyleEncoder):
             return {"style": self.module(inputs["x"])}
         places = {f"main.{2 * step + 1}": f"feat{step}" for step in range(len(self.module.main) // 2)}
-        with self.recording(places, places.__getitem__) as found:
+        with self.recording(places, places.__getitem__) as recorded:
             source, domains, style = self.module(inputs["x"])
-        return {**found, "out_src": source, "out_cls": domains, "out_noise": style}
+        return {**recorded, "out_src": source, "out_cls": domains, "out_noise": style}
 
 
 def build(module, entry):

@@ -40,12 +40,12 @@ class Network(ModuleSubject):
     def run(self, inputs):
         main = {Generator: "image", Discriminator: "logit"}.get(type(self.module), "style")
         if "mask0" not in inputs:
-            with self.recording(self.wanted) as found:
-                found[main] = self.call(inputs)
-            return found
-        with self.recording(self.wanted) as found:
-            found[main] = self.module(inputs["x"], inputs["s"], masks=(inputs["mask0"], inputs["mask1"]))
-        return {**found, "image_no_masks": self.call(inputs)}
+            with self.recording(self.output_keys) as recorded:
+                recorded[main] = self.call(inputs)
+            return recorded
+        with self.recording(self.output_keys) as recorded:
+            recorded[main] = self.module(inputs["x"], inputs["s"], masks=(inputs["mask0"], inputs["mask1"]))
+        return {**recorded, "image_no_masks": self.call(inputs)}
 
 
 class Losses:
@@ -88,8 +88,8 @@ class Losses:
             for mode, guidance in guidances.items():
                 terms = objective(networks, inputs["x_real"], inputs["y_org"], guidance, self.weights)
                 gradients = torch.autograd.grad(terms["total"], list(p.values()), allow_unused=True)
-                found = dict(terms) | {f"grad_{n}": g for n, g in zip(p, gradients, strict=True) if g is not None}
-                outputs |= {f"{side}_{mode}.{name}": value for name, value in found.items()}
+                recorded = dict(terms) | {f"grad_{n}": g for n, g in zip(p, gradients, strict=True) if g is not None}
+                outputs |= {f"{side}_{mode}.{name}": value for name, value in recorded.items()}
         return outputs
 
 

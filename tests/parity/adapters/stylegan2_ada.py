@@ -35,9 +35,9 @@ class GeneratorSubject(Network):
 
     def render(self, prefix, ws, outputs, noise="const"):
         names = [f"synthesis.b{r}" for r in self.module.synthesis.resolutions]
-        with self.recording([*names, *(f"{name}.conv0" for name in names)]) as found:
+        with self.recording([*names, *(f"{name}.conv0" for name in names)]) as recorded:
             image, _ = self.module.synthesis(ws, noise)
-        for name, value in found.items():
+        for name, value in recorded.items():
             resolution = name.split(".")[1][1:]
             if name.endswith("conv0"):
                 outputs[f"{prefix}.up_{resolution}"] = value
@@ -85,10 +85,10 @@ class DiscriminatorSubject(Network):
         for r in self.module.block_resolutions:
             self.watch(r, images)
         names = [f"b{r}" for r in self.module.block_resolutions] + ["b4.conv", "b4.fc"]
-        with self.recording(names) as found:
+        with self.recording(names) as recorded:
             logit = self.module(inputs["img"], inputs.get("c"))
         handle.remove()
-        return found | images | {"logit": logit, "stddev_channel": seen[0]}
+        return recorded | images | {"logit": logit, "stddev_channel": seen[0]}
 
     def watch(self, resolution, images):
         """Keep the halved image that a block hands on."""

@@ -51,9 +51,9 @@ class Network(ModuleSubject):
     def gradients(self, loss, keys):
         """Return d loss / d tensor under official keys and shapes."""
         names = [self.names[key] for key in keys]
-        found = torch.autograd.grad(loss, [self.module.get_parameter(name) for name in names])
+        recorded = torch.autograd.grad(loss, [self.module.get_parameter(name) for name in names])
         shapes = self.state()
-        return {key: gradient.reshape(shapes[key]) for key, gradient in zip(keys, found, strict=True)}
+        return {key: gradient.reshape(shapes[key]) for key, gradient in zip(keys, recorded, strict=True)}
 
     def double(self, inputs):
         """Turn the network and the inputs to float64."""
@@ -61,7 +61,7 @@ class Network(ModuleSubject):
         return {name: value.double() for name, value in inputs.items()}
 
     def wanted_gradients(self, prefix):
-        return [key.removeprefix(prefix) for key in self.wanted if key.startswith(prefix)]
+        return [key.removeprefix(prefix) for key in self.output_keys if key.startswith(prefix)]
 
 
 class GeneratorSubject(Network):
@@ -75,9 +75,9 @@ class GeneratorSubject(Network):
 
     def render(self, prefix, ws, noise, outputs):
         names = [f"synthesis.b{r}" for r in self.module.synthesis.resolutions]
-        with self.recording([*names, *(f"{name}.conv0" for name in names)]) as found:
+        with self.recording([*names, *(f"{name}.conv0" for name in names)]) as recorded:
             image, _ = self.module.synthesis(ws, noise)
-        for name, value in found.items():
+        for name, value in recorded.items():
             resolution = name.split(".")[1][1:]
             if name.endswith("conv0"):
                 outputs[f"{prefix}.up_{resolution}"] = value
@@ -134,10 +134,10 @@ class DiscriminatorSubject(Network):
         names = blocks | {first: "convs.0", "b4.conv": "final_conv", "b4.fc": "final_linear.0"}
         seen = []
         handle = self.module.b4.conv.register_forward_pre_hook(lambda _module, args: seen.append(args[0][:, -1:]))
-        with self.recording(names, names.__getitem__) as found:
+        with self.recording(names, names.__getitem__) as recorded:
             logit = self.module(x)
         handle.remove()
-        outputs |= found | {"logit": logit, "stddev_channel": seen[0]}
+        outputs |= recorded | {"logit": logit, "stddev_channel": seen[0]}
         return logit
 
     def run(self, inputs):

@@ -20,7 +20,7 @@ class AdaptedNetworks(StyleGANSizes):
     )
     blocks: Literal["stargan_v2", "adain"] = Field(
         default="stargan_v2",
-        description="the four blocks: two with instance norm, two with AdaIN; or all with AdaIN (adapted-blocks)",
+        description="two with instance norm and two with AdaIN, or four with AdaIN: protocol entry adapted-blocks",
     )
 
 

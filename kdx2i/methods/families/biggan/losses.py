@@ -31,10 +31,13 @@ def feature_pairs(translated: Features, source: Features, pairing: str) -> tuple
 
 
 def feature_distances(first: Mapping[int, Tensor], second: Mapping[int, Tensor], power: int = 2) -> dict[int, Tensor]:
-    """Return the mean distance of two batches of features by resolution, image by image: squared, or L1 (power 1)."""
+    """Return the mean distance of two batches of features [B, C, r, r] by resolution r, image by image.
+
+    Squared, or L1 (power 1).
+    """
     return {r: (first[r] - second[r]).abs().pow(power).mean() for r in first.keys() & second.keys()}
 
 
 def weighted_sum(terms: Mapping[int, Tensor], weights: Mapping[int, float]) -> Tensor:
-    """Return the sum of the terms of the resolutions that have a weight."""
+    """Return the sum of the terms, each a scalar, of the resolutions that have a weight."""
     return torch.stack([terms[r] * weight for r, weight in sorted(weights.items()) if r in terms]).sum()

@@ -67,7 +67,7 @@ class Adaptor(nn.Module):
 
 
 def weighted(features: Mapping[int, Tensor], weights: Mapping[int, float]) -> dict[int, Tensor]:
-    """Return each feature times the weight of its resolution: what is added to the generator's activations."""
+    """Return each feature [B, C, r, r] times the weight of its resolution r: what the generator's activations gain."""
     return {r: feature * weights[r] for r, feature in features.items()}
 
 

@@ -40,12 +40,12 @@ def _fold(weight: Tensor, enlarge: bool) -> Tensor:
 
 
 def conv_pool(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """Return avg_pool2d(conv(x), 2) for a 3x3 convolution."""
+    """Return avg_pool2d(conv(x), 2) for a 3x3 convolution, [B, I, H, W] -> [B, O, H / 2, W / 2]."""
     return F.conv2d(x, _fold(conv.weight, enlarge=False), conv.bias, stride=2, padding=1)
 
 
 def enlarge_conv(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """Return conv(nearest enlargement of x by two) for a 3x3 convolution."""
+    """Return conv(nearest enlargement of x by two) for a 3x3 convolution, [B, I, H, W] -> [B, O, 2 H, 2 W]."""
     weight = _fold(conv.weight, enlarge=True).transpose(0, 1)
     return F.conv_transpose2d(x, weight, conv.bias, stride=2, padding=1)
 
@@ -152,7 +152,7 @@ class HighPass(nn.Module):
         self.register_buffer("filter", kernel / w_hpf)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Filter every channel, zero padding 1."""
+        """Filter every channel of [B, C, H, W], zero padding 1."""
         weight = self.filter.to(x.dtype)[None, None].expand(x.shape[1], 1, 3, 3)
         return F.conv2d(x, weight, padding=1, groups=x.shape[1])
 

@@ -90,12 +90,12 @@ def detach(content: Content) -> Content:
 
 
 def adversarial_loss(logits: Tensor, target: bool) -> Tensor:
-    """Binary cross entropy with logits against all ones or all zeros, a batch mean."""
+    """Binary cross entropy of logits [B] against all ones or all zeros, a batch mean."""
     return F.softplus(-logits if target else logits).mean()
 
 
 def r1_penalty(logits: Tensor, x: Tensor) -> Tensor:
-    """0.5 mean_b |d logits_b / d x_b|^2, differentiable; `x` requires gradients."""
+    """0.5 mean_b |d logits_b / d x_b|^2 of logits [B] and images [B, 3, H, W], differentiable; `x` needs gradients."""
     (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
     return 0.5 * gradient.square().flatten(1).sum(dim=1).mean()
 
@@ -110,7 +110,7 @@ def discriminator_loss(
 ) -> dict[str, Tensor]:
     """Return the terms `real`, `fake`, `reg` and their weighted sum `total` of the discriminator's objective.
 
-    x_real [B, 3, H, W] with labels y_org [B]; the fake is made without gradient, from `content` if given.
+    x_real [B, 3, H, W] with labels y_org [B]; the fake is generated without gradient, from `content` if given.
     """
     with torch.no_grad():
         style = guidance.target_style(networks)
@@ -134,8 +134,9 @@ def generator_loss(
 ) -> dict[str, Tensor]:
     """Return the terms `adv`, `sty`, `ds`, `cyc` and their weighted sum `total` of the generator's objective.
 
-    `content` is encode(x_real) with its gradient, if it was computed before. The second image of the
-    diversity term is detached, the style target is not; the cycle always uses the style encoder.
+    x_real [B, 3, H, W] with labels y_org [B]; `content` is encode(x_real) with its gradient, if known.
+    The second image of the diversity term is detached, the style target is not; the cycle always uses the style
+    encoder.
     """
     y_trg = guidance.y_trg
     style = guidance.target_style(networks)

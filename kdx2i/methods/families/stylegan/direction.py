@@ -32,7 +32,7 @@ class Direction:
     noise: NoiseMode = "random"
 
     def encode(self, x: Tensor) -> Features:
-        """Source image -> the encoder's features that the adaptor needs."""
+        """Source images [B, 3, R, R] -> the encoder's features [B, C, r, r] that the adaptor needs, by resolution r."""
         features = cast(FeatureDiscriminator, self.encoder).features(x)
         return {r: features[r] for r, weight in self.weights.items() if weight != 0}
 
@@ -45,7 +45,7 @@ class Direction:
         return cast(StyleGenerator, self.generator).mapping(z)
 
     def style_of(self, reference: Tensor) -> Tensor:
-        """Reference image -> w [B, w_dim]."""
+        """Reference images [B, 3, R, R] -> w [B, w_dim]."""
         w: Tensor = self.style_encoder(reference)
         return w
 
@@ -59,16 +59,16 @@ class Direction:
         return generator.synthesis(ws, self.noise, additions)
 
     def translate(self, x: Tensor, w: Tensor) -> Tensor:
-        """Source image and style -> translation, unbounded."""
+        """Source images [B, 3, R, R] and styles [B, w_dim] -> translations [B, 3, R, R], unbounded."""
         return self.generate(w, self.additions(self.encode(x)))[0]
 
     def examine(self, x: Tensor) -> tuple[Tensor, Features]:
-        """Image -> the discriminator's logits [B] and features by resolution."""
+        """Images [B, 3, R, R] -> the discriminator's logits [B] and features by resolution."""
         logits, features = cast(FeatureDiscriminator, self.discriminator).examine(x)
         return logits.squeeze(1), features
 
     def features(self, x: Tensor) -> Features:
-        """Image -> the discriminator's features by resolution."""
+        """Images [B, 3, R, R] -> the discriminator's features [B, C, r, r] by resolution r."""
         return cast(FeatureDiscriminator, self.discriminator).features(x)
 
 

@@ -25,7 +25,8 @@ def wasserstein_discriminator_loss(
 ) -> Tensor:
     """WGAN-GP (Gulrajani et al. 2017) with a drift term on the real images' logits; draws its mixing shares.
 
-    `further` fakes enter by their own distance to the real images: fakes alone would push all logits down.
+    Real and fake images [B, 3, R, R]. `further` fakes enter by their own distance to the real images: fakes alone would
+    push all logits down.
     """
     of_real = logits(real)
     share = torch.rand(len(real), 1, 1, 1).to(real.device)
@@ -41,7 +42,10 @@ def wasserstein_discriminator_loss(
 def logistic_discriminator_loss(
     logits: Logits, real: Tensor, fake: Tensor, *, gradient_weight: float, further: Weighted | None = None
 ) -> Tensor:
-    """Non-saturating logistic loss with R1 on the real images, gradient_weight / 2 times the squared gradient."""
+    """Non-saturating logistic loss with R1 on the real images, gradient_weight / 2 times the squared gradient.
+
+    Real and fake images [B, 3, R, R].
+    """
     real = real.detach().requires_grad_()
     of_real = logits(real)
     (gradient,) = torch.autograd.grad(of_real.sum(), real, create_graph=True)
@@ -71,8 +75,8 @@ def feature_loss(
 ) -> Tensor:
     """Weighted sum over resolutions of the mean distance between features of each source and its translation.
 
-    Squared, or L1 (power 1). `weights` must name a resolution with a weight other than zero to have an effect;
-    without one the loss is zero.
+    Features [B, C, r, r] by resolution r; squared, or L1 (power 1). `weights` must name a resolution with a
+    weight other than zero to have an effect; without one the loss is zero.
     """
     distance = F.mse_loss if power == 2 else F.l1_loss
     terms = [weight * distance(translated[r], source[r]) for r, weight in weights.items() if weight != 0]

@@ -41,7 +41,7 @@ class FeatureDiscriminator(Protocol):
     semantic_dim: int
 
     def features(self, image: Tensor) -> Features:
-        """Return the features by resolution."""
+        """Return the features [B, C, r, r] of images [B, 3, R, R] by resolution r."""
 
     def semantic(self, image: Tensor) -> Tensor:
         """Return the vector [B, semantic_dim] before the last linear layer."""
@@ -62,7 +62,7 @@ class Adaptor(nn.Module):
         self.progression = nn.ModuleList([ConvBlock(widths[r], widths[r]) for r in self.resolutions])
 
     def forward(self, features: Mapping[int, Tensor]) -> Features:
-        """Adapt the features of those of the adaptor's resolutions that are given."""
+        """Adapt the features [B, C, r, r] of those of the adaptor's resolutions r that are given."""
         blocks = zip(self.resolutions, self.progression, strict=True)
         return {r: block(features[r]) for r, block in blocks if r in features}
 

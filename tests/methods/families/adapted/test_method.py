@@ -145,17 +145,17 @@ def test_translation_learns_to_return(name, started):
     rates = {"learning_rate": 3e-3, "block_learning_rate": 3e-3}
     subject = method(name, adaptor_iterations=0, lambda_ds=0.0, lambda_cyc=5.0, **rates, **phases)
     subject.start_from_teacher(started[1])
-    found = [step(subject, number)["cyc_latent"].item() for number in range(28)]
-    assert sum(found[-5:]) < 0.7 * sum(found[:5])
+    results = [step(subject, number)["cyc_latent"].item() for number in range(28)]
+    assert sum(results[-5:]) < 0.7 * sum(results[:5])
 
 
 def test_self_initialisation_approaches_the_generator_s_features(started):
     rates = {"learning_rate": 1e-2, "block_learning_rate": 3e-3}
     subject = method("transferi2i", source_target_iterations=0, adaptor_iterations=60, **rates)
     subject.start_from_teacher(started[1])
-    found = [step(subject, number) for number in range(60)]
+    results = [step(subject, number) for number in range(60)]
     for term in ("self_blocks", "self_image", "self_style"):
-        assert sum(s[term].item() for s in found[-5:]) < 0.85 * sum(s[term].item() for s in found[:5])
+        assert sum(s[term].item() for s in results[-5:]) < 0.85 * sum(s[term].item() for s in results[:5])
 
 
 def test_averages_follow_from_the_start_of_translation_on():
