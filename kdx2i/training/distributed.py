@@ -55,7 +55,7 @@ def agree(value: int) -> bool:
 
 
 def shard(joint: Tensor) -> Tensor:
-    """Return this rank's share [B / ranks, ...] of a joint batch [B, ...]; another remainder than 0 raises `UserError`."""
+    """Return a rank's share [B / ranks, ...] of a joint batch [B, ...]; an uneven one raises `UserError`."""
     size = world_size()
     if joint.shape[0] % size:
         raise UserError(f"a batch of {joint.shape[0]} cannot be shared equally by {size} processes: choose a multiple")
