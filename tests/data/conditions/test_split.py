@@ -11,7 +11,7 @@ from PIL import Image
 
 from kdx2i.config import load_dataset
 from kdx2i.data import split as split_module
-from kdx2i.data.conditions import speech
+from kdx2i.data.conditions import synthesiser
 from kdx2i.data.conditions.condition_rows import COLUMNS, read_condition_rows, write_condition_rows
 from kdx2i.data.conditions.formats import encode_label_map
 from kdx2i.data.rows import Split
@@ -241,7 +241,7 @@ def test_without_a_synthesiser_nothing_is_touched(made, tmp_path, monkeypatch):
     def absent(name):
         raise ModuleNotFoundError(name)
 
-    monkeypatch.setattr(speech, "import_module", absent)
+    monkeypatch.setattr(synthesiser, "import_module", absent)
     with pytest.raises(UserError, match="speech needs a synthesiser"):
         make_split(config, tmp_path, folder, progress=False)
     assert snapshot(folder) == before and check_split(config, folder) == []

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from kdx2i.data.conditions import speech
+from kdx2i.data.conditions import synthesiser
 from kdx2i.data.conditions.synthesiser import VOICES, Synthesiser, voice_of
 from kdx2i.errors import UserError
 
@@ -68,6 +68,6 @@ def test_without_the_package_one_sentence_says_what_to_install(monkeypatch):
     def absent(name):
         raise ModuleNotFoundError(name)
 
-    monkeypatch.setattr(speech, "import_module", absent)
+    monkeypatch.setattr(synthesiser, "import_module", absent)
     with pytest.raises(UserError, match=r"pip install -c constraints.txt -e '.\[speech\]'"):
         Synthesiser()
