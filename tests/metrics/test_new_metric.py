@@ -42,8 +42,8 @@ from kdx2i.tables.gather import build_table
 from kdx2i.tables.published import read_published
 
 class Painter:
-    def translate(self, x, targets, mode, references):
-        return references - 0.1
+    def generate(self, condition):
+        return condition.references - 0.1
 
 evaluate.load_method = lambda *_: Painter()
 plan = make_plan(Path.cwd(), "open-smoke")

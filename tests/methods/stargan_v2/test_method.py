@@ -127,16 +127,16 @@ def test_start_duplicates_the_distilled_heads_to_every_class():
     method.initialise(student, reset_encoders=False)
     assert not tiny.changed(of_network("generator", student), method.networks["generator"].state_dict())
     for name in ("mapping_network", "style_encoder"):
-        mine, of_student = method.networks[name].state_dict(), of_network(name, student)
-        for key, tensor in mine.items():
+        own_state, of_student = method.networks[name].state_dict(), of_network(name, student)
+        for key, tensor in own_state.items():
             if key.startswith("unshared."):
                 head = key.split(".")[1]
                 assert int(head) in range(tiny.CLASSES)
                 key = key.replace(f"unshared.{head}.", "unshared.0.", 1)
             assert torch.equal(tensor, of_student[key])
-    mine, of_student = method.networks["discriminator"].state_dict(), of_network("discriminator", student)
-    last = max(mine, key=lambda key: int(key.split(".")[1])).split(".")[1]
-    for key, tensor in mine.items():
+    own_state, of_student = method.networks["discriminator"].state_dict(), of_network("discriminator", student)
+    last = max(own_state, key=lambda key: int(key.split(".")[1])).split(".")[1]
+    for key, tensor in own_state.items():
         expected = of_student[key]
         if key.startswith(f"main.{last}."):
             assert expected.shape[0] == 1
