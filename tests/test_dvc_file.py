@@ -23,9 +23,7 @@ SPLIT_STAGES = {"split": "", "split-with-conditions": "conditioned"}
 
 def options(entries: list[Any]) -> dict[str, Any]:
     """Return what DVC is told of each path."""
-    return {
-        path: told for entry in entries for path, told in (entry if isinstance(entry, dict) else {entry: {}}).items()
-    }
+    return {path: told for item in entries for path, told in (item if isinstance(item, dict) else {item: {}}).items()}
 
 
 def test_the_results_are_kept_as_the_table_of_kinds_says() -> None:
