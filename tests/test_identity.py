@@ -150,12 +150,12 @@ def test_every_part_counts_and_order_does_not(
     spec: dict[str, str], inputs: dict[str, str], files: dict[str, str], part: str
 ) -> None:
     parts: dict[str, object] = {"kind": "run", "spec": spec, "code": "c", "inputs": inputs, "files": files}
-    made = identity(**parts)  # type: ignore[arg-type]
+    original = identity(**parts)  # type: ignore[arg-type]
     turned = {k: dict(reversed(v.items())) if isinstance(v, dict) else v for k, v in parts.items()}
-    assert identity(**turned) == made  # type: ignore[arg-type]
+    assert identity(**turned) == original  # type: ignore[arg-type]
     old = parts[part]
     parts[part] = {**old, "new key": "1"} if isinstance(old, dict) else f"{old}!"
-    assert identity(**parts) != made  # type: ignore[arg-type]
+    assert identity(**parts) != original  # type: ignore[arg-type]
 
 
 def test_comments_are_those_that_the_tokenizer_sees() -> None:

@@ -227,14 +227,14 @@ def test_restore_removes_what_is_not_true_and_nothing_else(plan: Plan, leaves: l
 def test_restore_makes_the_images_of_a_pulled_split(plan: Plan, leaves: list[Leaf]) -> None:
     split = plan.split("open-birds")
     split.provenance_path.unlink()
-    made: list[str] = []
+    restored: list[str] = []
 
     def make(_: Plan, leaf: Leaf) -> None:
-        made.append(leaf.name)
+        restored.append(leaf.name)
         fabricate(plan, leaf)
 
     assert restore(plan, make_split=make) == []
-    assert made == ["data/open-birds"]
+    assert restored == ["data/open-birds"]
 
 
 def test_restore_refuses_a_split_that_comes_out_otherwise_and_keeps_the_pulled_table(

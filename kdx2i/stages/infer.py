@@ -129,7 +129,7 @@ def _conditions(plan: Plan, table: str) -> tuple[str, ...]:
 
 
 def show(plan: Plan, table: str) -> None:
-    """Infer the protocol of a table and print what is found."""
+    """Infer the protocol of a table and print the conclusion."""
     conclusion = run(plan, table)
     print_inference(
         conclusion.inference,

@@ -178,7 +178,7 @@ def metric_tree(tables: Sequence[Table]) -> dict[str, Any]:
 
 
 def _subtree(tree: dict[str, Any], path: Sequence[str]) -> dict[str, Any]:
-    """Return the mapping at a path, made where it is not there."""
+    """Return the mapping at a path, new where there is none."""
     for step in path:
         tree = tree.setdefault(step, {})
     return tree

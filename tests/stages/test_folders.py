@@ -42,9 +42,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     root = tmp_path_factory.mktemp("folders")
     for number, name in enumerate(("cat", "dog")):
         for source in range(3):
-            fill(root / "made" / name, 2, 1000 * number + 10 * source, f"s{source}_{{}}.png")
+            fill(root / "generated" / name, 2, 1000 * number + 10 * source, f"s{source}_{{}}.png")
         fill(root / "real" / name, 5, 1000 * number + 500)
-    return root / "made", root / "real"
+    return root / "generated", root / "real"
 
 
 def score(*words: object) -> int:
@@ -64,11 +64,11 @@ def tensor(folder: Path) -> torch.Tensor:
 def test_the_values_are_those_of_the_functions(folders: tuple[Path, Path], tmp_path: Path) -> None:
     document = result(tmp_path / "out.json", "--generated", folders[0], "--reference", folders[1])
     extractor = build_extractor("efficientnet-lite0", input_size=32)
-    made, real = (extract(extractor, tensor(folder)) for folder in folders)
+    generated, real = (extract(extractor, tensor(folder)) for folder in folders)
     values = document["values"]
-    assert values["FID"]["value"] == pytest.approx(frechet_distance(made, real), rel=1e-9)
-    assert values["KIDx100"]["value"] == pytest.approx(100 * kernel_distance(made, real), rel=1e-9)
-    pairs = [(made[:6], real[:5]), (made[6:], real[5:])]
+    assert values["FID"]["value"] == pytest.approx(frechet_distance(generated, real), rel=1e-9)
+    assert values["KIDx100"]["value"] == pytest.approx(100 * kernel_distance(generated, real), rel=1e-9)
+    pairs = [(generated[:6], real[:5]), (generated[6:], real[5:])]
     assert values["mFID"]["value"] == pytest.approx(sum(frechet_distance(*pair) for pair in pairs) / 2, rel=1e-6)
     kids = [100 * kernel_distance(*pair) for pair in pairs]
     assert values["mKIDx100"]["value"] == pytest.approx(sum(kids) / 2, rel=1e-6)
@@ -89,7 +89,7 @@ def test_the_values_are_those_of_the_functions(folders: tuple[Path, Path], tmp_p
 
 
 def test_the_same_images_give_the_same_bytes_whatever_their_place(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    archive = tmp_path / "made.zip"
+    archive = tmp_path / "generated.zip"
     with zipfile.ZipFile(archive, "w") as handle:
         for file in sorted(folders[0].rglob("*.png"), reverse=True):
             handle.write(file, file.relative_to(folders[0]).as_posix())
@@ -104,9 +104,9 @@ def test_the_same_images_give_the_same_bytes_whatever_their_place(folders: tuple
 
 
 def test_flat_folders_have_pooled_metrics_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fill(tmp_path / "made", 12, 0)
+    fill(tmp_path / "generated", 12, 0)
     fill(tmp_path / "real", 11, 50)
-    document = result(tmp_path / "out.json", "--generated", tmp_path / "made", "--reference", tmp_path / "real")
+    document = result(tmp_path / "out.json", "--generated", tmp_path / "generated", "--reference", tmp_path / "real")
     values = document["values"]
     assert {name for name, entry in values.items() if entry["value"] is not None} == {"FID", "KIDx100", "IS"}
     assert values["mFID"]["reason"].startswith("both sets are flat")
@@ -118,9 +118,9 @@ def test_flat_folders_have_pooled_metrics_only(tmp_path: Path, capsys: pytest.Ca
 
 def test_a_metric_without_a_value_says_why_and_the_others_have_theirs(tmp_path: Path) -> None:
     for name, counts in (("cat", (1, 5)), ("dog", (6, 5))):
-        fill(tmp_path / "made" / name, counts[0], 3)
+        fill(tmp_path / "generated" / name, counts[0], 3)
         fill(tmp_path / "real" / name, counts[1], 90)
-    document = result(tmp_path / "out.json", "--generated", tmp_path / "made", "--reference", tmp_path / "real")
+    document = result(tmp_path / "out.json", "--generated", tmp_path / "generated", "--reference", tmp_path / "real")
     reason = "class cat has 1 generated and 5 reference images, and two of each are needed"
     assert document["values"]["mFID"] == {"value": None, "reason": reason}
     assert document["values"]["RC"]["value"] is not None
@@ -128,17 +128,19 @@ def test_a_metric_without_a_value_says_why_and_the_others_have_theirs(tmp_path: 
 
 
 def test_infinity_needs_images(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    made, real = folders
-    document = result(tmp_path / "o.json", "--generated", made, "--reference", real, "--metrics", "fid", "--infinity")
+    generated, real = folders
+    document = result(
+        tmp_path / "o.json", "--generated", generated, "--reference", real, "--metrics", "fid", "--infinity"
+    )
     assert list(document["values"]) == ["FID", "FIDinf"]
     assert document["values"]["FIDinf"]["value"] is None
     assert document["values"]["FIDinf"]["reason"]
 
 
 def test_infinity_says_where_its_line_does_not_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fill(tmp_path / "made", 52, 0)
+    fill(tmp_path / "generated", 52, 0)
     fill(tmp_path / "real", 12, 500)
-    asked = ("--generated", tmp_path / "made", "--reference", tmp_path / "real", "--metrics", "fid", "--infinity")
+    asked = ("--generated", tmp_path / "generated", "--reference", tmp_path / "real", "--metrics", "fid", "--infinity")
     entry = result(tmp_path / "out.json", *asked)["values"]["FIDinf"]
     assert math.isfinite(entry["value"])
     assert entry["linear"] is False
@@ -153,13 +155,13 @@ def test_a_segmenter_that_agrees_with_the_label_maps_scores_100(
     settings, classes = SegmenterSettings(width=4), ("background", "face", "eye")
     segmenter = TrainedSegmenter(settings, classes, 32, 1, UNet(4, len(classes)).eval())
     segmenter.save(tmp_path / "segmenter.safetensors")
-    files = fill(tmp_path / "made", 3, 0, "face_{}.png")
+    files = fill(tmp_path / "generated", 3, 0, "face_{}.png")
     fill(tmp_path / "real", 2, 9)
     labels = tmp_path / "labels"
     labels.mkdir()
-    for file, found in zip(files, segmenter.segment(tensor(tmp_path / "made")), strict=True):
-        Image.fromarray(found.numpy()).save(labels / file.name)
-    asked = ["--generated", tmp_path / "made", "--reference", tmp_path / "real", "--metrics", "miou"]
+    for file, labelled in zip(files, segmenter.segment(tensor(tmp_path / "generated")), strict=True):
+        Image.fromarray(labelled.numpy()).save(labels / file.name)
+    asked = ["--generated", tmp_path / "generated", "--reference", tmp_path / "real", "--metrics", "miou"]
     asked += ["--segmenter", tmp_path / "segmenter.safetensors", "--labels", labels]
     entry = result(tmp_path / "out.json", *asked)["values"]["mIoU"]
     assert entry["value"] == 100.0
@@ -189,19 +191,19 @@ def test_every_protocol_is_scored_or_named(
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "no weights"))
     monkeypatch.delenv("KDX2I_INCEPTION_WEIGHTS", raising=False)
-    made, real = folders
-    asked = ("--generated", made, "--reference", real, "--metrics", "fid,kid,mfid,mkid", "--all-protocols")
+    generated, real = folders
+    asked = ("--generated", generated, "--reference", real, "--metrics", "fid,kid,mfid,mkid", "--all-protocols")
     document = result(tmp_path / "out.json", *asked)
-    found = document["protocols"]
-    assert list(found["not_computed"]) == ["inception-v3-compat"]
-    assert "weights" in found["not_computed"]["inception-v3-compat"]
+    protocols = document["protocols"]
+    assert list(protocols["not_computed"]) == ["inception-v3-compat"]
+    assert "weights" in protocols["not_computed"]["inception-v3-compat"]
     shown = " ".join(capsys.readouterr().out.split())
     assert "The same images under every registered protocol" in shown
     assert "not computed: inception-v3-compat" in shown
 
     def value(metric: str, **choices: str) -> float:
-        wanted = {"metric": metric, "preprocessing": "clean", "generated": "all", **choices}
-        (entry,) = [m for m in found["measurements"] if wanted.items() <= m.items()]
+        choice = {"metric": metric, "preprocessing": "clean", "generated": "all", **choices}
+        (entry,) = [m for m in protocols["measurements"] if choice.items() <= m.items()]
         return entry["value"]
 
     values = document["values"]
@@ -212,17 +214,17 @@ def test_every_protocol_is_scored_or_named(
     other = build_extractor("efficientnet-lite0", input_size=32, preprocessing="tf1")
     features = [extract(other, tensor(folder)) for folder in folders]
     assert value("FID", preprocessing="tf1") == pytest.approx(frechet_distance(*features), rel=1e-9)
-    half = extract(build_extractor("efficientnet-lite0", input_size=32), tensor(made)[::2])
+    half = extract(build_extractor("efficientnet-lite0", input_size=32), tensor(generated)[::2])
     again = extract(build_extractor("efficientnet-lite0", input_size=32), tensor(real))
     assert value("FID", generated="half") == pytest.approx(frechet_distance(half, again), rel=1e-9)
     assert len({value("KIDx100", kid=kid) for kid in ("full-set", "torch-fidelity", "clean-fid")}) == 3
-    assert {m["real"] for m in found["measurements"] if "real" in m} == {"all"}
+    assert {m["real"] for m in protocols["measurements"] if "real" in m} == {"all"}
 
 
 def test_mistakes_are_one_sentence(
     folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made, real = folders
+    generated, real = folders
     fill(tmp_path / "other" / "cat", 3, 0)
     fill(tmp_path / "other" / "cow", 3, 9)
     fill(tmp_path / "one", 1, 0)
@@ -231,19 +233,23 @@ def test_mistakes_are_one_sentence(
     broken = tmp_path / "broken"
     fill(broken, 3, 0)[1].write_bytes(b"\x89PNG\r\n\x1a\n nothing")
     cases = [
-        ((made, tmp_path / "nowhere"), [], "does not exist"),
+        ((generated, tmp_path / "nowhere"), [], "does not exist"),
         ((tmp_path / "empty", real), [], "holds no image"),
         ((broken, real), [], "p01.png"),
-        ((made, tmp_path / "other"), ["--metrics", "mfid"], "the generated images have no class cow, the reference "),
+        (
+            (generated, tmp_path / "other"),
+            ["--metrics", "mfid"],
+            "the generated images have no class cow, the reference ",
+        ),
         ((tmp_path / "one", real), ["--metrics", "fid"], "there is 1 generated image, and two are needed"),
-        ((made, real), ["--metrics", "fid,fvd"], "there is no metric fvd; choose from fid, kid, is"),
-        ((made, real), ["--metrics", ","], "--metrics names no metric"),
-        ((made, real), ["--metrics", "miou"], "miou cannot be computed: it needs --labels and --segmenter"),
+        ((generated, real), ["--metrics", "fid,fvd"], "there is no metric fvd; choose from fid, kid, is"),
+        ((generated, real), ["--metrics", ","], "--metrics names no metric"),
+        ((generated, real), ["--metrics", "miou"], "miou cannot be computed: it needs --labels and --segmenter"),
         ((tmp_path / "numbered", real), ["--metrics", "lpips"], "101 images under one source, image"),
-        ((made, real), ["--device", "tpu"], "--device tpu is unknown"),
-        ((made, real), ["--preprocessing", "lanczos"], "--preprocessing lanczos is unknown"),
-        ((made, real), ["--json", tmp_path], "is a folder: name a file"),
-        ((made, real), ["--json", made / "cat" / "s0_0.png" / "x.json"], "cannot be written"),
+        ((generated, real), ["--device", "tpu"], "--device tpu is unknown"),
+        ((generated, real), ["--preprocessing", "lanczos"], "--preprocessing lanczos is unknown"),
+        ((generated, real), ["--json", tmp_path], "is a folder: name a file"),
+        ((generated, real), ["--json", generated / "cat" / "s0_0.png" / "x.json"], "cannot be written"),
     ]
     for (generated, reference), more, sentence in cases:
         words = ["score", "--generated", generated, "--reference", reference, *OPTIONS, *more]

@@ -63,8 +63,8 @@ def test_a_run_is_scored_under_every_protocol(evaluation: Leaf, capsys: pytest.C
         assert sum(m["metric"] == metric for m in measurements) == count
 
     def entry(metric: str, **choices: str) -> dict[str, Any]:
-        wanted = {"metric": metric, "preprocessing": "clean", "generated": "all", **choices}
-        (only,) = [m for m in measurements if wanted.items() <= m.items()]
+        choice = {"metric": metric, "preprocessing": "clean", "generated": "all", **choices}
+        (only,) = [m for m in measurements if choice.items() <= m.items()]
         return only
 
     def value(metric: str, **choices: str) -> float:

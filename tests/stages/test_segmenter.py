@@ -80,9 +80,9 @@ def test_the_stage_leaves_weights_ceiling_and_samples(plan) -> None:
     leaf = plan.segmenter("open-face-parts", 32)
     stage.run(plan, leaf)
     require_current([leaf])
-    found, trained = read_json(leaf.file("metrics.json")), load_segmenter(leaf.file("segmenter.safetensors"))
-    assert (found["n_train"], found["n_test"], trained.samples, trained.resolution) == (4, 2, 4, 32)
-    ceiling = found["values"]["mIoU"]
+    document, trained = read_json(leaf.file("metrics.json")), load_segmenter(leaf.file("segmenter.safetensors"))
+    assert (document["n_train"], document["n_test"], trained.samples, trained.resolution) == (4, 2, 4, 32)
+    ceiling = document["values"]["mIoU"]
     assert ceiling["segmenter_sha256"] == trained.sha256
     assert 0.0 < ceiling["value"] <= 100.0
     assert Image.open(leaf.file("samples.png")).size[1] > 3 * 32
