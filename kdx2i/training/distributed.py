@@ -64,7 +64,7 @@ def shard(joint: Tensor) -> Tensor:
 
 
 def average_gradients(parameters: Iterable[Tensor]) -> None:
-    """Average the gradients of all ranks, any shapes, in place in one flat reduction; nothing outside torchrun."""
+    """Average the gradients of all ranks, of any shape, in place in one flat reduction; nothing outside torchrun."""
     if world_size() == 1:
         return
     grads = [p.grad for p in parameters if p.grad is not None]

@@ -27,7 +27,7 @@ def adam(
 
 
 def step_optimizers(loss: Tensor, *optimizers: Optimizer) -> None:
-    """Back-propagate a loss [] into the parameters of these optimisers only, average over ranks, update."""
+    """Back-propagate a scalar loss into the parameters of these optimisers only, average over ranks, update."""
     parameters = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     for parameter, gradient in zip(parameters, gradients, strict=True):

@@ -7,13 +7,13 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
-from kdx2i.data.conditions.files import RATE
-from kdx2i.data.conditions.speech import Synthesiser, voice_of
 from PIL import Image
 from torch import Tensor
 
 from kdx2i.config import DatasetConfig
 from kdx2i.data import readers
+from kdx2i.data.conditions.formats import RATE
+from kdx2i.data.conditions.synthesiser import Synthesiser, voice_of
 from kdx2i.data.decode import png_bytes
 from kdx2i.data.readers import Entry, Item
 from kdx2i.data.rows import Split
