@@ -204,8 +204,14 @@ class RuleFacts:
 
     @property
     def message(self) -> str:
-        """What a job says of itself."""
-        return re.sub(r"\{(\w+)\}", r"{wildcards.\1}", self.kind.message)
+        """What a job says of itself: the kind's message, its fields being wildcards."""
+        text = self.kind.message.replace("{preset}", self.results.plan.preset_argument)
+        text = text.replace("{tables}", "{params.tables}")
+        return re.sub(r"\{(\w+)\}", r"{wildcards.\1}", text)
+
+    def tables(self, wildcards: Wildcards) -> list[str]:
+        """Return the tables that a comparison covers, none for other kinds."""
+        return self.results.compared() if self.kind is COMPARISON else []
 
     def inputs(self, wildcards: Wildcards) -> dict[str, Any]:
         """Return the files that a job reads, by role, and the marker where its result is not current."""

@@ -24,6 +24,7 @@ for facts in RESULTS.rules():
             kdx2i=KDX2I,
             words=facts.words,
             identity=facts.identity,
+            tables=facts.tables,
         message:
             facts.message
         shell:
