@@ -202,7 +202,7 @@ def test_budgets_and_names_change_no_leaf(tmp_path: Path) -> None:
 
 def test_a_teacher_file_changes_what_is_distilled_from_it(tmp_path: Path) -> None:
     settings_copy(tmp_path)
-    teacher = tmp_path / "benchmarks/teachers/faces-r64.safetensors"
+    teacher = tmp_path / "benchmarks/teachers/faces-r64-long.safetensors"
     teacher.write_bytes(b"one")
     before = identities(make_plan(tmp_path, "open"))
     teacher.write_bytes(b"another")

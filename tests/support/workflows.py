@@ -36,7 +36,7 @@ def tiny_teacher(path: Path) -> None:
 def working_copy(target: Path) -> Path:
     """Clone the repository and put the tiny teacher in the place of the shipped one."""
     clone(target)
-    tiny_teacher(target / "benchmarks/teachers/faces-r32.safetensors")
+    tiny_teacher(target / "benchmarks/teachers/faces-r32-long.safetensors")
     preset = target / "benchmarks/presets/open-smoke.yaml"
     text = preset.read_text()
     for name, (shipped, tiny) in SIZES.items():

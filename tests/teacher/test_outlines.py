@@ -31,6 +31,6 @@ def test_reading_a_teacher_does_not_import_pytorchs_compiler():
         "from kdx2i.teacher.biggan.weights import load_biggan\n"
         "from kdx2i.teacher.stylegan2.weights import load_teacher\n"
         "load_biggan(Path('benchmarks/teachers/objects-r32.safetensors'))\n"
-        "load_teacher(Path('benchmarks/teachers/faces-r64.safetensors'))\n"
+        "load_teacher(Path('benchmarks/teachers/faces-r64-long.safetensors'))\n"
     )
     assert_not_imported(code, "torch._dynamo")

@@ -176,11 +176,11 @@ def test_corrupt_weights_are_one_sentence(finished: Path) -> None:
     done = kdx2i(finished, *words, "--resolution", "32", "--mode", "latent", "--preset", "open-smoke")
     assert done.returncode == 2
     assert "networks.safetensors is not the file that was written" in done.stderr
-    (finished / "benchmarks/teachers/faces-r32.safetensors").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    (finished / "benchmarks/teachers/faces-r32-long.safetensors").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     words = ["distill", "--architecture", "stargan_v2", "--resolution", "32", "--preset", "open-smoke"]
     done = kdx2i(finished, *words)
     assert done.returncode == 2
-    assert "faces-r32.safetensors" in done.stderr and "Traceback" not in done.stderr
+    assert "faces-r32-long.safetensors" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_figures_and_directions_are_made_from_the_same_runs(finished: Path) -> None:

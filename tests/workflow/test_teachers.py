@@ -44,7 +44,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "small.yaml").write_text(SMALL)
     (folder / "grown.yaml").write_text(GROWN)
     preset = root / "benchmarks" / "presets" / "open-smoke.yaml"
-    preset.write_text(preset.read_text().replace("32: benchmarks/teachers/faces-r32.safetensors", "32: grown", 1))
+    preset.write_text(preset.read_text().replace("32: benchmarks/teachers/faces-r32-long.safetensors", "32: grown", 1))
     done = snakemake(root, "teachers", "--cores", "1", "--config", "preset=open-smoke")
     assert done.returncode == 0, done.stdout + done.stderr
     return root
