@@ -2,11 +2,11 @@
 
 Three statements, from `kdx2i.tables.spread`:
 
-- a cell agrees when the run's value lies in the 95% prediction interval of one more run with as many seeds, so that one
-  in twenty cells of an honest rerun does not;
+- a cell agrees when the run's value lies in the 95% prediction interval of one more run with as many seeds, so that
+  about one in twenty cells of an honest rerun does not;
 - a row differs by a metric when the mean square of its standardised differences over datasets is too large for F, at
-  1% for all rows and metrics together (Holm 1979): one wrong method is found, and an honest rerun passes 99 times of
-  100, however its cells depend on each other;
+  1% for all rows and metrics together (Holm 1979): one wrong method is found, and an honest rerun passes about 99 times
+  of 100, however its cells depend on each other;
 - pairs of rows that stand in another order, by metric.
 
 The run agrees with the reference when no row differs and no number is absent on one side only.
@@ -29,7 +29,7 @@ from kdx2i.tables.spread import Basis, BySeed, Row, Scatter, basis_of, by_cell, 
 
 CONFIDENCE = 0.95
 FAMILY_ERROR = 0.01
-"""The chance that an honest rerun is said to differ."""
+"""The chance that an honest rerun is said to differ, where the spread is known well."""
 
 CellVerdict = Literal["agrees", "differs", "absent here", "absent there", "no spread"]
 

@@ -22,7 +22,7 @@ _COLOURS = {"agrees": "green", "differs": "red"}
 
 
 def agreement_line(agreement: RunAgreement, name: str) -> str:
-    """Return the one line: agreeing cells, those that chance would leave, the verdict, the pairs of rows that turned."""
+    """Return the one line: agreeing cells, those that chance would leave, the verdict, the pairs of rows turned."""
     if not agreement.judged:
         return f"Agreement with {name}: no cell has a number on both sides."
     expected = CONFIDENCE * agreement.judged
