@@ -32,6 +32,7 @@ FAMILY_ERROR = 0.01
 """The chance that an honest rerun is said to differ, where the spread is known well."""
 
 CellVerdict = Literal["agrees", "differs", "absent here", "absent there", "no spread"]
+ONE_SIDED: tuple[CellVerdict, ...] = ("absent here", "absent there")
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,7 @@ class RunAgreement:
     @property
     def agrees(self) -> bool:
         """Whether no row differs and no number is absent on one side only."""
-        absent = self.count("absent here", "absent there")
-        return self.judged > 0 and absent == 0 and not any(row.differs for row in self.rows)
+        return self.judged > 0 and self.count(*ONE_SIDED) == 0 and not any(row.differs for row in self.rows)
 
 
 def agreement_of(run: Sequence[Table], reference: Sequence[Table], replicates: Iterable[Replicate]) -> RunAgreement:

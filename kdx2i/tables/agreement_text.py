@@ -11,7 +11,14 @@ from rich.table import Table as Grid
 
 from kdx2i.files import write_csv, write_text
 from kdx2i.metric_catalogue import METRICS
-from kdx2i.tables.agreement import CONFIDENCE, FAMILY_ERROR, CellAgreement, RowAgreement, RunAgreement
+from kdx2i.tables.agreement import (
+    CONFIDENCE,
+    FAMILY_ERROR,
+    ONE_SIDED,
+    CellAgreement,
+    RowAgreement,
+    RunAgreement,
+)
 from kdx2i.tables.markdown import escape_markdown
 from kdx2i.tables.replicates import CellKey
 from kdx2i.tables.spread import Row, row_of
@@ -39,9 +46,9 @@ def _verdict(agreement: RunAgreement) -> str:
     reasons = [
         f"{label} ({part}) by {number} metric{'s' * (number > 1)}" for (part, label), number in differing.items()
     ]
-    for verdict in ("absent here", "absent there"):
-        if agreement.count(verdict):  # type: ignore[arg-type]
-            reasons.append(f"{agreement.count(verdict)} numbers are {verdict}")  # type: ignore[arg-type]
+    for verdict in ONE_SIDED:
+        if agreement.count(verdict):
+            reasons.append(f"{agreement.count(verdict)} numbers are {verdict}")
     if agreement.agrees:
         return f"it AGREES: no row differs (error {FAMILY_ERROR:.0%} over {len(agreement.rows)} comparisons)"
     return f"it DOES NOT AGREE: {'; '.join(reasons)}"
