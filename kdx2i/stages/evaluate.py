@@ -8,11 +8,12 @@ from torch import Tensor
 from kdx2i.data.rows import Split
 from kdx2i.files import write_json
 from kdx2i.methods.build import build_method
-from kdx2i.metric_catalogue import main_distance
+from kdx2i.metric_catalogue import METRICS, Need, main_distance
 from kdx2i.metrics.entries import Entry
 from kdx2i.metrics.runs import embed_generated
 from kdx2i.metrics.scorer import Scorer
 from kdx2i.metrics.settings import EvaluationSettings
+from kdx2i.metrics.trial import distances_by_class
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import EvaluationSpec, RunSpec
 from kdx2i.provenance import write_provenance
@@ -73,7 +74,12 @@ def untrained_entries(
     torch.manual_seed(derive_seed(spec.seed, "evaluate", spec.mode))
     images = generate(method, requests, settings.batch, device)
     embedded = embed_generated(scorer, images, requests.labels)
-    return scoring.scorer(scorer, spec, requests).score(embedded, [metric])
+    real = scoring.scorer(scorer, spec, requests)
+    by_class = None
+    if Need.TWO_IMAGES_A_CLASS in METRICS[metric].needs:
+        # The verdict needs no errors, which cost more than the distances.
+        by_class = distances_by_class(embedded, real.part(settings.real_set), len(real.classes), errors=False)
+    return {metric: real.entry(real.trial(embedded, by_class), metric)}
 
 
 def load_method(run: Leaf[RunSpec], num_classes: int, device: torch.device) -> Any:
