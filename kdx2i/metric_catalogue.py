@@ -4,6 +4,7 @@ A new metric is an entry here and the function that its `compute` names. Torch-f
 a metric: the configuration checks names against it, the plan asks what a metric needs, the scorer runs `compute`.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
@@ -130,6 +131,18 @@ METRICS: dict[str, Metric] = {
         ),
     )
 }  # fmt: skip
+
+
+MAIN_DISTANCES = {"kernel": ("mKIDx100", "KIDx100"), "frechet": ("mFID", "FID")}
+"""By the reading of protocol entry learned-or-not: the distances that judge whether a network learned, best first."""
+
+
+def main_distance(metrics: Collection[str], reading: str = "kernel") -> str | None:
+    """Return the metric that judges whether a network learned: by class where there is one, else pooled; None without.
+
+    `metrics` are those of its evaluation, `reading` is a key of `MAIN_DISTANCES`.
+    """
+    return next((name for name in MAIN_DISTANCES[reading] if name in metrics), None)
 
 
 def check_metric(name: str) -> str:

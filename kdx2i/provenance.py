@@ -4,9 +4,11 @@
 """
 
 import importlib.metadata
+import os
 import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -32,6 +34,12 @@ PACKAGES = (
     "torch-fidelity",
     "torchvision",
 )
+
+
+INSTRUCTION_SWITCHES = (
+    "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA",
+)  # fmt: skip
+"""The environment variables by which PyTorch, MKL and oneDNN take another instruction set than the processor's."""
 
 
 class Problem(NamedTuple):
@@ -76,6 +84,7 @@ def write_provenance(
         "packages": packages(),
         "python": platform.python_version(),
         "device": device,
+        "instructions": instructions(),
         "git_commit": git_commit(plan.root),
         "protocol": plan.protocol_of(leaf.kind.flow),
         **(extra or {}),
@@ -98,7 +107,7 @@ def problem(leaf: Leaf[Any], *, checksums: bool = True) -> Problem | None:
     if not isinstance(document, dict) or not isinstance(document.get("outputs"), dict):
         return Problem("corrupt", f"{leaf.name} is corrupt: {leaf.provenance} does not hold a provenance")
     if document.get("identity") != leaf.identity:
-        return Problem("stale", f"{leaf.name} is stale: {_difference(leaf, document)}")
+        return Problem("stale", f"{leaf.name} is stale: {difference(leaf, document)}")
     return _broken_output(leaf, document["outputs"], checksums)
 
 
@@ -113,8 +122,8 @@ def _broken_output(leaf: Leaf[Any], stated: Mapping[str, Any], checksums: bool) 
     return None
 
 
-def _difference(leaf: Leaf[Any], document: Mapping[str, Any]) -> str:
-    """Name what a stale leaf was made from otherwise."""
+def difference(leaf: Leaf[Any], document: Mapping[str, Any]) -> str:
+    """Return in words what another result at a leaf's address, of which this is the provenance, was made from."""
     spec, now = document.get("spec"), leaf.spec.as_json()
     if isinstance(spec, dict) and spec != now:
         return f"it was made with other settings ({', '.join(_differing(spec, now))})"
@@ -145,6 +154,23 @@ def require_current(leaves: Iterable[Leaf[Any]]) -> None:
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise UserError(f"{problems[0].sentence}{more}; `snakemake` makes what is missing, `kdx2i verify` lists it")
+
+
+def instructions() -> dict[str, str]:
+    """Return the instruction set of this process's PyTorch, where it is loaded, and the switches that are set.
+
+    Sums are taken in another order with another set, and training amplifies the last digit.
+    """
+    torch = sys.modules.get("torch")
+    known = {} if torch is None else {"PyTorch": str(torch.backends.cpu.get_cpu_capability())}
+    return known | {name: os.environ[name] for name in INSTRUCTION_SWITCHES if os.environ.get(name)}
+
+
+def machine_of(document: Mapping[str, Any]) -> str:
+    """Return the machine that a provenance states, for people: `cpu: AMD EPYC, AVX2, ONEDNN_MAX_CPU_ISA=AVX2`."""
+    stated = document.get("instructions") or {}
+    words = [str(value) if name == "PyTorch" else f"{name}={value}" for name, value in stated.items()]
+    return ", ".join([str(document.get("device") or "unknown"), *words])
 
 
 @cache

@@ -33,10 +33,15 @@ from kdx2i.plan.kinds import COMPARISON, FIELDS, FIGURE, NUMBER, SPLIT, TABLE
 from kdx2i.plan.leaf import upstream_of
 from kdx2i.plan.training_plans import split_variant
 from kdx2i.provenance import problem
+from kdx2i.stages.agree import line
+from kdx2i.stages.console import screen
 from kdx2i.stages.table import show
 
 Wildcards = Any
 
+
+MAIN_TABLE = "table1"
+"""The table of the default command, which ends with how it agrees with the committed reference of its preset."""
 
 CONFIG_KEYS = ("preset", "seeds", "targets")
 """The keys of the workflow's configuration: those of params.yaml."""
@@ -158,6 +163,8 @@ class Results:
                 f"\n{self.plan.results}/tables has these as CSV, Markdown and LaTeX; `kdx2i compare{options}` "
                 "prints the verdicts on every cell"
             )
+        if MAIN_TABLE in names:
+            line(self.plan, MAIN_TABLE, screen())
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The commands that check, explain and keep results."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -91,12 +92,16 @@ def reference(
     seeds: Seeds = "",
     name: Annotated[str, typer.Option(help="Folder in results/reference (default: the preset's name).")] = "",
     samples: Annotated[bool, typer.Option(help="Keep the sample grids of the first seed.")] = True,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(help="Results folder of the same tables from another machine or instruction set; repeatable."),
+    ] = None,
 ) -> None:
-    """Copy current tables and the evidence behind them to results/reference."""
+    """Copy current tables, the evidence behind them and their spread to results/reference."""
     from kdx2i.inspection.reference import export
 
     plan = asked_plan(preset, seeds)
-    print(export(plan, names or plan.tables, name or plan.preset.name, samples=samples))
+    print(export(plan, names or plan.tables, name or plan.preset.name, samples=samples, also=also or ()))
 
 
 @app.command()

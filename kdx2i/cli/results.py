@@ -145,12 +145,24 @@ def compare(
         bool,
         typer.Option("--infer-protocol", help="Say which registered protocol best explains the published numbers."),
     ] = False,
+    reference: Annotated[
+        Path | None,
+        typer.Option("--with", help="Folder of a reference, e.g. results/reference/open; 1 if the run does not agree."),
+    ] = None,
 ) -> None:
-    """Compare tables (default: all that are current) with the published numbers."""
+    """Compare tables (default: all that are current) with the published numbers, or with a reference."""
     from kdx2i.stages.compare import current_tables
     from kdx2i.stages.compare import run as make
 
     plan = asked_plan(preset, seeds)
+    if reference is not None:
+        from kdx2i.stages.agree import show as agrees
+
+        if expect is not None or infer_protocol:
+            raise UserError("--with compares with a reference: use --expect and --infer-protocol without it")
+        if not agrees(plan, reference, names or ()):
+            raise typer.Exit(1)
+        return
     if infer_protocol:
         from kdx2i.stages.infer import show as infer
 

@@ -1,6 +1,7 @@
 """From a number in a table to its command, inputs, seed, log and images."""
 
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +12,9 @@ from kdx2i.errors import UserError
 from kdx2i.files import read_json
 from kdx2i.plan import CellPlan, Leaf, Plan
 from kdx2i.provenance import problem
+from kdx2i.tables.assemble import direction_of
+from kdx2i.tables.gather import control_entries
+from kdx2i.tables.learning import BLANK, NOT_LEARNED, Learning, judge_learning
 
 
 def find_cells(plan: Plan, table: str, words: str) -> list[CellPlan]:
@@ -37,8 +41,23 @@ def show(plan: Plan, table: str, words: str, console: Console) -> None:
         console.print(f"[bold]{escape(table)} {escape(cell.key)}[/bold]", highlight=False)
         if cell.reason is not None:
             console.print(f"  {escape(cell.reason)}", highlight=False)
+        judged = _learning(plan, table, cell)
+        if judged is not None:
+            verdict = "learned" if judged.learned else NOT_LEARNED
+            console.print(escape(f"  {verdict}: {judged.sentence}"), highlight=False)
         for leaf in cell.leaves:
             _show_evaluation(plan, leaf, console)
+
+
+def _learning(plan: Plan, table: str, cell: CellPlan) -> Learning | None:
+    """Return how a cell's current evaluations stand to their untrained networks and to blank images."""
+    documents = [read_json(leaf.file("metrics.json")) for leaf in cell.leaves if problem(leaf) is None]
+    controls = plan.table(table).controls.get((cell.dataset, cell.resolution))
+    of_controls: Mapping[str, Any] = {}
+    if controls is not None and problem(controls) is None:
+        of_controls = control_entries(read_json(controls.file("metrics.json")), direction_of(cell.mode))
+    scored = [(document.get("values", {}), document.get("untrained", {})) for document in documents]
+    return judge_learning(scored, of_controls.get(BLANK))
 
 
 def _show_evaluation(plan: Plan, leaf: Leaf[Any], console: Console) -> None:
@@ -47,8 +66,10 @@ def _show_evaluation(plan: Plan, leaf: Leaf[Any], console: Console) -> None:
     state = "current" if wrong is None else wrong.sentence
     lines = [f"seed {leaf.spec.seed}: {state}"]
     if wrong is None:
-        values = read_json(leaf.file("metrics.json"))["values"]
-        lines += [f"  {name} = {entry.get('value')}{_counts(entry)}" for name, entry in values.items()]
+        document = read_json(leaf.file("metrics.json"))
+        lines += [f"  {name} = {entry.get('value')}{_counts(entry)}" for name, entry in document["values"].items()]
+        untrained = document.get("untrained", {})
+        lines += [f"  {name} = {entry.get('value')} before the first update" for name, entry in untrained.items()]
         lines.append(f"  images    {leaf.directory / 'samples.png'}")
     run = leaf.inputs["run"]
     lines += [

@@ -73,6 +73,9 @@ class EvaluationSettings(BaseModel):
     )
     real_set: RealPart = Field(default="all", description="real images of the class-wise metrics")
     pooled_real_set: RealPart = Field(default="test", description="real images of the pooled FID and KID")
+    learned_by: Literal["kernel", "frechet"] = Field(
+        default="kernel", description="the distance that judges a run against its untrained start: learned-or-not"
+    )
     control_repeats: int = Field(default=10, ge=1, description="random halvings behind the real-against-real row")
     infinity: bool = Field(default=False, description="also FID extrapolated to infinitely many images")
     inception_score: str | None = Field(default=None, description="also IS, under this convention of the register")

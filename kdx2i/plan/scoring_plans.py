@@ -39,13 +39,15 @@ def plan_evaluation(
         evaluation=_evaluation_of(plan, dataset, every_class=not directed, directed=directed),
         protocol=plan.protocol_switches("evaluate"),
     )
-    inputs: dict[str, Leaf[Any]] = {"run": run, "split": run.inputs["split"]}
+    # What the run starts from, too: its untrained method is scored beside it.
+    inputs: dict[str, Leaf[Any]] = {"run": run, **run.inputs}
     if needs(metrics, Need.CLASSIFIER):
         inputs["classifier"] = plan_classifier(plan, dataset, resolution)
     if needs(metrics, Need.LABEL_MAPS):
         inputs["segmenter"] = plan_segmenter(plan, dataset, resolution)
     modules = (*run.modules, plan.catalogue.tasks[run.spec.task].scoring, *modules_of(metrics))
-    return plan.leaf_of(EVALUATION, {**run.address, "mode": mode}, spec, inputs=inputs, modules=modules)
+    address: Address = {**run.address, "mode": mode}
+    return plan.leaf_of(EVALUATION, address, spec, inputs=inputs, files=run.files, modules=modules)
 
 
 def plan_controls(plan: PlanBase, dataset: str, resolution: int) -> Leaf[ControlsSpec]:

@@ -1,7 +1,7 @@
 """From the evaluations of a table under every registered protocol to the one that explains the printed numbers."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from kdx2i.tables.assemble import LARGEST, Absent
 from kdx2i.tables.gather import build_table
 from kdx2i.tables.inference import Inference, Observed, infer
 from kdx2i.tables.inference_screen import print_inference
+from kdx2i.tables.learning import NOT_LEARNED
 from kdx2i.tables.published import CellName, read_published
 
 FORMAT = "kdx2i-protocols-1"
@@ -49,7 +50,11 @@ def run(plan: Plan, table: str) -> Conclusion:
     metrics = sorted({name.metric for name in published})
     names = {protocol_name(protocol): protocol for protocol in protocols(metrics)}
     observed: dict[str, dict[CellName, Observed]] = {name: {} for name in names}
+    unlearned = _unlearned(plan, table)
     for cell in planned.cells:
+        if cell.key in unlearned:
+            absent |= {leaf.name: f"{NOT_LEARNED}: {unlearned[cell.key]}" for leaf in cell.leaves}
+            continue
         documents = []
         for leaf in cell.leaves:
             document = _read(leaf)
@@ -72,6 +77,24 @@ def run(plan: Plan, table: str) -> Conclusion:
         name: cells for name, cells in observed.items() if cells or names[name].get("extractor") not in not_computed
     }
     return Conclusion(infer(table, candidates, published), _conditions(plan, table), absent, not_computed)
+
+
+def _unlearned(plan: Plan, table: str) -> dict[str, str]:
+    """Return the cells (`part/label/dataset`) whose row has not learned there, with the scores in words."""
+
+    def read(leaf: Leaf[Any]) -> Mapping[str, Any] | Absent:
+        path = leaf.file("metrics.json")
+        document = read_json(path) if path.is_file() else {}
+        same = isinstance(document, dict) and document.get("identity") == leaf.identity
+        return document if same else Absent("not there, or not of today")
+
+    return {
+        f"{part.name}/{row.label}/{cell.dataset}": cell.learning.sentence
+        for part in build_table(plan, table, read).parts
+        for row in part.methods()
+        for cell in row.cells
+        if cell.learning is not None and not cell.learned
+    }
 
 
 def _read(leaf: Leaf[Any]) -> Any:

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from kdx2i.config import PartConfig, RowConfig, TableConfig
 from kdx2i.plan.mode import Mode
 from kdx2i.tables.intervals import mean, mean_interval
+from kdx2i.tables.learning import BLANK, Learning, judge_learning
 from kdx2i.tables.model import Budget, Cell, Context, Table, TablePart, TableRow
 from kdx2i.tasks.facts import TASKS
 
@@ -36,10 +37,14 @@ class MethodKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Scores:
-    """The values of one evaluation: metric -> {"value", "n_real", "n_generated", "classes", "reason"}."""
+    """The values of one evaluation: metric -> {"value", "n_real", "n_generated", "classes", "reason"}.
+
+    `untrained`: the main distance of the same method before its first update, where it was scored.
+    """
 
     seed: int
     values: Mapping[str, Mapping[str, Any]]
+    untrained: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,9 @@ def _part(
     """Assemble one part with its methods and controls."""
     datasets, metrics = tuple(config.datasets_of(part.name)), tuple(config.metrics_of(part.name))
     rows = [row for row in config.rows if row.part == part.name]
-    methods = [_method(part, row, context, evaluations, budgets, datasets=datasets, metrics=metrics) for row in rows]
+    methods = [
+        _method(part, row, context, evaluations, controls, budgets, datasets=datasets, metrics=metrics) for row in rows
+    ]
     resolutions = sorted({method.resolution for method in methods})
     control_rows = [
         _control(control, resolution, context, controls, direction_of(part.mode), datasets=datasets, metrics=metrics)
@@ -114,6 +121,7 @@ def _method(
     row: RowConfig,
     context: Context,
     evaluations: Evaluations,
+    controls: Controls,
     budgets: Budgets,
     *,
     datasets: Sequence[str],
@@ -125,7 +133,9 @@ def _method(
     for dataset in datasets:
         key = EvaluationKey(dataset, row.architecture, row.transfer, resolution, part.mode)
         scores, absent = _by_seed(evaluations.get(key, ()), context.seeds, "/".join(map(str, key)))
-        cells.extend(_cell(dataset, metric, scores, absent) for metric in metrics)
+        of_controls = controls.get((dataset, resolution, direction_of(part.mode)), {})
+        learning = _learning(evaluations.get(key, ()), of_controls)
+        cells.extend(_cell(dataset, metric, scores, absent, learning) for metric in metrics)
     return TableRow(
         kind="method",
         label=row.label,
@@ -136,6 +146,14 @@ def _method(
         budget=budgets.get(MethodKey(row.architecture, row.transfer, resolution)),
         cells=tuple(cells),
     )
+
+
+def _learning(
+    evaluations: Sequence[Scores | Absent], controls: Mapping[str, Mapping[str, Mapping[str, Any]]] | Absent
+) -> Learning | None:
+    """Return how a row stands on a dataset to its untrained networks and to blank images."""
+    scored = [(item.values, item.untrained) for item in evaluations if isinstance(item, Scores)]
+    return judge_learning(scored, None if isinstance(controls, Absent) else controls.get(BLANK))
 
 
 def _control(
@@ -197,6 +215,7 @@ def _cell(
     metric: str,
     scores: Mapping[int, Mapping[str, Mapping[str, Any]]],
     absent: tuple[str, ...],
+    learning: Learning | None = None,
 ) -> Cell:
     """Make one cell from the entries of its metric; whatever is not a finite number becomes a reason."""
     entries = {seed: values.get(metric) for seed, values in scores.items()}
@@ -218,6 +237,7 @@ def _cell(
         generated=_counts(used, "n_generated"),
         classes=_counts(used, "classes"),
         absent=(*absent, *_sentences(refused, tuple(scores))),
+        learning=learning,
     )
 
 

@@ -38,7 +38,7 @@ COLUMNS = (
     "tied",
     "agrees",
 )
-VERDICTS: tuple[VerdictName, ...] = ("reproduced", "better", "worse", "missing", "not comparable")
+VERDICTS: tuple[VerdictName, ...] = ("reproduced", "better", "worse", "missing", "not learned", "not comparable")
 
 
 class CellComparison(Strict):

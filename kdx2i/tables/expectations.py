@@ -19,6 +19,7 @@ from kdx2i.config import Strict, listed, read_yaml, validate
 from kdx2i.errors import UserError
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.comparison import Comparison
+from kdx2i.tables.learning import NOT_LEARNED
 from kdx2i.tables.model import Table, TablePart
 from kdx2i.tables.orders import paired_gain
 
@@ -52,7 +53,7 @@ class AgreementExpectation(_Columns):
 
 
 class VerdictExpectation(_Columns):
-    """The verdict on a row is one of these in every column; `missing` cannot be expected: it never passes."""
+    """The verdict on a row is one of these in every column; `missing` and `not learned` never pass."""
 
     label: str
     verdict: list[Literal["reproduced", "better", "worse", "not comparable"]] = Field(min_length=1)
@@ -159,6 +160,8 @@ def _order_fails(item: OrderExpectation, part: TablePart, dataset: str, metric: 
     for label, cell in ((item.better, first), (item.than, second)):
         if cell.mean is None:
             return f"{label} has no number: {cell.reason}"
+        if cell.learning is not None and not cell.learned:
+            return f"{label} has {NOT_LEARNED}: {cell.learning.sentence}"
     text = METRICS[metric].text
     values = f"{item.better} has {text(first.mean or 0.0)}, {item.than} has {text(second.mean or 0.0)}"
     if not METRICS[metric].goodness(first.mean or 0.0) > METRICS[metric].goodness(second.mean or 0.0):

@@ -53,7 +53,8 @@ def _scores(leaf: Leaf[Any], data: Mapping[str, Any] | Absent) -> Scores | Absen
     values = data.get("values")
     if not isinstance(values, Mapping):
         return Absent("missing: its metrics.json has no values", seed)
-    return Scores(seed, _entries(values))
+    untrained = data.get("untrained")
+    return Scores(seed, _entries(values), _entries(untrained) if isinstance(untrained, Mapping) else {})
 
 
 def gather_controls(table: TablePlan, read: Reader) -> Controls:
@@ -70,9 +71,14 @@ def gather_controls(table: TablePlan, read: Reader) -> Controls:
         if isinstance(data, Absent):
             scores[key] = data
             continue
-        values = data.get("values", {}) if direction is None else data.get("directions", {}).get(direction, {})
-        scores[key] = {name: _entries(entries) for name, entries in values.items() if isinstance(entries, Mapping)}
+        scores[key] = control_entries(data, direction)
     return scores
+
+
+def control_entries(data: Mapping[str, Any], direction: str | None) -> dict[str, Mapping[str, Mapping[str, Any]]]:
+    """Return {control: {metric: entry}} of a controls' metrics.json: for all classes, or for one direction."""
+    values = data.get("values", {}) if direction is None else data.get("directions", {}).get(direction, {})
+    return {name: _entries(entries) for name, entries in values.items() if isinstance(entries, Mapping)}
 
 
 def _entries(values: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

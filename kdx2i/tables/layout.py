@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kdx2i.metric_catalogue import METRICS
+from kdx2i.tables.learning import NOT_LEARNED
 from kdx2i.tables.model import STAND_IN_KINDS, Cell, Context, Table, TablePart, TableRow, budget_text
 from kdx2i.tables.published import CellName, Published
 from kdx2i.tasks.facts import CONTROL_MEANINGS
@@ -61,7 +62,7 @@ def _line(context: Context, part: TablePart, row: TableRow, dataset: str, publis
         texts.append((cell_text(cell, seeds), printed))
     return Line(
         control=row.kind == "control",
-        label=row.label,
+        label=row.label if all(cell.learned for cell in cells) else f"{row.label} ({NOT_LEARNED})",
         pixels=pixels(row),
         cells=tuple(texts),
         counts=counts(cells),
@@ -130,7 +131,8 @@ def notes(table: Table, published: Published) -> list[str]:
     meanings = ", ".join(text for title, text in CONTROL_MEANINGS.items() if title in shown)
     counts = "The last column counts the real and the generated images behind the values."
     lines.append(f"Control rows: {meanings}. {counts}")
-    return [*lines, *_budget_lines(table), *_absent_lines(table), *_published_lines(table, published)]
+    own = [*_learning_lines(table), *_budget_lines(table), *_absent_lines(table)]
+    return [*lines, *own, *_published_lines(table, published)]
 
 
 def _conditions(context: Context) -> str:
@@ -167,6 +169,24 @@ def _interval_line(table: Table) -> str:
     if any(cell.mean is not None and cell.interval is None for cell in cells):
         lines.append(f"{ONE_SEED} one seed, no interval over seeds; the CSV has the sampling error of each evaluation.")
     return " ".join(lines)
+
+
+def _learning_lines(table: Table) -> list[str]:
+    """Return a line for each part with the rows that have not learned, and their scores."""
+    lines = []
+    for part in table.parts:
+        unlearned = {
+            f"{row.label} on {cell.dataset} ({cell.learning.sentence})": None
+            for row in part.methods()
+            for cell in row.cells
+            if cell.learning is not None and not cell.learned
+        }
+        if unlearned:
+            lines.append(
+                f"Not learned, {part.title}: {'; '.join(unlearned)}. Such a row is no better than its own network "
+                "before the first update, or than blank images, and takes no part in orders, gains and claims."
+            )
+    return lines
 
 
 def _budget_lines(table: Table) -> list[str]:

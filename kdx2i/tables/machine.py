@@ -45,6 +45,11 @@ COLUMNS = (
     "published",
     "departures",
     "absent",
+    "learned",
+    "main_distance",
+    "main_trained",
+    "main_untrained",
+    "main_blank",
 )
 
 
@@ -105,6 +110,21 @@ def _what(table: Table, row: TableRow, cell: Cell, part: TablePart, published: P
         "published": value.printed if value else "",
         "departures": "; ".join(item.text for item in table.departures(row, cell.dataset)) if method else "",
         "absent": cell.reason,
+        **_learning(cell),
+    }
+
+
+def _learning(cell: Cell) -> dict[str, str]:
+    """Say whether the row has learned on the cell's dataset, and the scores; empty where it is not known."""
+    judged = cell.learning
+    if judged is None:
+        return dict.fromkeys(("learned", "main_distance", "main_trained", "main_untrained", "main_blank"), "")
+    return {
+        "learned": "yes" if judged.learned else "no",
+        "main_distance": judged.metric,
+        "main_trained": _full(judged.trained),
+        "main_untrained": _full(judged.untrained),
+        "main_blank": _full(judged.blank),
     }
 
 

@@ -3,13 +3,13 @@
 A table travels as JSON: `Table.model_validate_json(table.model_dump_json())` is the same table.
 """
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from kdx2i.config import Strict
+from kdx2i.tables.learning import Finite, Learning
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 DepartureKind = Literal["dataset", "resolution", "extractor", "protocol", "budget"]
 # Which Inception the paper used is not known; this is the one that FID is defined with.
 PAPER_EXTRACTOR = "inception-v3-compat"
@@ -92,7 +92,8 @@ class Cell(Strict):
     `seeds` and `values` stand side by side, sorted by seed. `interval` is the 95% Student interval of the
     mean, None with one seed. `standard_error` is the sampling error of one evaluation (the root mean square
     over seeds), None where a value came without. `real`, `generated` and `classes` are the counts behind the
-    values (several where seeds differ). `absent` has one sentence for each number that is absent.
+    values (several where seeds differ). `absent` has one sentence for each number that is absent. `learning`: how the
+    row stands on the dataset to its untrained network and to blank images; None where it is not known, or a control.
     """
 
     dataset: str
@@ -106,6 +107,17 @@ class Cell(Strict):
     generated: tuple[int, ...] = ()
     classes: tuple[int, ...] = ()
     absent: tuple[str, ...] = ()
+    learning: Learning | None = None
+
+    @property
+    def learned(self) -> bool:
+        """Whether nothing says that the row has not learned on the dataset."""
+        return self.learning is None or self.learning.learned
+
+    @property
+    def claimed(self) -> float | None:
+        """The mean where it may be compared with others: None for a row that has not learned."""
+        return self.mean if self.learned else None
 
     @property
     def reason(self) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from kdx2i.config import Strict
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.intervals import Interval, agreement, mean, mean_interval
+from kdx2i.tables.learning import NOT_LEARNED
 from kdx2i.tables.model import Cell, Table, TablePart, TableRow
 from kdx2i.tables.published import CellName, Published
 
@@ -15,8 +16,8 @@ BASELINE = "scratch"
 class Order(Strict):
     """Kendall's tau-b between the reproduced and the printed order of a column's rows.
 
-    `rows` have both numbers. `tau` is None where it is not defined, and `reason` says why. Of the pairs of
-    rows, `concordant` stand in the same order here and there, `tied` are equal on either side.
+    `rows` have both numbers and have learned. `tau` is None where it is not defined, and `reason` says why. Of the
+    pairs of rows, `concordant` stand in the same order here and there, `tied` are equal on either side.
     """
 
     table: str
@@ -69,14 +70,15 @@ def _order(table: Table, part: TablePart, dataset: str, metric: str, published: 
     printed: list[float] = []
     for row in part.methods():
         value = published.get(CellName(part.name, dataset, row.label, metric))
-        reproduced = row.cell(dataset, metric).mean
+        reproduced = row.cell(dataset, metric).claimed
         if value is not None and reproduced is not None:
             own.append(reproduced)
             printed.append(float(value.value))
     agreed = agreement(own, printed)
     reason = ""
     if agreed.rows < 2:
-        reason = "fewer than two rows have both numbers"
+        alike = all(row.cell(dataset, metric).learned for row in part.methods())
+        reason = "fewer than two rows have both numbers" if alike else "fewer than two rows with both numbers learned"
     elif agreed.tau is None:
         reason = "all rows are tied on one side"
     return Order(
@@ -154,7 +156,13 @@ class PairedGain:
 
 
 def paired_gain(cell: Cell, baseline: Cell) -> PairedGain:
-    """Return the gain of `cell` over `baseline` from their common seeds; None with a reason without any."""
+    """Return the gain of `cell` over `baseline` from their common seeds; None with a reason without any.
+
+    None, too, where one of them has not learned.
+    """
+    for part, who in ((cell, "the row"), (baseline, "the baseline")):
+        if part.learning is not None and not part.learned:
+            return PairedGain(None, None, 0, f"{who} has {NOT_LEARNED} ({part.learning.sentence})")
     by_seed, base_by_seed = (
         dict(zip(cell.seeds, cell.values, strict=True)),
         dict(zip(baseline.seeds, baseline.values, strict=True)),

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.layout import short_reason, stand_in_line
+from kdx2i.tables.learning import NOT_LEARNED
 from kdx2i.tables.model import Table, TablePart, TableRow
 from kdx2i.tables.published import CellName, Published
 
@@ -90,7 +91,10 @@ def _bar(axes: Axes, row: TableRow, dataset: str, metric: str, *, centre: float,
         text = short_reason(cell)
         axes.text(centre, 0.02, text, transform=at, rotation=90, ha="center", va="bottom", fontsize=6, color=colour)
         return
-    axes.bar([centre], [cell.mean], width=0.92 * width, color=colour)
+    axes.bar([centre], [cell.mean], width=0.92 * width, color=colour, alpha=1.0 if cell.learned else 0.35)
+    if not cell.learned:
+        at = axes.get_xaxis_transform()
+        axes.text(centre, 0.02, NOT_LEARNED, transform=at, rotation=90, ha="center", va="bottom", fontsize=6)
     if cell.interval is not None:
         reach = (cell.interval[1] - cell.interval[0]) / 2
         axes.errorbar([centre], [cell.mean], yerr=[reach], color="black", capsize=2, linewidth=0.8)

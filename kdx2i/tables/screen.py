@@ -16,7 +16,14 @@ from kdx2i.tables.published import Published
 
 # Width of the grids where the output is no terminal (a log file), in characters.
 FILE_WIDTH = 150
-_COLOURS = {"reproduced": "green", "better": "cyan", "worse": "red", "missing": "yellow", "not comparable": "dim"}
+_COLOURS = {
+    "reproduced": "green",
+    "better": "cyan",
+    "worse": "red",
+    "missing": "yellow",
+    "not learned": "yellow",
+    "not comparable": "dim",
+}
 
 
 def print_table(table: Table, published: Published, console: Console) -> None:

@@ -6,7 +6,8 @@ Where the conditions are the paper's:
   printed; with one seed, the value itself lies in it;
 - `better` or `worse`: it does not.
 
-Everywhere else the verdict is `not comparable`. A number that is absent is `missing` under any conditions.
+Everywhere else the verdict is `not comparable`. A number that is absent is `missing` under any conditions, that of a
+row that is no better than its untrained network or blank images `not learned` (`kdx2i.tables.learning`).
 """
 
 from collections.abc import Sequence
@@ -16,10 +17,11 @@ from typing import Literal
 from kdx2i.config import Strict
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.intervals import prediction_interval
+from kdx2i.tables.learning import NOT_LEARNED
 from kdx2i.tables.model import Cell, Departure
 from kdx2i.tables.published import PublishedValue
 
-VerdictName = Literal["reproduced", "better", "worse", "missing", "not comparable"]
+VerdictName = Literal["reproduced", "better", "worse", "missing", "not learned", "not comparable"]
 Reason = Literal[
     "",
     "seed noise",
@@ -29,6 +31,7 @@ Reason = Literal[
     "erratum of the paper",
     "really different",
     "absent",
+    "no better than untrained or blank",
     "not printed",
 ]
 
@@ -56,6 +59,8 @@ def judge(
     """
     if cell.mean is None:
         return Verdict(name="missing", reason="absent", detail=cell.reason or "missing")
+    if cell.learning is not None and not cell.learned:
+        return Verdict(name=NOT_LEARNED, reason="no better than untrained or blank", detail=cell.learning.sentence)
     if published is None:
         return Verdict(name="not comparable", reason="not printed", detail="the paper prints no number here")
     if departures:

@@ -1,20 +1,47 @@
-"""The export of reference results: current results only, evidence kept, an old export replaced."""
+"""References: current results only, evidence and spread kept, and runs set beside them or refused with the reason."""
+
+import io
+import shutil
 
 import pytest
+from rich.console import Console
 
 from kdx2i.errors import UserError
-from kdx2i.files import write_text
+from kdx2i.files import read_json, write_json, write_text
 from kdx2i.inspection.reference import export
+from kdx2i.provenance import write_provenance
+from kdx2i.stages import table
+from kdx2i.stages.agree import agree, line
 from kdx2i.suite import make_plan
+from kdx2i.tables.replicates import read_replicates
 from tests.support.repository import clone, fabricate, fabricate_all
 
 
 @pytest.fixture
 def plan(tmp_path):
-    plan = make_plan(clone(tmp_path / "repository"), "open-smoke")
+    plan = make_plan(clone(tmp_path / "repository"), "open-smoke", [0, 1, 2])
     fabricate_all(plan, "table1")
-    fabricate(plan, plan.rendered("table1"))
+    table.run(plan, plan.rendered("table1"))
     return plan
+
+
+@pytest.fixture
+def elsewhere(plan, tmp_path):
+    """The same results from another machine: other numbers, the same identities."""
+    folder = tmp_path / "elsewhere"
+    shutil.move(plan.root / plan.results, folder)
+    for leaf in plan.table("table1").upstream():
+        if leaf.kind.name == "split":
+            continue
+        fabricate(plan, leaf)
+        if leaf.kind.name == "evaluation":
+            values = read_json(leaf.file("metrics.json"))["values"]
+            for entry in values.values():
+                entry["value"] *= 1.001
+            write_json(leaf.file("metrics.json"), {"values": values})
+        write_provenance(plan, leaf, device="cpu: another")
+    table.run(plan, plan.rendered("table1"))
+    return folder
 
 
 def test_tables_metrics_and_provenance_are_kept_and_weights_are_not(plan):
@@ -45,3 +72,52 @@ def test_a_new_export_replaces_the_old_one(plan):
     write_text(folder / "left-over.txt", "from an older export")
     export(plan, ["table1"], "trial")
     assert not (folder / "left-over.txt").exists()
+
+
+def test_a_reference_records_its_spread_and_a_run_is_set_beside_it(plan, elsewhere):
+    export(plan, ["table1"], "alone")
+    reference = export(plan, ["table1"], "open-smoke", also=[elsewhere])
+    replicates = read_replicates(reference / "spread.csv")
+    assert {item.machine.partition(",")[0] for item in replicates} == {"cpu", "cpu: another"}
+    assert {item.seed for item in replicates} == {0, 1, 2}
+    outcome = agree(plan, reference)
+    assert outcome.agreement.agrees
+    assert outcome.agreement.basis == "machines"
+    assert agree(plan, reference.with_name("alone")).agreement.basis == "seeds"
+    console = Console(file=io.StringIO(), width=200)
+    line(plan, "table1", console)
+    assert "Agreement with results/reference/open-smoke: " in console.file.getvalue()
+    assert "AGREES" in console.file.getvalue()
+
+
+def test_two_folders_of_one_machine_show_no_spread(plan, tmp_path):
+    shutil.copytree(plan.root / plan.results, tmp_path / "copy")
+    with pytest.raises(UserError, match="was made on one machine"):
+        export(plan, ["table1"], "trial", also=[tmp_path / "copy"])
+
+
+def test_a_reference_that_was_made_otherwise_is_refused_with_the_reason(plan):
+    reference = export(plan, ["table1"], "open-smoke")
+    path = plan.root / "benchmarks" / "presets" / "open-smoke.yaml"
+    before = path.read_text(encoding="utf-8")
+    for change, reason in (
+        (("train: {iterations: 2, batch: 2}", "train: {iterations: 3, batch: 2}"), "has another budget there"),
+        (("images_per_class: 2", "images_per_class: 3"), "made with other settings .evaluation.images_per_class"),
+    ):
+        write_text(path, before.replace(*change))
+        other = make_plan(plan.root, "open-smoke", [0, 1, 2])
+        fabricate_all(other, "table1")
+        table.run(other, other.rendered("table1"))
+        with pytest.raises(UserError, match=reason):
+            agree(other, reference)
+    console = Console(file=io.StringIO(), width=200)
+    line(other, "table1", console)
+    assert "cannot be compared with results/reference/open-smoke" in console.file.getvalue()
+
+
+def test_one_seed_from_one_machine_is_no_spread(plan):
+    one = make_plan(plan.root, "open-smoke", [0])
+    table.run(one, one.rendered("table1"))
+    reference = export(one, ["table1"], "one")
+    with pytest.raises(UserError, match="records no spread"):
+        agree(one, reference)
