@@ -98,7 +98,7 @@ def problem(leaf: Leaf[Any], *, checksums: bool = True) -> Problem | None:
     if not isinstance(document, dict) or not isinstance(document.get("outputs"), dict):
         return Problem("corrupt", f"{leaf.name} is corrupt: {leaf.provenance} does not hold a provenance")
     if document.get("identity") != leaf.identity:
-        return Problem("stale", f"{leaf.name} is stale: {_difference(leaf, document)}")
+        return Problem("stale", f"{leaf.name} is stale: {difference(leaf, document)}")
     return _broken_output(leaf, document["outputs"], checksums)
 
 
@@ -113,7 +113,7 @@ def _broken_output(leaf: Leaf[Any], stated: Mapping[str, Any], checksums: bool) 
     return None
 
 
-def _difference(leaf: Leaf[Any], document: Mapping[str, Any]) -> str:
+def difference(leaf: Leaf[Any], document: Mapping[str, Any]) -> str:
     """Name what a stale leaf was made from otherwise."""
     spec, now = document.get("spec"), leaf.spec.as_json()
     if isinstance(spec, dict) and spec != now:
