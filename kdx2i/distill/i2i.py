@@ -46,14 +46,7 @@ class I2IDistillation:
         _check_fit(student, teacher)
         self.teacher_generator = place(teacher.generator, device)
         self.teacher_discriminator = place(teacher.discriminator, device)
-        self.preview_triplets = draw_triplets(
-            self.teacher_generator,
-            8,
-            layers=settings.mixing_layers,
-            mixing=transfer.mixing,
-            truncation=settings.truncation,
-            share=False,
-        )
+        self.preview_triplets = self.draw(8, share=False)
         hints = {"hints": place(self._hint_layers(), device)} if transfer.alignment else {}
         self.networks: Mapping[str, nn.Module] = {**student.networks, **hints}
         self.averages: Mapping[str, nn.Module] = {
@@ -67,6 +60,20 @@ class I2IDistillation:
         judging = list(self.networks["discriminator"].parameters())
         adversary = {"discriminator": self._adam(judging)} if transfer.adversarial else {}
         self.optimizers: Mapping[str, Optimizer] = {"generator": self._adam(generating), **adversary}
+
+    def draw(self, batch: int, *, share: bool = True, others: bool = False) -> Triplets:
+        """Draw triplets for this student from torch's global generator, as `draw_triplets` does."""
+        return draw_triplets(
+            self.teacher_generator,
+            batch,
+            layers=self.settings.mixing_layers,
+            mixing=self.transfer.mixing,
+            truncation=self.settings.truncation,
+            noise_dim=self.student.noise_dim,
+            lifted=self.settings.noise == "lift",
+            share=share,
+            others=others,
+        )
 
     def _adam(self, parameters: list[nn.Parameter]) -> Adam:
         s = self.settings
@@ -89,7 +96,7 @@ class I2IDistillation:
             {name: HintLayers(teachers, students, self.settings.hints) for name, (teachers, students) in pairs.items()}
         )
 
-    def _matched(self, name: str, teacher: Features, student: Features) -> tuple[Features, Features]:
+    def matched(self, name: str, teacher: Features, student: Features) -> tuple[Features, Features]:
         """Return both sides' features at the resolutions that they share, of one width."""
         hints = self.networks["hints"]
         return hints[name](teacher, student)  # type: ignore[index,no-any-return]
@@ -97,13 +104,7 @@ class I2IDistillation:
     def training_step(self, step: int) -> dict[str, Tensor]:
         """Draw a batch of triplets; update the discriminator by eq. (4), then the student by eq. (5)."""
         s = self.settings
-        triplets = draw_triplets(
-            self.teacher_generator,
-            s.batch,
-            layers=s.mixing_layers,
-            mixing=self.transfer.mixing,
-            truncation=s.truncation,
-        )
+        triplets = self.draw(s.batch)
         with autocast(self.device, s.precision):
             images, alignments = self._generate(triplets)
         scalars: dict[str, Tensor] = {}
@@ -124,7 +125,7 @@ class I2IDistillation:
         style, styled = self.student.style_from_image(triplets.x2)
         guided = 1
         if s.guidance == "both":
-            latent = self.student.style_from_noise(triplets.z2[:, : self.student.noise_dim])
+            latent = self.student.style_from_noise(triplets.noise)
             style, content, guided = torch.cat([style, latent]), torch.cat([content, content]), 2
         images, decoded = self.student.decode(content, style)
         if not self.transfer.alignment:
@@ -132,10 +133,10 @@ class I2IDistillation:
         on_x1 = teacher_features(self.teacher_discriminator, triplets.x1)
         on_x2 = teacher_features(self.teacher_discriminator, triplets.x2) if self.transfer.mixing else on_x1
         targets = {r: torch.cat([f] * guided) for r, f in triplets.features.items()}
-        encoder = content_encoder_alignment(*self._matched("encoder", on_x1, encoded), s.gamma, s.norm)
-        reference = style_encoder_alignment(*self._matched("style", on_x2, styled), s.tau, s.norm)
+        encoder = content_encoder_alignment(*self.matched("encoder", on_x1, encoded), s.gamma, s.norm)
+        reference = style_encoder_alignment(*self.matched("style", on_x2, styled), s.tau, s.norm)
         features, image = generator_alignment(
-            self._matched("generator", targets, decoded),
+            self.matched("generator", targets, decoded),
             (torch.cat([triplets.y] * guided), images),
             s.alpha,
             s.beta,
@@ -161,7 +162,7 @@ class I2IDistillation:
         averaged = self.student.with_networks({**self.networks, **self.averages})
         content = averaged.encode(t.x1)[0]
         by_reference = averaged.decode(content, averaged.style_from_image(t.x2)[0])[0]
-        latent = averaged.style_from_noise(t.z2[:, : averaged.noise_dim])
+        latent = averaged.style_from_noise(t.noise)
         by_latent = averaged.decode(content, latent)[0]
         return torch.cat([t.x1, t.x2, t.y, by_reference, by_latent]), len(t.x1)
 

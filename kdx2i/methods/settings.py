@@ -61,6 +61,9 @@ class I2IDistillSettings(LoopBudget):
     )
     truncation: float = Field(default=1.0, gt=0, le=1, description="protocol entry triplet-truncation")
     guidance: Literal["both", "reference"] = Field(default="both", description="protocol entry i2i-latent")
+    noise: Literal["lift", "first-components"] = Field(
+        default="lift", description="how z2 and the student's noise relate: protocol entry i2i-latent-noise"
+    )
 
 
 class TranslationTrain(LoopBudget):

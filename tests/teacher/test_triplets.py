@@ -5,7 +5,7 @@ import tiny
 import torch
 
 from kdx2i.errors import UserError
-from kdx2i.teacher.triplets import draw_triplets, mix
+from kdx2i.teacher.triplets import draw_triplets, lift, mix
 from kdx2i.training import distributed
 
 # The last of the six layers of styles that reaches the feature of each resolution of a 16 px teacher.
@@ -36,7 +36,7 @@ def test_features_are_shared_below_the_cut_and_differ_above(generator, layers):
     triplets, z, ((x1, below), (x2, above)) = draw(generator, layers=layers)
     torch.testing.assert_close(triplets.x1, x1, rtol=0, atol=1e-5)
     torch.testing.assert_close(triplets.x2, x2, rtol=0, atol=1e-5)
-    assert torch.equal(triplets.z2, z[1])
+    assert torch.equal(triplets.noise, z[1])
     assert set(triplets.features) == set(LAST_LAYER)
     for resolution, last in LAST_LAYER.items():
         difference = (triplets.features[resolution] - below[resolution]).abs().amax(dim=(1, 2, 3))
@@ -80,7 +80,7 @@ def test_without_mixing_all_three_are_the_same(generator):
     assert triplets.x2 is triplets.x1
     assert triplets.y is triplets.x1
     torch.testing.assert_close(triplets.x1, x1)
-    assert torch.equal(triplets.z2, z[0])
+    assert torch.equal(triplets.noise, z[0])
     assert all(torch.allclose(triplets.features[r], features[r]) for r in features)
 
 
@@ -126,7 +126,7 @@ def test_ranks_draw_shares_of_one_batch(generator, monkeypatch, mixing):
         torch.manual_seed(4)
         share = draw_triplets(generator, 4, layers=3, mixing=mixing)
         part = slice(2 * rank, 2 * rank + 2)
-        assert torch.equal(share.z2, joint.z2[part])
+        assert torch.equal(share.noise, joint.noise[part])
         for name in ("x1", "x2", "y"):
             torch.testing.assert_close(getattr(share, name), getattr(joint, name)[part], rtol=0, atol=1e-5)
         torch.testing.assert_close(share.features[8], joint.features[8][part], rtol=0, atol=1e-5)
@@ -134,3 +134,30 @@ def test_ranks_draw_shares_of_one_batch(generator, monkeypatch, mixing):
         assert len(draw_triplets(generator, 4, layers=3, mixing=mixing, share=False).y) == 4
     with pytest.raises(UserError, match="a batch of 3 cannot be shared equally by 2 processes"):
         draw_triplets(generator, 3, layers=3)
+
+
+@pytest.mark.parametrize("noise_dim", [1, 2, 4, 6])
+def test_noise_determines_the_style_when_it_is_lifted(generator, noise_dim):
+    """z2 is the noise, repeated: from the noise alone x2 can be drawn again; without the lift it cannot."""
+    torch.manual_seed(6)
+    drawn = draw_triplets(generator, 3, layers=3, noise_dim=noise_dim)
+    assert drawn.noise.shape == (3, noise_dim)
+    z = torch.stack([drawn.noise[:, i % noise_dim] for i in range(generator.config.z_dim)], dim=1)
+    assert torch.equal(lift(drawn.noise, generator.config.z_dim), z)
+    again = generator.synthesis(generator.styles(z), "const")[0]
+    torch.testing.assert_close(drawn.x2, again, rtol=0, atol=1e-5)
+    torch.manual_seed(6)
+    cut_off = draw_triplets(generator, 3, layers=3, noise_dim=noise_dim, lifted=False)
+    assert torch.equal(cut_off.noise, drawn.noise)
+    assert torch.allclose(cut_off.x2, drawn.x2, atol=1e-4) == (noise_dim == generator.config.z_dim)
+
+
+def test_other_targets_have_the_style_of_the_next_triplet(generator):
+    torch.manual_seed(7)
+    drawn = draw_triplets(generator, 3, layers=3, others=True)
+    torch.manual_seed(7)
+    ws1, ws2 = (generator.styles(z) for z in torch.randn(2, 3, generator.config.z_dim))
+    for i in range(3):
+        mixed = mix(ws1[i : i + 1], ws2[(i + 1) % 3][None], 3)
+        torch.testing.assert_close(drawn.other_y[i], generator.synthesis(mixed, "const")[0][0], rtol=0, atol=1e-5)
+    assert draw_triplets(generator, 3, layers=3).other_y is None
