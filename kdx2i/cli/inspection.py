@@ -8,7 +8,7 @@ from rich.console import Console
 from kdx2i import completion
 from kdx2i.cli.app import app
 from kdx2i.cli.options import Preset, Seeds, Tables, asked_plan
-from kdx2i.config import find_root, load_dataset, load_table, names_in
+from kdx2i.config import find_root, load_dataset, load_student, load_table, names_in
 from kdx2i.plan.kinds import STAGE1
 from kdx2i.suite import make_plan
 
@@ -78,6 +78,8 @@ def check(
     for name in names_in(root / "benchmarks" / "tables"):
         load_table(root, name)
         read_published(root, name)
+    for name in names_in(root / "benchmarks" / "students"):
+        load_student(root, name)
     for name in [preset] if preset else names_in(root / "benchmarks" / "presets"):
         plan = make_plan(root, name)
         for table_name in plan.tables:

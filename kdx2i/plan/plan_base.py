@@ -176,7 +176,10 @@ class PlanBase:
         return name, files[resolution]
 
     def shipped_file(self, architecture: str, transfer: str, resolution: int) -> str | None:
-        """Return the shipped student of a transfer, relative to the root; None where it is distilled."""
+        """Return the shipped student of a transfer, relative to the root; None where it is distilled.
+
+        One file serves every seed (protocol entry i2i-students).
+        """
         by_transfer = self.preset.students.get(architecture, {})
         return by_transfer.get(transfer, {}).get(resolution)
 
