@@ -315,7 +315,7 @@ def _at(data: Any, key: str) -> Any:
 
 
 def _plain(value: Any) -> str:
-    """Write a JSON value the way that the register's alternatives are written: a mapping names something, or nothing."""
+    """Write a JSON value the way that the register's alternatives are written: a mapping names something or nothing."""
     if isinstance(value, Mapping):
         return "named" if value else "none"
     return str(value).lower() if isinstance(value, bool) else str(value)

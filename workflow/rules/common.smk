@@ -17,7 +17,9 @@ def requested_tables():
     """Return what was asked for on the command line: names of tables, and of other targets."""
     asked = workflow.dag_settings.targets
     nothing_named = not asked and not workflow.dag_settings.target_jobs
-    return [*PLAN.tables, *(asked or ())] if nothing_named or "tables" in asked else asked
+    return (
+        [*PLAN.tables, *(asked or ())] if nothing_named or "tables" in asked else asked
+    )
 
 
 try:
