@@ -29,12 +29,13 @@ from kdx2i.config import listed, names_in, parse_seeds
 from kdx2i.errors import UserError
 from kdx2i.files import write_text
 from kdx2i.plan import KINDS, Kind, Leaf, Plan
-from kdx2i.plan.kinds import COMPARISON, FIELDS, FIGURE, NUMBER, SPLIT, TABLE
+from kdx2i.plan.kinds import COMPARISON, FIELDS, FIGURE, NUMBER, SPLIT, STAGE1, TABLE
 from kdx2i.plan.leaf import upstream_of
-from kdx2i.plan.training_plans import split_variant
+from kdx2i.plan.teacher_plans import split_variant
 from kdx2i.provenance import problem
 from kdx2i.stages.agree import line
 from kdx2i.stages.console import screen
+from kdx2i.stages.stage1 import show as show_stage1
 from kdx2i.stages.table import show
 
 Wildcards = Any
@@ -146,6 +147,11 @@ class Results:
         """Return the files of the teachers that the suite trains, and of all that they are made from."""
         return _paths(upstream_of([self.plan.teacher(name) for name in self.plan.teachers]))
 
+    def students(self) -> list[str]:
+        """Return the files of the students that are made to be shipped, and of all that they are made from."""
+        names = names_in(self.plan.root / "benchmarks" / "students")
+        return _paths(upstream_of([self.plan.student(name) for name in names]))
+
     def compared(self) -> list[str]:
         """Return the tables that a comparison covers: those requested and those that are current already."""
         asked = set(self.requested())
@@ -154,6 +160,8 @@ class Results:
     def print_tables(self) -> None:
         """Print the requested tables that have been made."""
         asked = set(self.requested())
+        if STAGE1.name in asked:
+            show_stage1(self.plan)
         names = [name for name in self.plan.tables if name in asked]
         for name in names:
             show(self.plan, name)

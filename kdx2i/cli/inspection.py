@@ -9,21 +9,25 @@ from rich.console import Console
 from kdx2i import completion
 from kdx2i.cli.app import app
 from kdx2i.cli.options import Preset, Seeds, Tables, asked_plan
-from kdx2i.config import find_root, load_dataset, load_table, names_in
+from kdx2i.config import find_root, load_dataset, load_student, load_table, names_in
+from kdx2i.plan.kinds import STAGE1
 from kdx2i.suite import make_plan
 
 
 @app.command()
 def verify(names: Tables = None, preset: Preset = "open", seeds: Seeds = "") -> None:
     """Compute every result's identity and checksums again; name what is stale, corrupt or missing."""
+    from kdx2i.inspection.shipped_students import notices
     from kdx2i.inspection.verify import verify as look
 
-    findings = look(asked_plan(preset, seeds), names or ())
+    plan = asked_plan(preset, seeds)
+    told = notices(plan)
+    findings = look(plan, names or ())
     problems = [finding.problem for finding in findings if finding.problem is not None]
-    for problem in problems:
-        print(problem.sentence)
+    for sentence in [problem.sentence for problem in problems] + [notice.sentence for notice in told]:
+        print(sentence)
     print(f"{len(findings) - len(problems)} of {len(findings)} results are current and whole")
-    if problems:
+    if problems or any(notice.kind == "corrupt" for notice in told):
         raise typer.Exit(1)
 
 
@@ -44,15 +48,22 @@ def restore(
 
 @app.command("show")
 def show_cell(
-    name: Annotated[str, typer.Argument(help="Name of a table.", autocompletion=completion.tables)],
-    cell: Annotated[str, typer.Argument(help="Part/row/dataset, or some of them, e.g. 'Ours*/birds'.")] = "",
+    name: Annotated[str, typer.Argument(help="Name of a table, or stage1.", autocompletion=completion.tables)],
+    cell: Annotated[
+        str, typer.Argument(help="Part/row/dataset, or some of them: 'Ours*/birds'; a student: 'kd/64'.")
+    ] = "",
     preset: Preset = "open",
     seeds: Seeds = "",
 ) -> None:
     """Go from a number of a table to its command, inputs, seed, log and images."""
     from kdx2i.inspection.show import show as explain
+    from kdx2i.inspection.show_students import show_students
 
-    explain(asked_plan(preset, seeds), name, cell, Console())
+    plan = asked_plan(preset, seeds)
+    if name == STAGE1.name:
+        show_students(plan, cell, Console())
+    else:
+        explain(plan, name, cell, Console())
 
 
 @app.command()
@@ -68,6 +79,8 @@ def check(
     for name in names_in(root / "benchmarks" / "tables"):
         load_table(root, name)
         read_published(root, name)
+    for name in names_in(root / "benchmarks" / "students"):
+        load_student(root, name)
     for name in [preset] if preset else names_in(root / "benchmarks" / "presets"):
         plan = make_plan(root, name)
         for table_name in plan.tables:
@@ -106,11 +119,16 @@ def reference(
 
 @app.command()
 def ship(
-    name: Annotated[str, typer.Argument(help="Name in benchmarks/teachers.")],
+    name: Annotated[str, typer.Argument(help="Name in benchmarks/teachers or benchmarks/students.")],
     preset: Preset = "open",
 ) -> None:
-    """Put a teacher that was trained here in the place of the shipped one, with its provenance."""
+    """Put a teacher or student that was made here in the place of the shipped one, with its provenance."""
+    plan = asked_plan(preset)
+    if name in names_in(plan.root / "benchmarks" / "students"):
+        from kdx2i.stages.ship import ship_student
+
+        print(ship_student(plan, plan.student(name)))
+        return
     from kdx2i.inspection.ship import ship_teacher
 
-    plan = asked_plan(preset)
     print(ship_teacher(plan, plan.teacher(name)))

@@ -14,7 +14,7 @@ from kdx2i.cli.app import app
 from kdx2i.cli.options import Preset, Seeds, Tables, asked_plan
 from kdx2i.cli.running import run_leaf
 from kdx2i.errors import UserError
-from kdx2i.plan.kinds import CLASSIFIER, CONTROLS, DISTILLED, RUN, SEGMENTER, Kind
+from kdx2i.plan.kinds import CLASSIFIER, CONTROLS, DISTILLED, MEASURED, RUN, SEGMENTER, Kind
 
 OPTIONS: Mapping[str, Any] = {
     "dataset": options.Dataset,
@@ -87,10 +87,32 @@ def teacher(
 
 
 add_command(DISTILLED, "Distil a student from the preset's teacher, without any data (stage 1).", transfer="kd", seed=0)
+add_command(MEASURED, "Measure a shipped student of the preset on held-out triplets.", transfer="kd")
 add_command(RUN, "Train a method on a dataset (stage 2).", seed=0)
 add_command(CONTROLS, "Score real images, copied inputs and noise in the place of generated images.")
 add_command(CLASSIFIER, "Train the classifier of RC on a dataset's real images.")
 add_command(SEGMENTER, "Train the segmenter of mIoU on a dataset's real label maps.")
+
+
+@app.command()
+def student(
+    name: Annotated[str, typer.Argument(help="Name in benchmarks/students.", autocompletion=completion.students)],
+    preset: Preset = "open",
+) -> None:
+    """Distil a student at the full budget of its recipe; `kdx2i ship` ships it."""
+    plan = asked_plan(preset)
+    run_leaf(plan, plan.student(name))
+
+
+@app.command()
+def stage1(preset: Preset = "open", seeds: Seeds = "") -> None:
+    """Make the table of what the preset's students have learned; their measures must be there and current."""
+    from kdx2i.stages.stage1 import run as make
+    from kdx2i.stages.stage1 import show
+
+    plan = asked_plan(preset, seeds)
+    make(plan, plan.stage1())
+    show(plan)
 
 
 @app.command()

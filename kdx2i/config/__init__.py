@@ -31,6 +31,7 @@ from kdx2i.config.reading import (
     load_figure,
     load_preset,
     load_protocol,
+    load_student,
     load_table,
     merged,
     names_in,
@@ -38,6 +39,7 @@ from kdx2i.config.reading import (
     read_yaml,
     validate,
 )
+from kdx2i.config.students import StudentRecipe
 
 __all__ = [
     "ArchitectureConfig",
@@ -56,6 +58,7 @@ __all__ = [
     "SourceFile",
     "SplitRule",
     "Strict",
+    "StudentRecipe",
     "TableConfig",
     "TaskName",
     "find_root",
@@ -64,6 +67,7 @@ __all__ = [
     "load_figure",
     "load_preset",
     "load_protocol",
+    "load_student",
     "load_table",
     "merged",
     "names_in",

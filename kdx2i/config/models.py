@@ -215,8 +215,9 @@ class PresetConfig(Strict):
     """Sizes, budgets and dataset choices: `benchmarks/presets/<name>.yaml`.
 
     `datasets` and `resolutions` map the paper's names and pixels to those used here; `teachers` maps
-    a teacher's name to one weight file for each resolution. The keys of `evaluation` are those of
-    `kdx2i.metrics.settings`, those of an architecture those of its own `settings` module.
+    a teacher's name to one weight file for each resolution. `students` names the shipped student that stage 2 starts
+    from, by architecture, transfer and resolution; what it does not name is distilled. The keys of `evaluation` are
+    those of `kdx2i.metrics.settings`, those of an architecture those of its own `settings` module.
     """
 
     name: Name
@@ -226,6 +227,7 @@ class PresetConfig(Strict):
     resolutions: dict[int, int] = Field(min_length=1)
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     teachers: dict[Name, dict[int, str]] = Field(default_factory=dict)
+    students: dict[Name, dict[Name, dict[int, str]]] = Field(default_factory=dict)
     architectures: dict[Name, ArchitectureConfig]
     evaluation: Settings
     protocol: dict[Name, str] = Field(default_factory=dict)
@@ -313,7 +315,9 @@ def _at(data: Any, key: str) -> Any:
 
 
 def _plain(value: Any) -> str:
-    """Write a JSON value the way that the register's alternatives are written."""
+    """Write a JSON value the way that the register's alternatives are written: a mapping names something or nothing."""
+    if isinstance(value, Mapping):
+        return "named" if value else "none"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from kdx2i.config.figures import FigureConfig
 from kdx2i.config.models import DatasetConfig, PresetConfig, ProtocolRegister, TableConfig, listed
+from kdx2i.config.students import StudentRecipe
 from kdx2i.errors import UserError
 
 
@@ -140,6 +141,11 @@ def load_figure(root: Path, name: str) -> FigureConfig:
     return _load(FigureConfig, root, "figures", name)
 
 
+def load_student(root: Path, name: str) -> StudentRecipe:
+    """Load the recipe of the shipped student `name` of the repository at `root`."""
+    return _load(StudentRecipe, root, "students", name)
+
+
 def load_protocol(root: Path) -> ProtocolRegister:
     """Load the protocol register of the repository at `root`."""
     return validate(ProtocolRegister, read_yaml(root / "benchmarks" / "protocol.yaml"), "benchmarks/protocol.yaml")
@@ -177,7 +183,7 @@ def load_preset(root: Path, name_or_path: str) -> PresetConfig:
 def _extended(folder: Path, path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
     """Read a preset's YAML and merge it over what it extends.
 
-    `datasets` and `resolutions` replace those below: which ones there are is a choice, not a setting.
+    `datasets`, `resolutions` and `students` replace those below: which ones there are is a choice, not a setting.
     """
     if path in below:
         raise UserError(f"{path.name}: the key `extends` leads back to this file")
@@ -185,7 +191,7 @@ def _extended(folder: Path, path: Path, below: tuple[Path, ...]) -> dict[str, An
     base = data.get("extends")
     if base is None:
         return data
-    chosen = {key: data[key] for key in ("datasets", "resolutions") if key in data}
+    chosen = {key: data[key] for key in ("datasets", "resolutions", "students") if key in data}
     return merged(_extended(folder, folder / f"{base}.yaml", (*below, path)), data) | chosen
 
 

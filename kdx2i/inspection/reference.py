@@ -19,11 +19,16 @@ from kdx2i.tables.replicates import FILE, Replicate, replicates_of, write_replic
 def export(plan: Plan, tables: Sequence[str], name: str, *, samples: bool = True, also: Sequence[Path] = ()) -> Path:
     """Copy current tables, their leaves' metrics, logs and provenance, and return the folder.
 
+    The table of stage 1 is copied with them where it has been made.
+
     `samples` keeps the first seed's sample grids. Every leaf must be current. An older export of that name is
     replaced as a whole. `also` are further results folders, laid out as `results/<preset>` and made by the same code on
     other machines or with other instruction sets, of any seeds: only their tables' values are kept, in `spread.csv`.
     """
-    rendered = [plan.rendered(table) for table in tables]
+    rendered: list[Leaf[Any]] = [plan.rendered(table) for table in tables]
+    measures = plan.stage1_if_any()
+    if measures is not None and measures.provenance_path.is_file():
+        rendered.append(measures)
     leaves = {leaf.name: leaf for table in rendered for leaf in table.upstream()}
     require_current(leaves.values())
     spread = spread_of(plan, tables, [plan.root / plan.results, *also])

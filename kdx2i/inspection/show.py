@@ -10,6 +10,7 @@ from rich.markup import escape
 from kdx2i.config import listed
 from kdx2i.errors import UserError
 from kdx2i.files import read_json
+from kdx2i.inspection.show_students import lines_of_run
 from kdx2i.plan import CellPlan, Leaf, Plan
 from kdx2i.provenance import problem
 from kdx2i.tables.assemble import direction_of
@@ -77,6 +78,7 @@ def _show_evaluation(plan: Plan, leaf: Leaf[Any], console: Console) -> None:
         f"  command   {shlex.join(plan.command(leaf))}",
         f"  log       {run.directory / 'log.jsonl'}",
         f"  training  {run.directory / 'samples.png'}",
+        *[f"  {line}" for line in lines_of_run(run)],
         "  made from",
     ]
     for upstream in leaf.upstream():

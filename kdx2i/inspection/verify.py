@@ -8,7 +8,7 @@ from typing import Any
 from kdx2i.errors import UserError
 from kdx2i.files import read_json
 from kdx2i.plan import Leaf, Plan
-from kdx2i.plan.kinds import COMPARISON, TABLE
+from kdx2i.plan.kinds import COMPARISON, STAGE1, TABLE
 from kdx2i.provenance import Problem, problem
 
 
@@ -56,7 +56,7 @@ def _planned(plan: Plan, path: Path) -> tuple[Leaf[Any] | None, Problem | None]:
     """Return what the plan wants at a path; tables are planned with the seeds that they were made with."""
     try:
         leaf = plan.leaf_at(path)
-        if leaf.kind not in (TABLE, COMPARISON):
+        if leaf.kind not in (TABLE, STAGE1, COMPARISON):
             return leaf, None
         spec = read_json(plan.root / path).get("spec", {})
         seeded = plan.for_preset(plan.preset_argument, [int(seed) for seed in spec.get("seeds", plan.seeds)])

@@ -20,14 +20,18 @@ from kdx2i.plan.specs import (
     DistillSpec,
     EvaluationSpec,
     FigureSpec,
+    MeasuredSpec,
     RunSpec,
     SegmenterSpec,
     SplitSpec,
+    Stage1Spec,
     TableSpec,
     TeacherSpec,
 )
+from kdx2i.plan.student_plans import plan_distilled, plan_measured, plan_stage1, plan_student
 from kdx2i.plan.table_plans import TablePlan, plan_comparison, plan_rendered, plan_table
-from kdx2i.plan.training_plans import plan_distilled, plan_run, plan_split, plan_teacher
+from kdx2i.plan.teacher_plans import plan_split, plan_teacher
+from kdx2i.plan.training_plans import plan_run
 
 
 class Plan(PlanBase):
@@ -47,6 +51,8 @@ class Plan(PlanBase):
             "split": self.split,
             "teacher": self.teacher,
             "distilled": self.distilled,
+            "student": self.student,
+            "measured": self.measured,
             "run": self.run,
             "evaluation": self.evaluation,
             "controls": self.controls,
@@ -54,6 +60,7 @@ class Plan(PlanBase):
             "segmenter": self.segmenter,
             "table": self.rendered,
             "figure": self.figure,
+            "stage1": self.stage1,
             "comparison": self.comparison,
         }
         return planners[kind](**address)
@@ -69,6 +76,14 @@ class Plan(PlanBase):
     def distilled(self, architecture: str, transfer: str, resolution: int, seed: int) -> Leaf[DistillSpec]:
         """Return the student that stage 1 distils from the preset's teacher."""
         return plan_distilled(self, architecture, transfer, resolution, seed)
+
+    def student(self, student: str) -> Leaf[DistillSpec]:
+        """Return a student that is made from a recipe, to be shipped."""
+        return plan_student(self, student)
+
+    def measured(self, architecture: str, transfer: str, resolution: int) -> Leaf[MeasuredSpec]:
+        """Return the measures of a shipped student of the preset, taken here."""
+        return plan_measured(self, architecture, transfer, resolution)
 
     def run(self, dataset: str, architecture: str, transfer: str, resolution: int, seed: int) -> Leaf[RunSpec]:
         """Return the run of a method on a dataset (stage 2)."""
@@ -119,6 +134,21 @@ class Plan(PlanBase):
         if figure not in self.figures:
             raise UserError(f"there is no figure `{figure}`; the figures are {listed(self.figures)}")
         return required(self.figures[figure])
+
+    def stage1(self) -> Leaf[Stage1Spec]:
+        """Return the table of the measures of every student that the preset's tables need."""
+        leaves = [leaf.inputs["run"] for name in self.tables for cell in self.table(name).cells for leaf in cell.leaves]
+        return plan_stage1(self, leaves)
+
+    def stage1_if_any(self) -> Leaf[Stage1Spec] | None:
+        """Return `stage1`, None where no table of the preset needs a student."""
+        needed = any(
+            self.catalogue.transfers[cell.row.transfer].distils
+            for name in self.tables
+            for cell in self.table(name).cells
+            if cell.leaves
+        )
+        return self.stage1() if needed else None
 
     def comparison(self, tables: Iterable[str] | None = None) -> Leaf[ComparisonSpec]:
         """Return the comparison of tables (default: all) with the published numbers."""

@@ -9,7 +9,9 @@ from kdx2i.plan.kinds import FIGURE
 from kdx2i.plan.leaf import Leaf
 from kdx2i.plan.plan_base import PlanBase
 from kdx2i.plan.specs import DrawnMethod, FigureSpec
-from kdx2i.plan.training_plans import plan_distilled, plan_run, plan_split
+from kdx2i.plan.student_plans import plan_measures
+from kdx2i.plan.teacher_plans import plan_split
+from kdx2i.plan.training_plans import plan_run
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def plan_figure(plan: PlanBase, config: FigureConfig) -> FigurePlan:
             continue
         role = f"method{len(drawn)}"
         address = (method.architecture, method.transfer, resolution, plan.seeds[0])
-        shown = plan_distilled(plan, *address) if dataset is None else plan_run(plan, dataset, *address)
+        shown: Leaf[Any] = plan_measures(plan, *address) if dataset is None else plan_run(plan, dataset, *address)
         inputs[role] = shown
         modules.update(shown.modules)
         drawn.append(DrawnMethod(label=method.label, input=role, resolution=resolution))

@@ -19,6 +19,7 @@ NUMBER = r"\d+"
 FIELDS: Mapping[str, str] = {
     "dataset": NAME,
     "teacher": NAME,
+    "student": NAME,
     "architecture": NAME,
     "transfer": NAME,
     "resolution": NUMBER,
@@ -29,7 +30,7 @@ FIELDS: Mapping[str, str] = {
 }
 """What an address may be made of, in the order of the command line's options, and how each is spelled."""
 
-POSITIONAL = ("teacher", "table", "figure")
+POSITIONAL = ("teacher", "student", "table", "figure")
 """The fields that a command line takes as arguments; the others are options."""
 
 METHOD = "{architecture}/{transfer}/r{resolution}/s{seed}"
@@ -127,12 +128,38 @@ DISTILLED = Kind(
     command="distill",
     flow="distill",
     address=f"{{results}}/distilled/{METHOD}",
-    outputs=("student.safetensors", "log.jsonl", "samples.png"),
+    outputs=("student.safetensors", "log.jsonl", "samples.png", "metrics.json"),
     message="distill {architecture} {transfer} at {resolution} px, seed {seed}",
     work="training",
     priority=40,
-    evidence=("log.jsonl",),
+    evidence=("log.jsonl", "metrics.json"),
     first_seed=("samples.png",),
+    dvc="persist",
+)
+STUDENT = Kind(
+    "student",
+    stage="distill",
+    command="student",
+    flow="distill",
+    address="{results}/students/{student}",
+    outputs=DISTILLED.outputs,
+    message="student {student}, to be shipped",
+    work="training",
+    priority=40,
+    evidence=DISTILLED.evidence,
+    dvc="persist",
+)
+MEASURED = Kind(
+    "measured",
+    stage="measure",
+    command="measure",
+    flow="distill",
+    address="{results}/measured/{architecture}/{transfer}/r{resolution}",
+    outputs=("metrics.json",),
+    message="measure the shipped student {architecture} {transfer} at {resolution} px",
+    work="training",
+    priority=35,
+    evidence=("metrics.json",),
     dvc="persist",
 )
 RUN = Kind(
@@ -227,6 +254,19 @@ FIGURE = Kind(
     seeded=True,
     dvc="fresh",
 )
+STAGE1 = Kind(
+    "stage1",
+    stage="stage1",
+    command="stage1",
+    flow="table",
+    address="{results}",
+    outputs=("stage1.csv", "stage1.md"),
+    provenance="stage1.provenance.json",
+    message="measures of stage 1 of preset {preset}",
+    gathers=True,
+    seeded=True,
+    evidence=("stage1.csv", "stage1.md"),
+)
 COMPARISON = Kind(
     "comparison",
     stage="compare",
@@ -247,6 +287,8 @@ KINDS: Mapping[str, Kind] = {
         SPLIT,
         TEACHER,
         DISTILLED,
+        STUDENT,
+        MEASURED,
         RUN,
         EVALUATION,
         CONTROLS,
@@ -254,6 +296,7 @@ KINDS: Mapping[str, Kind] = {
         SEGMENTER,
         TABLE,
         FIGURE,
+        STAGE1,
         COMPARISON,
     )
 }

@@ -51,7 +51,16 @@ class PlanBase:
         self.results = Path("results") / self.preset.name
         self._leaves: dict[str, Leaf[Any]] = {}
         self._datasets: dict[str, DatasetConfig] = {}
+        self._others: dict[str, PlanBase] = {}
         self._parts: dict[str, list[tuple[TableConfig, PartConfig]]] = {}
+
+    def other(self, preset: str) -> "PlanBase":
+        """Return what planners ask of another preset of the same repository."""
+        if preset == self.preset_argument:
+            return self
+        if preset not in self._others:
+            self._others[preset] = PlanBase(self.root, preset, None, self.catalogue)
+        return self._others[preset]
 
     def leaf_of(
         self,
@@ -165,6 +174,14 @@ class PlanBase:
         if resolution not in files:
             raise UserError(f"teacher {name} has no weights at {resolution} px; it has them at {listed(files)}")
         return name, files[resolution]
+
+    def shipped_file(self, architecture: str, transfer: str, resolution: int) -> str | None:
+        """Return the shipped student of a transfer, relative to the root; None where it is distilled.
+
+        One file serves every seed (protocol entry i2i-students).
+        """
+        by_transfer = self.preset.students.get(architecture, {})
+        return by_transfer.get(transfer, {}).get(resolution)
 
     # -- what tables ask for -------------------------------------------------------------------------
 

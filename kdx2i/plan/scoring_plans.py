@@ -11,7 +11,8 @@ from kdx2i.plan.metric_choice import computed_by, evaluation_metrics, idle_switc
 from kdx2i.plan.mode import Mode
 from kdx2i.plan.plan_base import PlanBase
 from kdx2i.plan.specs import ClassifierSpec, ControlsSpec, EvaluationSpec, MethodSpec, SegmenterSpec
-from kdx2i.plan.training_plans import plan_run, plan_split
+from kdx2i.plan.teacher_plans import plan_split
+from kdx2i.plan.training_plans import plan_run
 
 CLASSIFIER_KEYS = ("extractor", "preprocessing", "input_size", "classifier", "seed")
 

@@ -69,13 +69,23 @@ class DistillSpec(MethodSpec):
     distill: Settings
 
 
+class MeasuredSpec(DistillSpec):
+    """A shipped student that is measured on this machine: what it was distilled from, and its file."""
+
+    student_file: str
+
+
 class RunSpec(MethodSpec):
-    """A run (stage 2) on a dataset; `teacher` and `teacher_file` only where it starts from a teacher itself."""
+    """A run (stage 2) on a dataset; `teacher` and `teacher_file` only where it starts from a teacher itself.
+
+    `student_file`: the shipped student that it starts from; None where it is distilled, or where there is none.
+    """
 
     task: TaskName
     dataset: str
     transfer_settings: Settings
     train: Settings
+    student_file: str | None = None
     teacher: str | None = None
     teacher_file: str | None = None
 
@@ -157,6 +167,14 @@ class FigureSpec(Spec):
     left_out: dict[str, str]
     dataset: str | None
     seed: int
+
+
+class Stage1Spec(Spec):
+    """The measures of stage 1 of all students that the tables of a preset need; `students` are their addresses."""
+
+    students: tuple[str, ...]
+    preset: str
+    seeds: tuple[int, ...]
 
 
 class ComparisonSpec(Spec):

@@ -14,6 +14,7 @@ from kdx2i.plan.mode import Mode
 from kdx2i.plan.plan_base import PlanBase
 from kdx2i.plan.scoring_plans import plan_controls, plan_evaluation
 from kdx2i.plan.specs import ComparisonSpec, ControlsSpec, EvaluationSpec, TableSpec
+from kdx2i.plan.student_plans import shipped_student
 
 NOT_YET = "not yet computed"
 
@@ -202,14 +203,19 @@ def _budget(plan: PlanBase, cell: CellPlan) -> BudgetLine:
     """Compare the iterations and batch sizes of a cell's method with those of the paper's preset."""
     row = cell.row
     paper = plan.paper
-    own = plan.settings(row.architecture, plan.preset.resolutions[cell.resolution])
+    actual = plan.preset.resolutions[cell.resolution]
+    own = plan.settings(row.architecture, actual)
     registered = plan.catalogue.architectures[row.architecture]
     papers: dict[str, Any] = {}
     if row.architecture in paper.architectures:
         where = f"preset {paper.name}, architectures.{row.architecture}"
         config = paper.architectures[row.architecture]
         papers = plan.catalogue.settings(row.architecture, config, cell.resolution, where)
-    stage_1 = plan.catalogue.transfers[row.transfer].distils
+    change = plan.catalogue.transfers[row.transfer]
+    stage_1 = change.distils
+    shipped = shipped_student(plan, row.architecture, change.student or row.transfer, actual) if stage_1 else None
+    if shipped is not None:
+        own = {**own, "distill": shipped.spec.distill}
     return BudgetLine(
         architecture=row.architecture,
         transfer=row.transfer,

@@ -2,6 +2,7 @@
 
 import io
 import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -11,20 +12,20 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from kdx2i.data.rows import Split
-from kdx2i.files import write_bytes, write_json
-from kdx2i.methods.build import build_student
+from kdx2i.files import read_json, write_bytes, write_json
 from kdx2i.metrics.images.real_images import RealImages
 from kdx2i.plan import Leaf, Plan
-from kdx2i.plan.specs import DistillSpec, FigureSpec
+from kdx2i.plan.kinds import RUN
+from kdx2i.plan.specs import FigureSpec
 from kdx2i.provenance import require_current, write_provenance
 from kdx2i.stages.evaluate import load_method
+from kdx2i.stages.student_files import student_tensors
+from kdx2i.stages.students import open_distillation, put_into
+from kdx2i.tables.stage1 import NOT_DISTILLED, StudentMeasures, read_students, sentences, student_of
 from kdx2i.tasks.image_to_image import OpenTask
 from kdx2i.tasks.scoring.base import generate
 from kdx2i.tasks.scoring.image_to_image import TaskScoring, TranslationRequests
 from kdx2i.tasks.scoring.translation_requests import Translations
-from kdx2i.teacher.stylegan2.weights import load_teacher
-from kdx2i.teacher.triplets import draw_triplets
-from kdx2i.training.checkpoint import load_module, load_tensors, select
 from kdx2i.training.determinism import derive_seed, describe_device, make_deterministic, pick_device
 from kdx2i.training.precision import to_pixels
 
@@ -34,6 +35,11 @@ LEFT, TOP = 0.4, 0.3
 """Inches for the names of rows and columns."""
 LETTERS = 19
 """Letters of a name that stand in a line beside or above an image; what is longer is broken into lines."""
+
+LETTERS_BELOW = 24
+"""Letters of a line below the image, an inch of its width."""
+LINE = 0.09
+"""Inches that a line below the image takes."""
 
 ImageGrid = list[list[Tensor | None]]
 
@@ -45,12 +51,22 @@ def run(plan: Plan, leaf: Leaf[FigureSpec]) -> None:
     make_deterministic()
     device = pick_device()
     torch.manual_seed(derive_seed(spec.figure.seed, "figure", spec.figure.name))
+    students = {method.label: _student_of(leaf.inputs[method.input]) for method in spec.methods}
     if spec.figure.kind == "students":
         columns, names, grid = _students(plan, leaf, device)
     else:
         columns, names, grid = _translations(leaf, device)
+    shown = [
+        f"{label} ({NOT_DISTILLED})" if student is not None and student.distilled is False else label
+        for label, student in students.items()
+    ]
+    marks = dict(zip(students, shown, strict=True))
+    if spec.figure.kind == "students" and NOT_DISTILLED in shown[0]:
+        marks = {column: f"{column} ({NOT_DISTILLED})" for column in columns if column.startswith("student")}
+    columns = [marks.get(column, column) for column in columns]
+    below = _below(spec, students, shown)
     name = spec.figure.name
-    write_bytes(leaf.file(f"{name}.png"), draw(columns, names, grid))
+    write_bytes(leaf.file(f"{name}.png"), draw(columns, names, grid, below))
     caption = {
         "title": spec.figure.title,
         "caption": " ".join(spec.figure.caption.split()),
@@ -59,17 +75,38 @@ def run(plan: Plan, leaf: Leaf[FigureSpec]) -> None:
         "left_out": spec.left_out,
         "columns": columns,
         "rows": names,
+        "below": below,
+        "stage1": {label: student.metrics for label, student in students.items() if student is not None},
         "credit": CREDIT,
     }
     write_json(leaf.file(f"{name}.json"), caption)
     write_provenance(plan, leaf, device=describe_device(device))
 
 
-def draw(columns: list[str], rows: list[str], grid: ImageGrid) -> bytes:
-    """Return a PNG of a grid of uint8 images [3, R, R]; None leaves a place empty."""
+def _student_of(drawn: Leaf[Any]) -> StudentMeasures | None:
+    """Return the student that is drawn, or that a run starts from, with its measures; None where there is none."""
+
+    def read(leaf: Leaf[Any]) -> Any:
+        return read_json(leaf.file("metrics.json"))
+
+    return student_of(drawn, read) if drawn.kind is RUN else read_students([drawn], read)[0]
+
+
+def _below(spec: FigureSpec, students: Mapping[str, StudentMeasures | None], shown: list[str]) -> list[str]:
+    """Return the lines under the image: the measures of a figure of students, else what has not been distilled."""
+    if spec.figure.kind == "students":
+        return [line for student in students.values() if student is not None for line in sentences(student)]
+    return [f"{label}: its student does not beat its yardsticks" for label in shown if NOT_DISTILLED in label]
+
+
+def draw(columns: list[str], rows: list[str], grid: ImageGrid, below: Sequence[str] = ()) -> bytes:
+    """Return a PNG of a grid of uint8 images [3, R, R], lines of text below; None leaves a place empty."""
     width, height = max(len(columns), 1), max(len(rows), 1)
     with matplotlib.rc_context({"font.size": 6.0, "font.family": "DejaVu Sans"}):
-        across, down = 0.9 * width + LEFT, 0.95 * height + TOP
+        across = 0.9 * width + LEFT
+        text = [part for line in below for part in textwrap.wrap(line, int(LETTERS_BELOW * across))]
+        bottom = LINE * len(text)
+        down = 0.95 * height + TOP + bottom
         figure = Figure(figsize=(across, down), dpi=128)
         FigureCanvasAgg(figure)
         axes = figure.subplots(height, width, squeeze=False)
@@ -85,7 +122,8 @@ def draw(columns: list[str], rows: list[str], grid: ImageGrid) -> bytes:
                     axis.set_title(textwrap.fill(columns[j], LETTERS), fontsize=6)
                 if j == 0:
                     axis.set_ylabel(textwrap.fill(rows[i], LETTERS), fontsize=5)
-        figure.subplots_adjust(LEFT / across, 0.01, 0.995, 1 - TOP / down, 0.04, 0.04)
+        figure.text(0.05 / across, 0.04 / down, "\n".join(text), fontsize=5, va="bottom", linespacing=1.2)
+        figure.subplots_adjust(LEFT / across, 0.01 + bottom / down, 0.995, 1 - TOP / down, 0.04, 0.04)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
@@ -93,33 +131,28 @@ def draw(columns: list[str], rows: list[str], grid: ImageGrid) -> bytes:
 
 @torch.no_grad()
 def _students(plan: Plan, leaf: Leaf[FigureSpec], device: torch.device) -> tuple[list[str], list[str], ImageGrid]:
-    """Return the teacher's triplets beside what the distilled student makes of x1."""
+    """Return the teacher's triplets beside what the distilled student makes of x1, by reference or by two noises."""
     spec = leaf.spec
-    distilled: Leaf[DistillSpec] = leaf.inputs[spec.methods[0].input]
-    student_spec = distilled.spec
-    settings = {"networks": student_spec.networks, "distill": student_spec.distill}
-    student, budget = build_student(student_spec.architecture, settings, student_spec.resolution, device)
-    path = distilled.file("student.safetensors")
-    tensors, _ = load_tensors(path)
-    for name, module in student.networks.items():
-        state = select(tensors, name)
-        if state:
-            load_module(module.eval(), state, path)
-    teacher = load_teacher(plan.root / student_spec.teacher_file)
+    drawn: Leaf[Any] = leaf.inputs[spec.methods[0].input]
+    distillation, _ = open_distillation(plan.root, drawn.spec, device)
+    shipped = getattr(drawn.spec, "student_file", None)
+    path = plan.root / shipped if shipped else drawn.file("student.safetensors")
+    put_into(distillation, student_tensors(path), path)
+    student = distillation.student.with_networks({**distillation.networks, **distillation.averages})
+    # Opening a student draws its random start.
+    torch.manual_seed(derive_seed(spec.figure.seed, "figure", spec.figure.name))
     count = spec.figure.rows
-    drawn = draw_triplets(
-        teacher.generator.to(device), count, layers=budget.mixing_layers, truncation=budget.truncation, share=False
-    )
-    content = student.encode(drawn.x1)[0]
+    t = distillation.draw(count, share=False, others=True)
+    content = student.encode(t.x1)[0]
     if spec.figure.guidance == "reference":
         columns = ["x1 (input)", "x2 (reference)", "y (teacher)", "student"]
-        shown = [drawn.x1, drawn.x2, drawn.y, student.decode(content, student.style_from_image(drawn.x2)[0])[0]]
+        shown = [t.x1, t.x2, t.y, student.decode(content, student.style_from_image(t.x2)[0])[0]]
     else:
-        columns = ["x1 (input)", "student, noise 1", "student, noise 2"]
-        shown = [drawn.x1]
-        for _ in range(2):
-            z = torch.randn(count, student.noise_dim).to(device)
-            shown.append(student.decode(content, student.style_from_noise(z))[0])
+        columns = ["x1 (input)", "y (teacher), noise 1", "student, noise 1", "y (teacher), noise 2", "student, noise 2"]
+        first, second = (
+            student.decode(content, student.style_from_noise(z))[0] for z in (t.noise, t.noise.roll(-1, 0))
+        )
+        shown = [t.x1, t.y, first, t.y if t.other_y is None else t.other_y, second]
     pixels = [to_pixels(images) for images in shown]
     return columns, [str(i + 1) for i in range(count)], [[column[i] for column in pixels] for i in range(count)]
 

@@ -10,10 +10,10 @@ from kdx2i.methods.build import build_method
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import RunSpec
 from kdx2i.provenance import write_provenance
+from kdx2i.stages.student_files import student_tensors
 from kdx2i.stages.training_outputs import discard, loop_settings, network_tensors, publish
 from kdx2i.tasks.opening import Task, open_task
 from kdx2i.training import distributed
-from kdx2i.training.checkpoint import load_tensors
 from kdx2i.training.determinism import derive_seed, describe_device, make_deterministic, pick_device
 from kdx2i.training.loop import train
 
@@ -45,8 +45,9 @@ def initial_method(plan: Plan, leaf: Leaf[RunSpec], task: Task, device: torch.de
     method = build_method(spec.architecture, settings, spec.resolution, len(task.classes), device, data)
     transfer = TRANSFERS[spec.transfer]
     if transfer.distils:
-        student, _ = load_tensors(leaf.inputs["distilled"].file("student.safetensors"))
-        method.initialise(student, reset_encoders=transfer.reset_encoders)
+        shipped = spec.student_file
+        path = plan.root / shipped if shipped else leaf.inputs["distilled"].file("student.safetensors")
+        method.initialise(student_tensors(path), reset_encoders=transfer.reset_encoders)
     if spec.teacher_file is not None:
         method.start_from_teacher(plan.root / spec.teacher_file)
     return method

@@ -22,6 +22,7 @@ COLUMNS = (
     "metric",
     "direction",
     "label",
+    "stage1",
     "baseline",
     "published",
     "reproduced",
@@ -42,13 +43,17 @@ VERDICTS: tuple[VerdictName, ...] = ("reproduced", "better", "worse", "missing",
 
 
 class CellComparison(Strict):
-    """One cell: the printed string (None where the paper prints none), the reproduced mean and the verdict."""
+    """One cell: the printed string (None where the paper prints none), the reproduced mean and the verdict.
+
+    `stage1`: that the row starts from a student that has not been distilled; empty otherwise.
+    """
 
     table: str
     part: str
     dataset: str
     metric: str
     label: str
+    stage1: str = ""
     published: str | None
     note: str
     reproduced: float | None
@@ -109,6 +114,7 @@ def _cells(table: Table, part: TablePart, row: TableRow, published: Published) -
                 dataset=cell.dataset,
                 metric=cell.metric,
                 label=row.label,
+                stage1=row.stage1,
                 published=value.printed if value else None,
                 note=value.note if value else "",
                 reproduced=cell.mean,

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kdx2i.plan import Plan
+from kdx2i.plan.student_plans import shipped_student
 from kdx2i.tables.model import Context, Departure
 
 PAPER_PRESET = "paper"
@@ -63,7 +64,7 @@ def _methods(plan: Plan, reference: Plan) -> Iterator[Departure]:
     for architecture in sorted(set(preset.architectures) & set(paper.architectures)):
         keys: set[str] = set()
         for resolution, actual in sorted(preset.resolutions.items()):
-            own = plan.settings(architecture, actual)
+            own = plan.settings(architecture, actual) | _shipped_stage1(plan, architecture, actual)
             papers = reference.settings(architecture, paper.resolutions.get(resolution, resolution))
             for stage in ("networks", "distill", "train"):
                 differing = _differing(own[stage], papers[stage])
@@ -71,6 +72,15 @@ def _methods(plan: Plan, reference: Plan) -> Iterator[Departure]:
         if keys:
             text = f"{architecture} is set otherwise than in the paper's preset ({', '.join(sorted(keys))})"
             yield Departure(kind="protocol", text=text, architecture=architecture)
+
+
+def _shipped_stage1(plan: Plan, architecture: str, resolution: int) -> dict[str, Any]:
+    """Return the settings of stage 1 that a preset's shipped student was made with; nothing where it has none."""
+    for transfer in plan.preset.students.get(architecture, {}):
+        shipped = shipped_student(plan, architecture, transfer, resolution)
+        if shipped is not None:
+            return {"distill": shipped.spec.distill}
+    return {}
 
 
 def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:

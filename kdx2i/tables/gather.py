@@ -16,7 +16,8 @@ from kdx2i.tables.assemble import (
     direction_of,
 )
 from kdx2i.tables.context import context
-from kdx2i.tables.model import Budget, Table
+from kdx2i.tables.model import Budget, Table, TableRow
+from kdx2i.tables.stage1 import stage1_mark
 
 # A leaf's metrics.json, or why it may not be used (`stale`, `missing`).
 Reader = Callable[[Leaf[Any]], Mapping[str, Any] | Absent]
@@ -29,7 +30,29 @@ def build_table(plan: Plan, name: str, read: Reader) -> Table:
     """
     table = plan.table(name)
     evaluations = gather_evaluations(table, read)
-    return assemble(table.config, context(plan), evaluations, gather_controls(table, read), budgets(table))
+    rows = assemble(table.config, context(plan), evaluations, gather_controls(table, read), budgets(table))
+    return with_students(rows, gather_students(table, read))
+
+
+def gather_students(table: TablePlan, read: Reader) -> Mapping[MethodKey, str]:
+    """Return, for each method whose student has not been distilled, the words that say so (`TableRow.stage1`)."""
+    runs: dict[MethodKey, dict[str, Leaf[Any]]] = {}
+    for cell in table.cells:
+        key = MethodKey(cell.row.architecture, cell.row.transfer, cell.resolution)
+        runs.setdefault(key, {}).update({leaf.inputs["run"].name: leaf.inputs["run"] for leaf in cell.leaves})
+    marks = {key: stage1_mark(of_method.values(), read) for key, of_method in runs.items()}
+    return {key: mark for key, mark in marks.items() if mark}
+
+
+def with_students(table: Table, marks: Mapping[MethodKey, str]) -> Table:
+    """Return a table whose rows say what is to be known of their students."""
+
+    def row_of(row: TableRow) -> TableRow:
+        mark = marks.get(MethodKey(row.architecture or "", row.transfer or "", row.resolution), "")
+        return row.model_copy(update={"stage1": mark})
+
+    parts = [part.model_copy(update={"rows": tuple(map(row_of, part.rows))}) for part in table.parts]
+    return table.model_copy(update={"parts": tuple(parts)})
 
 
 def gather_evaluations(table: TablePlan, read: Reader) -> Evaluations:

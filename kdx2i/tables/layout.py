@@ -1,11 +1,11 @@
 """What every rendering of a table shows: blocks of text cells, and the notes below them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.learning import NOT_LEARNED
-from kdx2i.tables.model import STAND_IN_KINDS, Cell, Context, Table, TablePart, TableRow, budget_text
+from kdx2i.tables.model import STAND_IN_KINDS, Cell, Context, Table, TablePart, TableRow, budget_text, marked
 from kdx2i.tables.published import CellName, Published
 from kdx2i.tasks.facts import CONTROL_MEANINGS
 
@@ -46,7 +46,10 @@ def _block(context: Context, part: TablePart, dataset: str, published: Published
     """Write one block."""
     used = context.datasets.get(dataset)
     shown = dataset if used == dataset else f"{dataset} (here: {used or 'none'})"
-    lines = tuple(_line(context, part, row, dataset, published) for row in part.rows)
+    plain = [_line(context, part, row, dataset, published) for row in part.rows]
+    lines = tuple(
+        replace(line, label=marked(line.label, row.stage1)) for line, row in zip(plain, part.rows, strict=True)
+    )
     headings = tuple(METRICS[metric].heading for metric in part.metrics)
     return TableBlock(f"{part.title}: {shown}", headings, lines)
 
@@ -126,7 +129,7 @@ def _spread(numbers: Sequence[int]) -> str:
 def notes(table: Table, published: Published) -> list[str]:
     """Return the lines below a table: conditions, what the numbers are not, budgets, and what is absent."""
     lines = [table.caption, _conditions(table.context)]
-    lines += [line for line in (stand_in_line(table), _interval_line(table)) if line]
+    lines += [line for line in (stand_in_line(table), _interval_line(table), _stage1_line(table)) if line]
     shown = {row.label for part in table.parts for row in part.controls()}
     meanings = ", ".join(text for title, text in CONTROL_MEANINGS.items() if title in shown)
     counts = "The last column counts the real and the generated images behind the values."
@@ -187,6 +190,17 @@ def _learning_lines(table: Table) -> list[str]:
                 "before the first update, or than blank images, and takes no part in orders, gains and claims."
             )
     return lines
+
+
+def _stage1_line(table: Table) -> str:
+    """Name the rows whose student has not been distilled; empty where there is none."""
+    marks = {
+        f"{row.label} ({pixels(row)} px)": row.stage1 for part in table.parts for row in part.methods() if row.stage1
+    }
+    if not marks:
+        return ""
+    named = ", ".join(f"{name}: {mark}" for name, mark in marks.items())
+    return f"Stage 1: {named}; such a student does not beat its yardsticks (`snakemake stage1`, docs/stage1.md)."
 
 
 def _budget_lines(table: Table) -> list[str]:

@@ -126,7 +126,10 @@ class Cell(Strict):
 
 
 class TableRow(Strict):
-    """A method of the table or a control; `resolution` is the paper's, `actual_resolution` the one used."""
+    """A method of the table or a control; `resolution` is the paper's, `actual_resolution` the one used.
+
+    `stage1`: that it starts from a student that has not been distilled, by seed where only some are; empty otherwise.
+    """
 
     kind: Literal["method", "control"]
     label: str
@@ -135,7 +138,13 @@ class TableRow(Strict):
     resolution: int
     actual_resolution: int | None = None
     budget: Budget | None = None
+    stage1: str = ""
     cells: tuple[Cell, ...]
+
+    @property
+    def shown(self) -> str:
+        """The label with what is to be known of the row's student."""
+        return marked(self.label, self.stage1)
 
     def cell(self, dataset: str, metric: str) -> Cell:
         """Return the cell of a column."""
@@ -189,6 +198,11 @@ class Table(Strict):
         elif row.budget is not None and row.budget.differs():
             departures.append(Departure(kind="budget", text=budget_text(row.budget)))
         return tuple(departures)
+
+
+def marked(label: str, mark: str) -> str:
+    """Return a row's label with a mark behind it, if there is one."""
+    return f"{label} ({mark})" if mark else label
 
 
 def budget_text(budget: Budget) -> str:

@@ -36,9 +36,9 @@ class Gain(Strict):
     """The relative gain of a row over its baseline: (difference, positive when better) / |baseline|.
 
     `published` and `reproduced` are None where a number is absent or the baseline is not positive; `reason`
-    says why. `low` and `high`: the 95% Student interval of the reproduced gain over the seeds that both
-    rows have, with the baseline's mean taken as exact; None below two such seeds. `agrees`: both gains have
-    the same sign.
+    says why. `stage1`: that the row's student has not been distilled; empty otherwise. `low` and `high`: the 95%
+    Student interval of the reproduced gain over the seeds that both rows have, with the baseline's mean taken as
+    exact; None below two such seeds. `agrees`: both gains have the same sign.
     """
 
     table: str
@@ -46,6 +46,7 @@ class Gain(Strict):
     dataset: str
     metric: str
     label: str
+    stage1: str = ""
     baseline: str
     published: float | None
     reproduced: float | None
@@ -132,6 +133,7 @@ def _gain(
         dataset=name.dataset,
         metric=name.metric,
         label=row.label,
+        stage1=row.stage1,
         baseline=baseline.label,
         published=published_gain,
         reproduced=own_gain.gain,

@@ -61,7 +61,7 @@ def _panel(axes: Axes, table: Table, part: TablePart, metric: str, published: Pu
     for index, row in enumerate(rows):
         centres = [group - _BARS / 2 + (index + 0.5) * width for group in range(len(part.datasets))]
         colour = _COLOURS[index % len(_COLOURS)]
-        axes.bar(0, 0, color=colour, label=row.label)
+        axes.bar(0, 0, color=colour, label=row.shown)
         for centre, dataset in zip(centres, part.datasets, strict=True):
             _bar(axes, row, dataset, metric, centre=centre, width=width, colour=colour)
             value = published.get(CellName(part.name, dataset, row.label, metric))

@@ -11,7 +11,7 @@ from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.comparison import VERDICTS, Comparison
 from kdx2i.tables.expectations import Failure
 from kdx2i.tables.layout import TableBlock, notes, stand_in_line, table_blocks
-from kdx2i.tables.model import Table
+from kdx2i.tables.model import Table, marked
 from kdx2i.tables.published import Published
 
 # Width of the grids where the output is no terminal (a log file), in characters.
@@ -86,7 +86,8 @@ def _verdicts(comparison: Comparison) -> Grid:
         here = METRICS[cell.metric].text(cell.reproduced)
         if cell.low is not None and cell.high is not None:
             here += f" ± {METRICS[cell.metric].text((cell.high - cell.low) / 2)}"
-        place = [f"{cell.table} {cell.part}", cell.dataset, cell.label, cell.metric, here, cell.published or "–"]
+        row = marked(cell.label, cell.stage1)
+        place = [f"{cell.table} {cell.part}", cell.dataset, row, cell.metric, here, cell.published or "–"]
         grid.add_row(*map(escape, place), f"[{_COLOURS[cell.verdict]}]{cell.verdict}[/]", escape(cell.reason))
     return grid
 
@@ -116,6 +117,6 @@ def _gains(comparison: Comparison) -> Grid:
         interval = "one seed" if gain.low is None or gain.high is None else f"{gain.low:+.1%} to {gain.high:+.1%}"
         paper = "–" if gain.published is None else f"{gain.published:+.1%}"
         agrees = "–" if gain.agrees is None else ("yes" if gain.agrees else "no")
-        place = map(escape, (f"{gain.table} {gain.part}", gain.dataset, gain.label, gain.metric))
+        place = map(escape, (f"{gain.table} {gain.part}", gain.dataset, marked(gain.label, gain.stage1), gain.metric))
         grid.add_row(*place, f"{gain.reproduced:+.1%}", interval, paper, agrees)
     return grid

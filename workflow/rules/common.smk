@@ -14,10 +14,12 @@ from kdx2i.workflow import Results, check_config, requested_seeds
 
 
 def requested_tables():
-    """Return the names of the tables that were asked for on the command line."""
+    """Return what was asked for on the command line: names of tables, and of other targets."""
     asked = workflow.dag_settings.targets
     nothing_named = not asked and not workflow.dag_settings.target_jobs
-    return PLAN.tables if nothing_named or "tables" in asked else asked
+    return (
+        [*PLAN.tables, *(asked or ())] if nothing_named or "tables" in asked else asked
+    )
 
 
 try:

@@ -5,6 +5,7 @@ localrules:
     figures,
     splits,
     teachers,
+    students,
 
 
 rule tables:
@@ -40,6 +41,14 @@ rule teachers:
         RESULTS.teachers(),
     message:
         "all teachers are trained"
+
+
+# The students that are shipped, at the full budget of their recipes; `kdx2i ship` ships one.
+rule students:
+    input:
+        RESULTS.students(),
+    message:
+        "all students are distilled"
 
 
 for table_name in PLAN.tables:

@@ -1,0 +1,64 @@
+"""Shipped students: files that say, in their own header, what they are. Torch-free."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+
+from kdx2i.config import Settings, Strict
+from kdx2i.errors import UserError
+from kdx2i.plan.specs import DistillSpec
+
+BITS = 16
+"""Bits of each number of a shipped student (IEEE half precision); training goes on in single precision."""
+
+
+class ShippedStudent(Strict):
+    """The header of a shipped student.
+
+    `identity`, `spec` and `files` are those of the distillation that made it (`kdx2i.plan.leaf`), `metrics` its
+    measures of stage 1 (`kdx2i.distill.measures`), `bits` those of each stored number.
+    """
+
+    name: str
+    identity: str
+    spec: DistillSpec
+    files: dict[str, str]
+    metrics: Settings
+    bits: int
+
+    @property
+    def distilled(self) -> bool | None:
+        """Whether it beat its yardsticks when it was shipped; None where it was not measured."""
+        return distilled_by(self.metrics)
+
+
+def distilled_by(metrics: Any) -> bool | None:
+    """Return what the measures of stage 1 say of a student; None where they say nothing."""
+    value = metrics.get("distilled") if isinstance(metrics, dict) else None
+    return value if isinstance(value, bool) else None
+
+
+def read_shipped(path: Path) -> ShippedStudent:
+    """Read the header of a shipped student; a missing, broken or foreign file raises `UserError`."""
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} does not exist: `kdx2i ship` makes a shipped student, `students: {{}}` in a preset distils instead"
+        ) from None
+    return _read(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _read(path: Path, _size: int, _mtime: int) -> ShippedStudent:
+    try:
+        with safe_open(str(path), framework="numpy") as handle:
+            return ShippedStudent.model_validate(json.loads((handle.metadata() or {}).get("kdx2i", "{}")))
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is not a whole safetensors file ({error}): delete it or restore it") from None
+    except (ValueError, ValidationError):
+        raise UserError(f"{path} is not a student that `kdx2i ship` wrote: its header says something else") from None
