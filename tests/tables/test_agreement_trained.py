@@ -28,7 +28,7 @@ from kdx2i.tables.spread import by_cell
 CLASSES, STYLE, PIXELS, HIDDEN = 3, 4, 12, 16
 STEPS, BATCH, EACH = 20, 12, 16
 ROWS = {"whole": Weights(reg=0.1, ds=0.5), "no diversity": Weights(reg=0.1, ds=0.0)}
-DATA = (5, 6)
+DATA = (5,)
 
 
 class Net(nn.Module):
@@ -85,32 +85,24 @@ def trained(weights: Weights, data: int, seed: int, machine: int) -> Networks:
     images, labels = pictures(data)
     nets = build(seed, machine)
     networks = callables(nets)
-    optimizers = {name: torch.optim.Adam(net.parameters(), 0.01, betas=(0.0, 0.99)) for name, net in nets.items()}
+    generating = [p for name, net in nets.items() if name != "discriminator" for p in net.parameters()]
+    of_generator = torch.optim.Adam(generating, 0.02, betas=(0.0, 0.99))
+    of_discriminator = torch.optim.Adam(nets["discriminator"].parameters(), 0.02, betas=(0.0, 0.99))
     for step in range(STEPS):
         drawn = torch.Generator().manual_seed(1000 * seed + step)
-        source, first, second = (torch.randint(len(images), (BATCH,), generator=drawn) for _ in range(3))
+        source, other = (torch.randint(len(images), (BATCH,), generator=drawn) for _ in range(2))
         z, z2 = torch.randn(2, BATCH, STYLE, generator=drawn)
-        target = labels[first]
-        same = torch.stack(
-            [torch.nonzero(labels == y).flatten()[i % EACH] for y, i in zip(target, second, strict=True)]
-        )
-        guidances = Guidance(target, z=z, z2=z2), Guidance(target, x_ref=images[first], x_ref2=images[same])
-        for guidance in guidances:
-            loss = discriminator_loss(networks, images[source].clone(), labels[source], guidance, weights)["total"]
-            update(loss, [optimizers["discriminator"]])
-        for guidance in guidances:
-            with frozen(nets["discriminator"]):
-                loss = generator_loss(networks, images[source], labels[source], guidance, weights, None)["total"]
-                update(loss, [optimizer for name, optimizer in optimizers.items() if name != "discriminator"])
+        x, y, guidance = images[source], labels[source], Guidance(labels[other], z=z, z2=z2)
+        update(discriminator_loss(networks, x.clone(), y, guidance, weights)["total"], of_discriminator)
+        with frozen(nets["discriminator"]):
+            update(generator_loss(networks, x, y, guidance, weights)["total"], of_generator)
     return networks
 
 
-def update(loss: Tensor, optimizers: list[torch.optim.Optimizer]) -> None:
-    for optimizer in optimizers:
-        optimizer.zero_grad(set_to_none=True)
+def update(loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    for optimizer in optimizers:
-        optimizer.step()
+    optimizer.step()
 
 
 @torch.no_grad()
