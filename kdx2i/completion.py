@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from kdx2i.config import find_root, names_in
+from kdx2i.distill.transfers import TRANSFERS
 from kdx2i.errors import UserError
 from kdx2i.suite import catalogue
 
@@ -26,4 +27,4 @@ tables = _completer(lambda root: names_in(root / "benchmarks" / "tables"))
 figures = _completer(lambda root: names_in(root / "benchmarks" / "figures"))
 datasets = _completer(lambda root: names_in(root / "benchmarks" / "datasets"))
 architecture_names = _completer(lambda _: catalogue().architectures)
-transfer_names = _completer(lambda _: catalogue().transfers)
+transfer_names = _completer(lambda _: TRANSFERS)

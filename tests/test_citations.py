@@ -13,6 +13,7 @@ from repository import ROOT
 
 from kdx2i.config import load_preset, load_protocol, names_in
 from kdx2i.distill.equations import i2i
+from kdx2i.distill.transfers import TransferReadings
 from kdx2i.methods.catalogue import architectures
 from kdx2i.metrics.settings import EvaluationSettings
 
@@ -85,7 +86,7 @@ def is_setting(key: str) -> bool:
         name, *steps = steps
         level: list[type[BaseModel]] = [architectures()[name].settings]
     else:
-        level = [{"evaluation": EvaluationSettings}[room]]
+        level = [{"evaluation": EvaluationSettings, "transfers": TransferReadings}[room]]
     for step in steps:
         fields = [model.model_fields[step] for model in level if step in model.model_fields]
         if not fields:
@@ -106,6 +107,7 @@ def test_the_key_of_an_entry_is_a_setting(key: str) -> None:
         "architectures.stargan_v2.norm",
         "evaluation.diversity.net",
         "datasets.cats",
+        "transfers.l2_alignment",
     ],
 )
 def test_other_keys_are_no_settings(key: str) -> None:

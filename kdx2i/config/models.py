@@ -216,7 +216,8 @@ class PresetConfig(Strict):
 
     `datasets` and `resolutions` map the paper's names and pixels to those used here; `teachers` maps
     a teacher's name to one weight file for each resolution. The keys of `evaluation` are those of
-    `kdx2i.metrics.settings`, those of an architecture those of its own `settings` module.
+    `kdx2i.metrics.settings`, those of an architecture those of its own `settings` module; those of `transfers`
+    say how the ablations are read (`kdx2i.distill.transfers`).
     """
 
     name: Name
@@ -228,6 +229,7 @@ class PresetConfig(Strict):
     teachers: dict[Name, dict[int, str]] = Field(default_factory=dict)
     architectures: dict[Name, ArchitectureConfig]
     evaluation: Settings
+    transfers: Settings = Field(default_factory=dict)
     protocol: dict[Name, str] = Field(default_factory=dict)
     resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
 

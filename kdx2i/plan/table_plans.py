@@ -209,7 +209,7 @@ def _budget(plan: PlanBase, cell: CellPlan) -> BudgetLine:
         where = f"preset {paper.name}, architectures.{row.architecture}"
         config = paper.architectures[row.architecture]
         papers = plan.catalogue.settings(row.architecture, config, cell.resolution, where)
-    stage_1 = plan.catalogue.transfers[row.transfer].distils
+    stage_1 = plan.transfers[row.transfer].distils
     return BudgetLine(
         architecture=row.architecture,
         transfer=row.transfer,

@@ -55,7 +55,7 @@ def plan_distilled(plan: PlanBase, architecture: str, transfer: str, resolution:
     to distil, which raises `UserError`.
     """
     plan.check_method(architecture, transfer, resolution)
-    settings, change = plan.settings(architecture, resolution), plan.catalogue.transfers[transfer]
+    settings, change = plan.settings(architecture, resolution), plan.transfers[transfer]
     if not change.distils:
         raise UserError(f"the transfer `{transfer}` has no stage 1, so there is nothing to distil")
     if change.student is not None:
@@ -73,7 +73,7 @@ def plan_distilled(plan: PlanBase, architecture: str, transfer: str, resolution:
         seed=seed,
         networks=settings["networks"],
         distillation=distillation,
-        transfer_settings=change.changes(),
+        transfer_settings=change.first_stage(),
         teacher=teacher,
         teacher_file=_read_teacher(plan, source, inputs, files),
         distill=settings["distill"],
@@ -93,7 +93,7 @@ def plan_run(
     """
     plan.check_dataset(dataset)
     plan.check_method(architecture, transfer, resolution)
-    settings, change = plan.settings(architecture, resolution), plan.catalogue.transfers[transfer]
+    settings, change = plan.settings(architecture, resolution), plan.transfers[transfer]
     registered = plan.catalogue.architectures[architecture]
     task = plan.dataset(dataset).task
     if task != registered.task:
@@ -102,6 +102,8 @@ def plan_run(
     files: dict[str, str] = {}
     if change.distils:
         inputs["distilled"] = plan_distilled(plan, architecture, change.student or transfer, resolution, seed)
+        if change.discriminator in plan.transfers:
+            inputs["discriminator"] = plan_distilled(plan, architecture, change.discriminator, resolution, seed)
     teacher, teacher_file = None, None
     if registered.starts_from_teacher:
         teacher, source = plan.teacher_of(architecture, resolution)

@@ -3,7 +3,7 @@
 import torch
 
 from kdx2i.distill.by_task import DISTILLATIONS
-from kdx2i.distill.transfers import TRANSFERS
+from kdx2i.distill.transfers import TransferSettings
 from kdx2i.methods.build import build_student
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import DistillSpec
@@ -25,13 +25,13 @@ def run(plan: Plan, leaf: Leaf[DistillSpec]) -> None:
     settings = {"networks": spec.networks, "distill": spec.distill}
     student, budget = build_student(spec.architecture, settings, spec.resolution, device)
     teacher = load_teacher(plan.root / spec.teacher_file)
-    transfer = TRANSFERS[spec.transfer]
+    transfer = TransferSettings.from_json(spec.transfer_settings)
     distillation = DISTILLATIONS[spec.distillation](student, teacher, budget, transfer, device)
     title = f"distill {spec.architecture} {spec.transfer} r{spec.resolution} s{spec.seed}"
     train(distillation, loop_settings(budget, spec.seed), leaf.work, title)
     if distributed.rank() == 0:
         networks = dict(distillation.averages)
-        if transfer.adversarial:
+        if transfer.trains_discriminator:
             networks["discriminator"] = distillation.networks["discriminator"]
         publish(leaf, "student.safetensors", network_tensors(networks), {"transfer": spec.transfer})
         write_provenance(plan, leaf, device=describe_device(device))
