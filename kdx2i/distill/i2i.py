@@ -79,7 +79,7 @@ class I2IDistillation:
         content, encoded = self.student.encode(probe.x1[:1])
         style, styled = self.student.style_from_image(probe.x2[:1])
         decoded = self.student.decode(content, style)[1]
-        target = teacher_features(self.teacher_discriminator, probe.x1[:1])
+        target = self._judged(probe.x1[:1])
         pairs = {
             "encoder": (target, encoded),
             "style": (target, styled),
@@ -88,6 +88,11 @@ class I2IDistillation:
         return nn.ModuleDict(
             {name: HintLayers(*pairs[name], self.settings.hints) for name in pairs if name in self.transfer.alignment}
         )
+
+    def _judged(self, x: Tensor) -> Features:
+        """Return D_T(x)_l, without from-RGB's output where only ResBlocks count (protocol entry i2i-from-rgb)."""
+        features = teacher_features(self.teacher_discriminator, x)
+        return features if self.settings.from_rgb else {r: f for r, f in features.items() if r < x.shape[-1]}
 
     def _matched(self, name: str, teacher: Features, student: Features) -> tuple[Features, Features]:
         """Return both sides' features at the resolutions that they share, of one width."""
@@ -144,10 +149,10 @@ class I2IDistillation:
         """Return eqs. (1) and (2), as far as they take part."""
         s, terms, losses = self.settings, self.transfer.alignment, {}
         if "encoder" in terms:
-            target = teacher_features(self.teacher_discriminator, triplets.x1)
+            target = self._judged(triplets.x1)
             losses["encoder"] = content_encoder_alignment(*self._matched("encoder", target, encoded), s.gamma, s.norm)
         if "style" in terms:
-            target = teacher_features(self.teacher_discriminator, triplets.x2)
+            target = self._judged(triplets.x2)
             losses["style"] = style_encoder_alignment(*self._matched("style", target, styled), s.tau, s.norm)
         return losses
 

@@ -17,7 +17,7 @@ ALL: tuple[Term, ...] = (*ENCODERS, *GENERATOR)
 
 
 class TransferReadings(BaseModel):
-    """How a preset reads the ablations: the section `transfers` of its file. Each key is a protocol entry's switch."""
+    """How a preset reads the ablations: the section `transfers` of its file, a switch of the register each."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
