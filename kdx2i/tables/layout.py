@@ -9,6 +9,7 @@ from kdx2i.tables.published import CellName, Published
 from kdx2i.tasks.facts import CONTROL_MEANINGS
 
 ONE_SEED = "¹"
+SEEN = "²"
 NO_PAPER = "–"
 
 
@@ -38,30 +39,30 @@ class TableBlock:
 
 def table_blocks(table: Table, published: Published) -> list[TableBlock]:
     """Return the table as blocks, one for each part and dataset, every row in each."""
-    return [_block(table.context, part, dataset, published) for part in table.parts for dataset in part.datasets]
+    return [_block(table, part, dataset, published) for part in table.parts for dataset in part.datasets]
 
 
-def _block(context: Context, part: TablePart, dataset: str, published: Published) -> TableBlock:
+def _block(table: Table, part: TablePart, dataset: str, published: Published) -> TableBlock:
     """Write one block."""
-    used = context.datasets.get(dataset)
+    used = table.context.datasets.get(dataset)
     shown = dataset if used == dataset else f"{dataset} (here: {used or 'none'})"
-    lines = tuple(_line(context, part, row, dataset, published) for row in part.rows)
+    lines = tuple(_line(table, part, row, dataset, published) for row in part.rows)
     headings = tuple(METRICS[metric].heading for metric in part.metrics)
     return TableBlock(f"{part.title}: {shown}", headings, lines)
 
 
-def _line(context: Context, part: TablePart, row: TableRow, dataset: str, published: Published) -> Line:
+def _line(table: Table, part: TablePart, row: TableRow, dataset: str, published: Published) -> Line:
     """Write one row of a block."""
     cells = [row.cell(dataset, metric) for metric in part.metrics]
     texts: list[tuple[str, str]] = []
     for cell in cells:
         value = published.get(CellName(part.name, dataset, row.label, cell.metric))
         printed = value.printed if value is not None and row.kind == "method" else NO_PAPER
-        seeds = len(context.seeds) if row.kind == "method" else None
+        seeds = len(table.context.seeds) if row.kind == "method" else None
         texts.append((cell_text(cell, seeds), printed))
     return Line(
         control=row.kind == "control",
-        label=row.label,
+        label=row.label + (SEEN if table.teacher_note(row, dataset) else ""),
         pixels=pixels(row),
         cells=tuple(texts),
         counts=counts(cells),
@@ -130,7 +131,13 @@ def notes(table: Table, published: Published) -> list[str]:
     meanings = ", ".join(text for title, text in CONTROL_MEANINGS.items() if title in shown)
     counts = "The last column counts the real and the generated images behind the values."
     lines.append(f"Control rows: {meanings}. {counts}")
-    return [*lines, *_budget_lines(table), *_absent_lines(table), *_published_lines(table, published)]
+    return [
+        *lines,
+        *_teacher_lines(table),
+        *_budget_lines(table),
+        *_absent_lines(table),
+        *_published_lines(table, published),
+    ]
 
 
 def _conditions(context: Context) -> str:
@@ -167,6 +174,17 @@ def _interval_line(table: Table) -> str:
     if any(cell.mean is not None and cell.interval is None for cell in cells):
         lines.append(f"{ONE_SEED} one seed, no interval over seeds; the CSV has the sampling error of each evaluation.")
     return " ".join(lines)
+
+
+def _teacher_lines(table: Table) -> list[str]:
+    """Return one line for each teacher that has seen training images of its rows' dataset."""
+    rows_of: dict[str, dict[str, None]] = {}
+    for part in table.parts:
+        for row in part.methods():
+            for dataset in part.datasets:
+                if note := table.teacher_note(row, dataset):
+                    rows_of.setdefault(note, {})[f"{row.label} ({pixels(row)} px)"] = None
+    return [f"{SEEN} {', '.join(rows)}: {note}." for note, rows in rows_of.items()]
 
 
 def _budget_lines(table: Table) -> list[str]:
