@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from kdx2i.config import find_root, names_in
+from kdx2i.distill.transfers import TRANSFERS
 from kdx2i.errors import UserError
 from kdx2i.suite import catalogue
 
@@ -27,4 +28,4 @@ figures = _completer(lambda root: names_in(root / "benchmarks" / "figures"))
 students = _completer(lambda root: names_in(root / "benchmarks" / "students"))
 datasets = _completer(lambda root: names_in(root / "benchmarks" / "datasets"))
 architecture_names = _completer(lambda _: catalogue().architectures)
-transfer_names = _completer(lambda _: catalogue().transfers)
+transfer_names = _completer(lambda _: TRANSFERS)

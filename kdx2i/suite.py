@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from kdx2i.distill.transfers import TRANSFERS
+from kdx2i.distill.transfers import TransferReadings, read_transfers
 from kdx2i.methods.catalogue import architectures
 from kdx2i.metrics.segmentation.settings import SegmenterSettings
 from kdx2i.metrics.settings import EvaluationSettings
@@ -16,7 +16,15 @@ from kdx2i.teacher.recipes import load_recipe
 @cache
 def catalogue() -> Catalogue:
     """Return what the suite has: tasks, architectures, transfers, settings, teachers."""
-    return Catalogue(TASKS, architectures(), TRANSFERS, EvaluationSettings, SegmenterSettings, load_recipe)
+    return Catalogue(
+        TASKS,
+        architectures(),
+        TransferReadings,
+        read_transfers,
+        EvaluationSettings,
+        SegmenterSettings,
+        load_recipe,
+    )
 
 
 def make_plan(root: Path, preset: str, seeds: Sequence[int] | None = None) -> Plan:

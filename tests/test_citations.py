@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -11,10 +12,13 @@ import pytest
 from pydantic import BaseModel
 from repository import ROOT
 
-from kdx2i.config import load_preset, load_protocol, names_in
+from kdx2i.config import ProtocolEntry, load_preset, load_protocol, names_in
 from kdx2i.distill.equations import i2i
+from kdx2i.distill.transfers import TransferReadings
 from kdx2i.methods.catalogue import architectures
 from kdx2i.metrics.settings import EvaluationSettings
+from kdx2i.plan import Plan
+from kdx2i.suite import make_plan
 
 ROOMS = ("kdx2i", "benchmarks", "workflow", "tests", "docs")
 KINDS = {".py", ".yaml", ".smk", ".md"}
@@ -85,7 +89,7 @@ def is_setting(key: str) -> bool:
         name, *steps = steps
         level: list[type[BaseModel]] = [architectures()[name].settings]
     else:
-        level = [{"evaluation": EvaluationSettings}[room]]
+        level = [{"evaluation": EvaluationSettings, "transfers": TransferReadings}[room]]
     for step in steps:
         fields = [model.model_fields[step] for model in level if step in model.model_fields]
         if not fields:
@@ -106,6 +110,7 @@ def test_the_key_of_an_entry_is_a_setting(key: str) -> None:
         "architectures.stargan_v2.norm",
         "evaluation.diversity.net",
         "datasets.cats",
+        "transfers.l2_alignment",
     ],
 )
 def test_other_keys_are_no_settings(key: str) -> None:
@@ -129,3 +134,47 @@ def test_equations_are_cited_in_one_form() -> None:
     other = re.compile(r"\b[Ee]q(?:s|n)?\.? ?\(?\d|\b[Ee]quations? \(?\d")
     for path in text_files():
         assert not other.search(re.sub(citation, "", flowing(path))), path
+
+
+def test_the_preset_paper_takes_what_the_register_chooses() -> None:
+    register = load_protocol(ROOT)
+    choices = register.choices(load_preset(ROOT, "paper"))
+    others = {e.id: choices[e.id] for e in register.entries if choices[e.id] != e.chosen}
+    assert others == {"open-cat2dog": "cat2dog-200"}  # a choice among open drawings, which the preset does not have
+
+
+def settings_at(plan: Plan, key: str) -> set[str]:
+    """Return the values at a key of the preset's settings, completed with defaults, at each of its resolutions."""
+    room, *steps = key.split(".")
+    if room == "architectures":
+        architecture, *steps = steps
+        levels: list[Any] = [plan.settings(architecture, resolution) for resolution in plan.resolutions]
+    else:
+        readings = TransferReadings(**plan.preset.transfers).model_dump()
+        levels = [{"evaluation": plan.evaluation_settings, "transfers": readings}[room]]
+    for step in steps:
+        levels = [level.get(step) for level in levels if isinstance(level, dict)]
+    return {plain(str(level).lower()) for level in levels}
+
+
+@cache
+def paper_plan() -> Plan:
+    return make_plan(ROOT, "paper")
+
+
+def plain(value: str) -> str:
+    """Write a number one way: 10 is 10.0."""
+    try:
+        return str(float(value))
+    except ValueError:
+        return value
+
+
+@pytest.mark.parametrize("entry", [e for e in load_protocol(ROOT).entries if e.key], ids=lambda entry: entry.id)
+def test_the_settings_of_the_preset_paper_are_what_the_register_chooses(entry: ProtocolEntry) -> None:
+    key = str(entry.key)
+    if key.startswith("datasets."):
+        return
+    spelled = {"rc-classifier-start": "none", "deepi2i-added-weights": str({str(4 * 2**n): 0.1 for n in range(4)})}
+    chosen = spelled.get(entry.id, entry.chosen.lower())
+    assert plain(chosen) in settings_at(paper_plan(), key)

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from kdx2i.errors import UserError
+from kdx2i.inspection.page_values import marked_pages, rendered
+
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "profiles" / "README.md"]
 SOURCES = sorted(path for room in ("kdx2i", "benchmarks") for path in (ROOT / room).rglob("*.py"))
@@ -69,3 +72,78 @@ def test_a_docstring_names_no_module_that_is_not_there() -> None:
         if (missing := [name for name in DOTTED.findall(path.read_text(encoding="utf-8")) if not exists(name)])
     }
     assert not lost
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_the_numbers_of_a_page_are_those_of_the_files_that_it_names(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert rendered(text, ROOT, page.name) == text, "run `kdx2i pages`"
+
+
+def test_the_page_of_results_takes_its_numbers_from_files() -> None:
+    assert ROOT / "docs" / "results.md" in marked_pages(ROOT)
+
+
+CSV = """kind,part,dataset,label,metric,value,low,high
+method,latent,birds,Ours*,RC,66.25,,
+method,latent,birds,StarGANv2*,RC,48.75,40.0,60.0
+method,latent,birds,Ours*,mFID,943.456,,
+method,latent,birds,StarGANv2*,mFID,,,
+control,latent,birds,Noise images,RC,16.2,,
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "t.csv").write_text(CSV)
+    for seed, value in enumerate((40.0, 50.0)):
+        run = tmp_path / f"runs/birds/stargan_v2/kd/r64/s{seed}/latent"
+        run.mkdir(parents=True)
+        (run / "metrics.json").write_text(f'{{"values": {{"RC": {{"value": {value}}}}}}}')
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("marker", "made"),
+    [
+        ("value t.csv label='Ours*' metric=RC", "66.2"),
+        ("value t.csv label='Ours*' metric=RC digits=2", "66.25"),
+        ("value t.csv label='Ours*' metric=RC minus label='StarGANv2*'", "17.5"),
+        ("value t.csv label='StarGANv2*' metric=RC", "48.8 ± 10.0"),
+        (
+            "table t.csv part=latent metrics=RC,mFID digits=0,1",
+            "\n| RC % ↑ / mFID ↓ | birds |\n| --- | ---: |\n| Ours\\* | 66 / 943.5 |\n| StarGANv2\\* | 49 ± 10 / – |\n",
+        ),
+        (
+            "table t.csv kind=control metrics=RC labels='Noise images'",
+            "\n| RC % ↑ | birds |\n| --- | ---: |\n| Noise images | 16.2 |\n",
+        ),
+        (
+            "runs runs datasets=birds,foods transfers=kd metrics=RC mode=latent size=64",
+            "\n| RC % ↑ | birds | foods |\n| --- | ---: | ---: |\n| kd | 45.0 | – |\n",
+        ),
+    ],
+)
+def test_a_marker_is_filled_from_its_file_whatever_stood_there(folder: Path, marker: str, made: str) -> None:
+    for before in ("", "an old number", made):
+        text = f"before <!-- {marker} -->{before}<!-- end --> after"
+        assert rendered(text, folder, "page") == f"before <!-- {marker} -->{made}<!-- end --> after"
+
+
+@pytest.mark.parametrize(
+    "marker",
+    [
+        "value nothing.csv metric=RC",
+        "value t.csv metric=RC",
+        "value t.csv label=Ours metric=RC",
+        "value t.csv colour=red",
+        "value t.csv label='Ours*' metric=mFID minus label='StarGANv2*'",
+        "table t.csv part=latent",
+        "table t.csv metrics=RC,mFID digits=1",
+        "runs runs datasets=foods transfers=kd metrics=RC mode=latent size=64",
+        "runs runs datasets=birds transfers=kd metrics=FC mode=latent size=64",
+    ],
+)
+def test_a_marker_that_cannot_be_filled_is_one_sentence(folder: Path, marker: str) -> None:
+    with pytest.raises(UserError, match=r"page: the marker `.*` cannot be filled: "):
+        rendered(f"<!-- {marker} -->1<!-- end -->", folder, "page")

@@ -196,6 +196,50 @@ def test_an_evaluation_setting_trains_nothing(tmp_path: Path) -> None:
     assert all(name.rsplit("/", 1)[-1].startswith(("latent", "reference")) or "/controls/" in name for name in touched)
 
 
+@pytest.mark.parametrize(
+    ("reading", "choice", "transfers", "rooms"),
+    [
+        ("l1_alignment", "all", {"kd-l1"}, {"distilled", "runs"}),
+        ("l1_discriminator", "student", {"kd-l1"}, {"distilled", "runs"}),
+        ("l1_discriminator", "kd", {"kd-l1"}, {"runs"}),
+        ("adversarial_alignment", "encoders", {"kd-adv"}, {"distilled", "runs"}),
+        ("discriminator", "random", {"kd", "kd-adv", "kd-no-mixing", "kd-encoder-scratch"}, {"runs"}),
+    ],
+)
+def test_a_reading_of_an_ablation_changes_its_own_results_only(
+    tmp_path: Path, reading: str, choice: str, transfers: set[str], rooms: set[str]
+) -> None:
+    touched = changed(settings_copy(tmp_path), **{f"transfers__{reading}": choice})
+    expected = {
+        name
+        for name in identities(make_plan(tmp_path, "open"))
+        if transfers & set(name.split("/")) and rooms & set(name.split("/"))
+    }
+    assert touched == expected
+
+
+def test_encoders_without_a_teacher_have_a_student_of_their_own(tmp_path: Path) -> None:
+    method = ("stargan_v2", "kd-encoder-scratch", 64, 0)
+    plan = make_plan(settings_copy(tmp_path), "open")
+    assert plan.run("open-birds", *method).inputs["distilled"] is plan.distilled("stargan_v2", "kd", 64, 0)
+    path = tmp_path / "benchmarks/presets/open.yaml"
+    path.write_text(path.read_text() + "transfers: {encoders_from_scratch: stage1}\n")
+    plan = make_plan(tmp_path, "open")
+    assert plan.run("open-birds", *method).inputs["distilled"] is plan.distilled(*method)
+
+
+def test_the_discriminator_of_another_student_is_read_where_a_reading_says_so(tmp_path: Path) -> None:
+    method = ("open-birds", "stargan_v2", "kd-l1", 64, 0)
+    path = settings_copy(tmp_path) / "benchmarks/presets/open.yaml"
+    assert "discriminator" not in make_plan(tmp_path, "open").run(*method).inputs
+    path.write_text(path.read_text() + "transfers: {l1_discriminator: kd}\n")
+    plan = make_plan(tmp_path, "open")
+    assert plan.run(*method).inputs["discriminator"] is plan.distilled("stargan_v2", "kd", 64, 0)
+    path.write_text(path.read_text().replace("l1_discriminator: kd", "l1_discriminator: teacher"))
+    with pytest.raises(UserError, match=r"preset open, transfers: key `l1_discriminator`"):
+        make_plan(tmp_path, "open")
+
+
 def test_budgets_and_names_change_no_leaf(tmp_path: Path) -> None:
     assert changed(settings_copy(tmp_path), title="another title", resources={"gpus": 1}) == set()
 

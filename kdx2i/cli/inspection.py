@@ -99,6 +99,17 @@ def protocol() -> None:
 
 
 @app.command()
+def pages() -> None:
+    """Write the marked numbers of docs/*.md from the CSV files that they name, and docs/protocol.md."""
+    from kdx2i.inspection.page_values import write_pages
+    from kdx2i.inspection.register_page import write
+
+    root = find_root()
+    for page in [*write_pages(root), write(root)]:
+        print(page)
+
+
+@app.command()
 def reference(
     names: Tables = None,
     preset: Preset = "open",

@@ -217,7 +217,8 @@ class PresetConfig(Strict):
     `datasets` and `resolutions` map the paper's names and pixels to those used here; `teachers` maps
     a teacher's name to one weight file for each resolution. `students` names the shipped student that stage 2 starts
     from, by architecture, transfer and resolution; what it does not name is distilled. The keys of `evaluation` are
-    those of `kdx2i.metrics.settings`, those of an architecture those of its own `settings` module.
+    those of `kdx2i.metrics.settings`, those of an architecture those of its own `settings` module; those of
+    `transfers` say how the ablations are read (`kdx2i.distill.transfers`).
     """
 
     name: Name
@@ -230,6 +231,7 @@ class PresetConfig(Strict):
     students: dict[Name, dict[Name, dict[int, str]]] = Field(default_factory=dict)
     architectures: dict[Name, ArchitectureConfig]
     evaluation: Settings
+    transfers: Settings = Field(default_factory=dict)
     protocol: dict[Name, str] = Field(default_factory=dict)
     resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
 
@@ -250,8 +252,9 @@ class PresetConfig(Strict):
 class ProtocolEntry(Strict):
     """One choice that the paper leaves open, or one contradiction in it.
 
-    `key` is the key of a preset that switches it (`protocol.<id>` where the entry itself is the
-    switch), null where nothing can be switched. `affects` are the stages whose results depend on it.
+    `chosen` is what the preset `paper` takes. `key` is the key of a preset that switches it (`protocol.<id>` where
+    the entry itself is the switch). An entry with several alternatives and no key says in `no_switch` why a preset
+    cannot choose, and what can. `affects` are the stages whose results depend on it.
     """
 
     id: Name
@@ -262,12 +265,19 @@ class ProtocolEntry(Strict):
     chosen: str
     why: str
     key: str | None = None
+    no_switch: str | None = None
     affects: list[Literal["split", "teacher", "distill", "train", "evaluate", "table", "compare"]] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _choice_exists(self) -> "ProtocolEntry":
         if self.chosen not in self.alternatives:
             raise ValueError(f"`{self.id}` chooses `{self.chosen}`; it has {listed(self.alternatives)}")
+        return self
+
+    @model_validator(mode="after")
+    def _is_switched_or_says_why_not(self) -> "ProtocolEntry":
+        if (self.key is None) == (self.no_switch is None) and (self.key is not None or len(self.alternatives) > 1):
+            raise ValueError(f"`{self.id}` needs either a `key` or the reason `no_switch`")
         return self
 
 

@@ -28,7 +28,8 @@ class Entry:
 
     `stem` is a name for its file, unique in its class up to letters that a file name cannot hold. `source`
     is its address in the source, unique in the dataset. Images of one `group` (empty: none) show the same
-    thing and never straddle two roles. `role` is set where the source itself has a split.
+    thing and never straddle two roles. `role` is set where the source itself has a split, `fingerprint` (a hash of
+    the pixels) where it states one.
     """
 
     label: str
@@ -36,6 +37,7 @@ class Entry:
     source: str
     group: str = ""
     role: Role | None = None
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ class OpenEmoji:
 
     @staticmethod
     def _entry(row: ManifestRow) -> Entry:
-        return Entry(row.label, f"{row.set}--{row.name}", row.source, row.group, row.role)
+        return Entry(row.label, f"{row.set}--{row.name}", row.source, row.group, row.role, row.raster64_md5)
 
     def _icons(self) -> Iterator[Icon]:
         """Yield the drawings of the packs in use."""

@@ -58,7 +58,7 @@ class I2IDistillation:
             p for name, module in self.networks.items() if name != "discriminator" for p in module.parameters()
         ]
         judging = list(self.networks["discriminator"].parameters())
-        adversary = {"discriminator": self._adam(judging)} if transfer.adversarial else {}
+        adversary = {"discriminator": self._adam(judging)} if transfer.trains_discriminator else {}
         self.optimizers: Mapping[str, Optimizer] = {"generator": self._adam(generating), **adversary}
 
     def draw(self, batch: int, *, share: bool = True, others: bool = False) -> Triplets:
@@ -86,15 +86,20 @@ class I2IDistillation:
         content, encoded = self.student.encode(probe.x1[:1])
         style, styled = self.student.style_from_image(probe.x2[:1])
         decoded = self.student.decode(content, style)[1]
-        target = teacher_features(self.teacher_discriminator, probe.x1[:1])
+        target = self.judged(probe.x1[:1])
         pairs = {
             "encoder": (target, encoded),
             "style": (target, styled),
             "generator": (probe.features, decoded),
         }
         return nn.ModuleDict(
-            {name: HintLayers(teachers, students, self.settings.hints) for name, (teachers, students) in pairs.items()}
+            {name: HintLayers(*pairs[name], self.settings.hints) for name in pairs if name in self.transfer.alignment}
         )
+
+    def judged(self, x: Tensor) -> Features:
+        """Return D_T(x)_l, without from-RGB's output where only ResBlocks count (protocol entry i2i-from-rgb)."""
+        features = teacher_features(self.teacher_discriminator, x)
+        return features if self.settings.from_rgb else {r: f for r, f in features.items() if r < x.shape[-1]}
 
     def matched(self, name: str, teacher: Features, student: Features) -> tuple[Features, Features]:
         """Return both sides' features at the resolutions that they share, of one width."""
@@ -108,8 +113,9 @@ class I2IDistillation:
         with autocast(self.device, s.precision):
             images, alignments = self._generate(triplets)
         scalars: dict[str, Tensor] = {}
-        if self.transfer.adversarial:
+        if self.transfer.trains_discriminator:
             scalars["d"] = self._discriminator_step(triplets.y, images.detach())
+        if self.transfer.adversarial:
             discriminator = self.networks["discriminator"].requires_grad_(False)
             with autocast(self.device, s.precision):
                 scalars["adv"] = generator_adversarial_loss(self.student.discriminate(images), s.adversarial)
@@ -119,7 +125,7 @@ class I2IDistillation:
         return scalars | alignments
 
     def _generate(self, triplets: Triplets) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the student's images (reference-guided, then latent-guided) and eqs. (1) to (3)."""
+        """Return the student's images (reference-guided, then latent-guided) and what counts of eqs. (1) to (3)."""
         s = self.settings
         content, encoded = self.student.encode(triplets.x1)
         style, styled = self.student.style_from_image(triplets.x2)
@@ -128,21 +134,28 @@ class I2IDistillation:
             latent = self.student.style_from_noise(triplets.noise)
             style, content, guided = torch.cat([style, latent]), torch.cat([content, content]), 2
         images, decoded = self.student.decode(content, style)
-        if not self.transfer.alignment:
-            return images, {}
-        on_x1 = teacher_features(self.teacher_discriminator, triplets.x1)
-        on_x2 = teacher_features(self.teacher_discriminator, triplets.x2) if self.transfer.mixing else on_x1
-        targets = {r: torch.cat([f] * guided) for r, f in triplets.features.items()}
-        encoder = content_encoder_alignment(*self.matched("encoder", on_x1, encoded), s.gamma, s.norm)
-        reference = style_encoder_alignment(*self.matched("style", on_x2, styled), s.tau, s.norm)
-        features, image = generator_alignment(
-            self.matched("generator", targets, decoded),
-            (torch.cat([triplets.y] * guided), images),
-            s.alpha,
-            s.beta,
-            s.norm,
-        )
-        return images, {"encoder": encoder, "style": reference, "generator": features, "image": image}
+        losses = self._encoder_alignments(triplets, encoded, styled)
+        if "generator" in self.transfer.alignment:
+            targets = {r: torch.cat([f] * guided) for r, f in triplets.features.items()}
+            losses["generator"], losses["image"] = generator_alignment(
+                self.matched("generator", targets, decoded),
+                (torch.cat([triplets.y] * guided), images),
+                s.alpha,
+                s.beta,
+                s.norm,
+            )
+        return images, losses
+
+    def _encoder_alignments(self, triplets: Triplets, encoded: Features, styled: Features) -> dict[str, Tensor]:
+        """Return eqs. (1) and (2), as far as they take part."""
+        s, terms, losses = self.settings, self.transfer.alignment, {}
+        if "encoder" in terms:
+            target = self.judged(triplets.x1)
+            losses["encoder"] = content_encoder_alignment(*self.matched("encoder", target, encoded), s.gamma, s.norm)
+        if "style" in terms:
+            target = self.judged(triplets.x2)
+            losses["style"] = style_encoder_alignment(*self.matched("style", target, styled), s.tau, s.norm)
+        return losses
 
     def _discriminator_step(self, real: Tensor, fake: Tensor) -> Tensor:
         s = self.settings

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kdx2i.distill.i2i import I2IDistillation, teacher_features
+from kdx2i.distill.i2i import I2IDistillation
 from kdx2i.methods.base import Features, I2IStudent
 from kdx2i.teacher.triplets import Triplets
 from kdx2i.training.determinism import derive_seed
@@ -59,14 +59,14 @@ def measure(distillation: I2IDistillation, seed: int, count: int = COUNT) -> dic
     everything = torch.cat([torch.cat(parts) for parts in images.values()])
     document["energy"] = energy_distance(everything, y)
     document["energy_constant"] = energy_distance(constant, y)
-    distilled, reason = verdict(document, aligned=distillation.transfer.alignment)
+    distilled, reason = verdict(document, aligned="generator" in distillation.transfer.alignment)
     return {**document, "distilled": distilled, "reason": reason}
 
 
 def verdict(document: Mapping[str, Any], *, aligned: bool) -> tuple[bool, str]:
     """Say whether a student is distilled, and why: it beats every yardstick by every guidance.
 
-    Without alignment (w/o-L1) nothing ties y_S to its own y: such a student is asked for the teacher's images as a
+    Without eq. (3) (w/o-L1) nothing ties y_S to its own y: such a student is asked for the teacher's images as a
     whole, by the energy distance.
     """
     if not aligned:
@@ -135,12 +135,13 @@ def _alignment(distillation: I2IDistillation, student: I2IStudent, t: Triplets) 
     style, styled = student.style_from_image(t.x2)
     decoded = student.decode(content, style)[1]
     sides: dict[str, tuple[Features, Features]] = {
-        "encoder": (teacher_features(distillation.teacher_discriminator, t.x1), encoded),
-        "style": (teacher_features(distillation.teacher_discriminator, t.x2), styled),
+        "encoder": (distillation.judged(t.x1), encoded),
+        "style": (distillation.judged(t.x2), styled),
         "generator": (t.features, decoded),
     }
-    relative = {}
-    for name, (teacher, own) in sides.items():
+    relative: dict[str, dict[str, float]] = {}
+    for name in distillation.transfer.alignment:
+        teacher, own = sides[name]
         matched = distillation.matched(name, teacher, own)
         relative[name] = {
             str(r): _l1(matched[0][r], f) / float(matched[0][r].abs().mean()) for r, f in matched[1].items()

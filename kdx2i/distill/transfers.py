@@ -1,7 +1,39 @@
-"""How an architecture's weights start: the full method and its ablations (Figure 3(b), Appendix B.4)."""
+"""How an architecture's weights start: the full method and its ablations (Figure 3(b), Appendix B.4). Torch-free.
 
+The paper says in a clause each what its ablations leave out. `TransferReadings` are the ways to read those clauses: a
+preset chooses among them under `transfers`, and what a transfer is follows from the choice.
+"""
+
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Term = Literal["encoder", "style", "generator"]
+ENCODERS: tuple[Term, ...] = ("encoder", "style")
+GENERATOR: tuple[Term, ...] = ("generator",)
+ALL: tuple[Term, ...] = (*ENCODERS, *GENERATOR)
+
+
+class TransferReadings(BaseModel):
+    """How a preset reads the ablations: the section `transfers` of its file, a switch of the register each."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    discriminator: Literal["student", "random"] = Field(
+        default="student", description="protocol entry i2i-discriminator-start"
+    )
+    l1_alignment: Literal["generator", "all"] = Field(default="generator", description="protocol entry ablation-l1")
+    l1_discriminator: Literal["random", "kd", "student"] = Field(
+        default="random", description="protocol entry ablation-l1-discriminator"
+    )
+    adversarial_alignment: Literal["none", "encoders"] = Field(
+        default="none", description="protocol entry ablation-adversarial"
+    )
+    encoders_from_scratch: Literal["stage2", "stage1"] = Field(
+        default="stage2", description="protocol entry b4-encoder-scratch"
+    )
 
 
 @dataclass(frozen=True)
@@ -11,31 +43,72 @@ class TransferSettings:
     `label`: the bar's or row's name, after Figure 3(b) and Appendix B.4.
     `distils`: there is a stage 1; without it ("No KD" in Figure 3(b)) stage 2 starts from random weights.
     `adversarial`: eq. (4); Figure 3(b) writes w-adv. with it and w/o-adv. without.
-    `alignment`: eqs. (1) to (3); Figure 3(b) writes w-L1 with them and w/o-L1 without.
+    `alignment`: which of eqs. (1) to (3) take part: `encoder` is eq. (1), `style` eq. (2), `generator` eq. (3).
     `mixing`: style-mixed triplets (section 3.1); without them x2 and y are replaced by x1, KD* in Figure 3(b).
+    `trains_discriminator`: stage 1 trains D_S by its side of eq. (4), whether or not the student learns from it.
     `reset_encoders`: content and style encoder start stage 2 from random weights, "from scratch" in Appendix B.4.
+    `discriminator`: stage 2's starts as the student's, at random, or as that of the full method's student (`kd`).
     `student`: the transfer whose distilled student is used, None for its own.
     """
 
     label: str
     distils: bool = True
     adversarial: bool = True
-    alignment: bool = True
+    alignment: tuple[Term, ...] = ALL
     mixing: bool = True
+    trains_discriminator: bool = True
     reset_encoders: bool = False
+    discriminator: Literal["student", "random", "kd"] = "student"
     student: str | None = None
 
     def changes(self) -> dict[str, Any]:
-        """Return what the transfer changes, as JSON: all but its label."""
-        return {name: value for name, value in asdict(self).items() if name != "label"}
+        """Return what the transfer changes in both stages, as JSON: all but its label."""
+        return {name: value for name, value in self._as_json().items() if name != "label"}
+
+    def first_stage(self) -> dict[str, Any]:
+        """Return what the transfer changes in stage 1, as JSON."""
+        names = ("adversarial", "alignment", "mixing", "trains_discriminator")
+        return {name: value for name, value in self._as_json().items() if name in names}
+
+    def _as_json(self) -> dict[str, Any]:
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Return the settings that `changes` or `first_stage` wrote, without a label."""
+        return cls("", **{**values, "alignment": tuple(values["alignment"])})
 
 
-TRANSFERS: dict[str, TransferSettings] = {
-    "scratch": TransferSettings("No KD", distils=False),
-    "kd": TransferSettings("KD (w-L1, w-adv.)"),
-    "kd-l1": TransferSettings("KD (w-L1, w/o-adv.)", adversarial=False),
-    "kd-adv": TransferSettings("KD (w/o-L1, w-adv.)", alignment=False),
-    "kd-no-mixing": TransferSettings("KD* (w-L1, w-adv.)", mixing=False),
-    # Stage 1 is that of `kd`: only what stage 2 starts from differs (protocol entry b4-encoder-scratch).
-    "kd-encoder-scratch": TransferSettings("Encoders from scratch", reset_encoders=True, student="kd"),
-}
+def read_transfers(readings: TransferReadings) -> dict[str, TransferSettings]:
+    """Return the transfers by name, under these readings of the paper."""
+    r = readings
+    start = r.discriminator
+    l1_terms = GENERATOR if r.l1_alignment == "generator" else ALL
+    adversarial_terms = ENCODERS if r.adversarial_alignment == "encoders" else ()
+    return {
+        "scratch": TransferSettings("No KD", distils=False),
+        "kd": TransferSettings("KD (w-L1, w-adv.)", discriminator=start),
+        "kd-l1": TransferSettings(
+            "KD (w-L1, w/o-adv.)",
+            adversarial=False,
+            alignment=l1_terms,
+            trains_discriminator=r.l1_discriminator == "student",
+            discriminator=r.l1_discriminator,
+        ),
+        "kd-adv": TransferSettings("KD (w/o-L1, w-adv.)", alignment=adversarial_terms, discriminator=start),
+        "kd-no-mixing": TransferSettings("KD* (w-L1, w-adv.)", mixing=False, discriminator=start),
+        "kd-encoder-scratch": _encoders_from_scratch(r),
+    }
+
+
+def _encoders_from_scratch(readings: TransferReadings) -> TransferSettings:
+    """Return the transfer of Appendix B.4: encoders without a start (stage 2), or without a teacher (stage 1)."""
+    label, start = "Encoders from scratch", readings.discriminator
+    if readings.encoders_from_scratch == "stage1":
+        return TransferSettings(label, alignment=GENERATOR, discriminator=start)
+    # Stage 1 is that of `kd`: only what stage 2 starts from differs.
+    return TransferSettings(label, reset_encoders=True, discriminator=start, student="kd")
+
+
+TRANSFERS: dict[str, TransferSettings] = read_transfers(TransferReadings())
+"""The transfers under the readings that hold where a preset says nothing."""

@@ -7,7 +7,8 @@ from kdx2i.files import write_text
 
 INTRODUCTION = """# The protocol register
 
-What the paper leaves open or contradicts, what this suite chose, why, and the key of a preset that switches it.
+What the paper leaves open or contradicts, what this suite chose (in the preset `paper`; the open presets say where
+they differ), why, and the key of a preset that switches it, or that there is none.
 Rendered from `benchmarks/protocol.yaml` by `kdx2i protocol`.
 """
 
@@ -22,7 +23,8 @@ def render(register: ProtocolRegister) -> str:
 
 
 def _entry(entry: ProtocolEntry) -> str:
-    switch = f"`{entry.key}`" if entry.key else "none: there is one implementation"
+    reason = entry.no_switch or "there is one implementation"
+    switch = f"`{entry.key}`" if entry.key else f"none: {' '.join(reason.split())}"
     lines = [
         f"### {entry.title}",
         "",

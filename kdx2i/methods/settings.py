@@ -53,6 +53,7 @@ class I2IDistillSettings(LoopBudget):
     adversarial: Literal["non-saturating", "saturating"] = Field(
         default="non-saturating", description="protocol entry i2i-adversarial"
     )
+    from_rgb: bool = Field(default=True, description="protocol entry i2i-from-rgb")
     hints: Literal["student-to-teacher", "teacher-to-student"] = Field(
         default="student-to-teacher", description="protocol entry i2i-hints"
     )

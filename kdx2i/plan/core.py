@@ -143,7 +143,7 @@ class Plan(PlanBase):
     def stage1_if_any(self) -> Leaf[Stage1Spec] | None:
         """Return `stage1`, None where no table of the preset needs a student."""
         needed = any(
-            self.catalogue.transfers[cell.row.transfer].distils
+            self.transfers[cell.row.transfer].distils
             for name in self.tables
             for cell in self.table(name).cells
             if cell.leaves

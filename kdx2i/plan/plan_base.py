@@ -27,7 +27,7 @@ from kdx2i.plan.kinds import Address, Kind
 from kdx2i.plan.leaf import Leaf
 from kdx2i.plan.mode import Mode
 from kdx2i.plan.specs import Spec
-from kdx2i.plan.suite_catalogue import Catalogue
+from kdx2i.plan.suite_catalogue import Catalogue, TransferFacts
 
 SpecType = TypeVar("SpecType", bound=Spec)
 
@@ -48,6 +48,10 @@ class PlanBase:
             raise UserError(f"seeds must be different whole numbers from 0 on, not {listed(self.seeds)}")
         self.register: ProtocolRegister = load_protocol(self.root)
         self.choices: dict[str, str] = self.register.choices(self.preset)
+        where = f"preset {self.preset.name}, transfers"
+        self.transfers: Mapping[str, TransferFacts] = catalogue.transfers(
+            validate(catalogue.readings, self.preset.transfers, where)
+        )
         self.results = Path("results") / self.preset.name
         self._leaves: dict[str, Leaf[Any]] = {}
         self._datasets: dict[str, DatasetConfig] = {}
@@ -125,9 +129,9 @@ class PlanBase:
             return f"architecture {architecture} is not implemented"
         if architecture not in self.preset.architectures:
             return f"preset {self.preset.name} has no settings for architecture {architecture}"
-        if transfer not in self.catalogue.transfers:
+        if transfer not in self.transfers:
             return f"transfer {transfer} is not implemented"
-        if self.catalogue.transfers[transfer].distils and self.catalogue.tasks[registered.task].distillation is None:
+        if self.transfers[transfer].distils and self.catalogue.tasks[registered.task].distillation is None:
             return f"transfer {transfer} needs a stage 1, and the task {registered.task} has none"
         if resolution is not None and registered.starts_from_teacher:
             try:
@@ -227,6 +231,6 @@ class PlanBase:
         runnable = [name for name in self.preset.architectures if name in self.catalogue.architectures]
         if architecture not in runnable:
             raise UserError(f"{reason}; preset {self.preset.name} can run {listed(runnable)}")
-        if transfer in self.catalogue.transfers:
+        if transfer in self.transfers:
             raise UserError(reason)
-        raise UserError(f"there is no transfer `{transfer}`; the transfers are {listed(self.catalogue.transfers)}")
+        raise UserError(f"there is no transfer `{transfer}`; the transfers are {listed(self.transfers)}")

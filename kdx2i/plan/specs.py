@@ -79,6 +79,7 @@ class RunSpec(MethodSpec):
     """A run (stage 2) on a dataset; `teacher` and `teacher_file` only where it starts from a teacher itself.
 
     `student_file`: the shipped student that it starts from; None where it is distilled, or where there is none.
+    `discriminator_file`: the same of the student whose discriminator it takes, where that is another one.
     """
 
     task: TaskName
@@ -86,6 +87,7 @@ class RunSpec(MethodSpec):
     transfer_settings: Settings
     train: Settings
     student_file: str | None = None
+    discriminator_file: str | None = None
     teacher: str | None = None
     teacher_file: str | None = None
 

@@ -60,7 +60,7 @@ def _distill_spec(
 ) -> DistillSpec:
     """Return what stage 1 of a method needs to know under the preset of `base`; its teacher goes to inputs or files."""
     architecture, transfer, resolution, seed = method
-    change = plan.catalogue.transfers[transfer]
+    change = base.transfers[transfer]
     if not change.distils:
         raise UserError(f"the transfer `{transfer}` has no stage 1, so there is nothing to distil")
     if change.student is not None:
@@ -75,7 +75,7 @@ def _distill_spec(
         seed=seed,
         networks=settings["networks"],
         distillation=distillation,
-        transfer_settings=change.changes(),
+        transfer_settings=change.first_stage(),
         teacher=teacher,
         teacher_file=read_teacher(plan, source, inputs, files),
         distill=settings["distill"],
@@ -133,7 +133,7 @@ def plan_stage1(plan: PlanBase, runs: Iterable[Leaf[RunSpec]]) -> Leaf[Stage1Spe
     """Return the table of the measures of all students that runs start from; none raises `UserError`."""
     students: dict[str, Leaf[Any]] = {}
     for run in runs:
-        change = plan.catalogue.transfers[run.spec.transfer]
+        change = plan.transfers[run.spec.transfer]
         if change.distils:
             spec = run.spec
             method = (spec.architecture, change.student or spec.transfer, spec.resolution, spec.seed)

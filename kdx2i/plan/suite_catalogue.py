@@ -84,8 +84,15 @@ class TransferFacts(Protocol):
     def student(self) -> str | None:
         """The transfer whose student is used, None for its own."""
 
+    @property
+    def discriminator(self) -> str:
+        """How stage 2's discriminator starts: `student`, `random`, or the transfer whose student has it."""
+
     def changes(self) -> dict[str, Any]:
-        """Return what it changes, as JSON."""
+        """Return what it changes in both stages, as JSON."""
+
+    def first_stage(self) -> dict[str, Any]:
+        """Return what it changes in stage 1, as JSON."""
 
 
 class TeacherFacts(Protocol):
@@ -115,12 +122,14 @@ class TeacherFacts(Protocol):
 class Catalogue:
     """Tasks, architectures and transfers by name, the models of evaluation and segmenter settings, the teachers.
 
+    `transfers` are those under the readings of the paper that a preset takes (`readings` is their model), by name.
     `teachers` reads the settings of a teacher of the repository at a root, by name.
     """
 
     tasks: Mapping[TaskName, TaskFacts]
     architectures: Mapping[str, ArchitectureFacts]
-    transfers: Mapping[str, TransferFacts]
+    readings: type[BaseModel]
+    transfers: Callable[[Any], Mapping[str, TransferFacts]]
     evaluation: type[BaseModel]
     segmenter: type[BaseModel]
     teachers: Callable[[Path, str], TeacherFacts]

@@ -211,7 +211,7 @@ def _budget(plan: PlanBase, cell: CellPlan) -> BudgetLine:
         where = f"preset {paper.name}, architectures.{row.architecture}"
         config = paper.architectures[row.architecture]
         papers = plan.catalogue.settings(row.architecture, config, cell.resolution, where)
-    change = plan.catalogue.transfers[row.transfer]
+    change = plan.transfers[row.transfer]
     stage_1 = change.distils
     shipped = shipped_student(plan, row.architecture, change.student or row.transfer, actual) if stage_1 else None
     if shipped is not None:

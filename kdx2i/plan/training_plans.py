@@ -21,21 +21,20 @@ def plan_run(
     """
     plan.check_dataset(dataset)
     plan.check_method(architecture, transfer, resolution)
-    settings, change = plan.settings(architecture, resolution), plan.catalogue.transfers[transfer]
+    settings, change = plan.settings(architecture, resolution), plan.transfers[transfer]
     registered = plan.catalogue.architectures[architecture]
     task = plan.dataset(dataset).task
     if task != registered.task:
         raise UserError(f"{architecture} is made for the task {registered.task}, and {dataset} is a dataset of {task}")
     inputs: dict[str, Leaf[Any]] = {"split": plan_split(plan, dataset)}
     files: dict[str, str] = {}
-    student_file = None
+    student_file, discriminator_file = None, None
     if change.distils:
-        student = change.student or transfer
-        student_file = plan.shipped_file(architecture, student, resolution)
-        if student_file is None:
-            inputs["distilled"] = plan_distilled(plan, architecture, student, resolution, seed)
-        else:
-            files[student_file] = file_hash(plan.root / student_file)
+        student = (architecture, change.student or transfer, resolution, seed)
+        student_file = _start(plan, student, "distilled", inputs, files)
+        if change.discriminator in plan.transfers:
+            judge = (architecture, change.discriminator, resolution, seed)
+            discriminator_file = _start(plan, judge, "discriminator", inputs, files)
     teacher, teacher_file = None, None
     if registered.starts_from_teacher:
         teacher, source = plan.teacher_of(architecture, resolution)
@@ -51,6 +50,7 @@ def plan_run(
         transfer_settings=change.changes(),
         train=settings["train"],
         student_file=student_file,
+        discriminator_file=discriminator_file,
         teacher=teacher,
         teacher_file=teacher_file,
         protocol=plan.protocol_switches("train"),
@@ -64,3 +64,20 @@ def plan_run(
     }
     modules = (registered.method_module, plan.catalogue.tasks[task].module)
     return plan.leaf_of(RUN, address, spec, inputs=inputs, files=files, modules=modules)
+
+
+def _start(
+    plan: PlanBase,
+    student: tuple[str, str, int, int],
+    role: str,
+    inputs: dict[str, Leaf[Any]],
+    files: dict[str, str],
+) -> str | None:
+    """Put a student among the files of a run, and return its path, where it is shipped; else among its inputs."""
+    architecture, transfer, resolution, _ = student
+    shipped = plan.shipped_file(architecture, transfer, resolution)
+    if shipped is None:
+        inputs[role] = plan_distilled(plan, *student)
+    else:
+        files[shipped] = file_hash(plan.root / shipped)
+    return shipped

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from kdx2i.distill.by_task import DISTILLATIONS
 from kdx2i.distill.i2i import I2IDistillation
 from kdx2i.distill.measures import measure
-from kdx2i.distill.transfers import TRANSFERS
+from kdx2i.distill.transfers import TransferSettings
 from kdx2i.methods.build import build_student
 from kdx2i.plan.specs import DistillSpec
 from kdx2i.teacher.stylegan2.weights import load_teacher
@@ -27,7 +27,7 @@ def open_distillation(root: Path, spec: DistillSpec, device: torch.device) -> tu
     settings = {"networks": spec.networks, "distill": spec.distill}
     student, budget = build_student(spec.architecture, settings, spec.resolution, device)
     teacher = load_teacher(root / spec.teacher_file)
-    transfer = TRANSFERS[spec.transfer]
+    transfer = TransferSettings.from_json(spec.transfer_settings)
     return DISTILLATIONS[spec.distillation](student, teacher, budget, transfer, device), budget
 
 
@@ -36,7 +36,7 @@ def kept_networks(distillation: I2IDistillation) -> dict[str, nn.Module]:
 
     The averages, the discriminator where it was trained, and the hint layers, which the measures of alignment need.
     """
-    names = (["discriminator"] if distillation.transfer.adversarial else []) + ["hints"]
+    names = (["discriminator"] if distillation.transfer.trains_discriminator else []) + ["hints"]
     trained = {name: distillation.networks[name] for name in names if name in distillation.networks}
     return {**distillation.averages, **trained}
 

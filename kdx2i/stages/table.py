@@ -8,6 +8,7 @@ from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import TableSpec
 from kdx2i.provenance import Problem, problem, require_current, write_provenance
 from kdx2i.stages.console import screen
+from kdx2i.stages.teacher_overlap import teacher_notes
 from kdx2i.tables.assemble import Absent
 from kdx2i.tables.gather import build_table
 from kdx2i.tables.machine import load_table_json
@@ -24,7 +25,9 @@ def run(plan: Plan, leaf: Leaf[TableSpec]) -> None:
     """
     name = leaf.spec.table.name
     require_current(upstream for upstream in leaf.upstream() if upstream is not leaf)
-    table = build_table(plan, name, lambda upstream: read_json(upstream.file("metrics.json")))
+    table = build_table(
+        plan, name, lambda upstream: read_json(upstream.file("metrics.json")), teacher_notes(plan, name)
+    )
     published = read_published(plan.root, name)
     write_table(table, published, leaf.folder)
     if plan.table(name).config.plot:
@@ -54,5 +57,5 @@ def preview(plan: Plan, name: str) -> list[Problem]:
         problems.append(first_problem)
         return Absent(f"{first_problem.kind}: {first_problem.sentence}")
 
-    print_table(build_table(plan, name, read), read_published(plan.root, name), screen())
+    print_table(build_table(plan, name, read, teacher_notes(plan, name)), read_published(plan.root, name), screen())
     return problems

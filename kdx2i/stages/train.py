@@ -3,9 +3,10 @@
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from kdx2i.data.rows import Split
-from kdx2i.distill.transfers import TRANSFERS
+from kdx2i.distill.transfers import TransferSettings
 from kdx2i.methods.build import build_method
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import RunSpec
@@ -43,11 +44,26 @@ def initial_method(plan: Plan, leaf: Leaf[RunSpec], task: Task, device: torch.de
     data = task.training_data(device)
     torch.manual_seed(derive_seed(spec.seed, "initialise"))
     method = build_method(spec.architecture, settings, spec.resolution, len(task.classes), device, data)
-    transfer = TRANSFERS[spec.transfer]
+    transfer = TransferSettings.from_json(spec.transfer_settings)
     if transfer.distils:
-        shipped = spec.student_file
-        path = plan.root / shipped if shipped else leaf.inputs["distilled"].file("student.safetensors")
-        method.initialise(student_tensors(path), reset_encoders=transfer.reset_encoders)
+        method.initialise(starting_tensors(plan, leaf, transfer), reset_encoders=transfer.reset_encoders)
     if spec.teacher_file is not None:
         method.start_from_teacher(plan.root / spec.teacher_file)
     return method
+
+
+def starting_tensors(plan: Plan, leaf: Leaf[RunSpec], transfer: TransferSettings) -> dict[str, Tensor]:
+    """Return the tensors that a run starts from, with the discriminator that its transfer says, or none."""
+
+    def read(shipped: str | None, role: str) -> dict[str, Tensor]:
+        path = plan.root / shipped if shipped else leaf.inputs[role].file("student.safetensors")
+        return student_tensors(path)
+
+    student = read(leaf.spec.student_file, "distilled")
+    if transfer.discriminator == "student":
+        return student
+    others = {name: tensor for name, tensor in student.items() if not name.startswith("discriminator.")}
+    if transfer.discriminator == "random":
+        return others
+    judge = read(leaf.spec.discriminator_file, "discriminator")
+    return others | {name: tensor for name, tensor in judge.items() if name.startswith("discriminator.")}

@@ -55,7 +55,9 @@ def departures(plan: Plan) -> tuple[Departure, ...]:
 
 def _is_protocol(key: str | None) -> bool:
     """Whether the key of an entry is compared here, and not with the extractor or an architecture."""
-    return key is not None and key.startswith(("protocol.", "evaluation.")) and key != "evaluation.extractor"
+    return (
+        key is not None and key.startswith(("protocol.", "evaluation.", "transfers.")) and key != "evaluation.extractor"
+    )
 
 
 def _methods(plan: Plan, reference: Plan) -> Iterator[Departure]:

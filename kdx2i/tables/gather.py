@@ -16,22 +16,22 @@ from kdx2i.tables.assemble import (
     direction_of,
 )
 from kdx2i.tables.context import context
-from kdx2i.tables.model import Budget, Table, TableRow
+from kdx2i.tables.model import Budget, Table, TableRow, TeacherNote
 from kdx2i.tables.stage1 import stage1_mark
 
 # A leaf's metrics.json, or why it may not be used (`stale`, `missing`).
 Reader = Callable[[Leaf[Any]], Mapping[str, Any] | Absent]
 
 
-def build_table(plan: Plan, name: str, read: Reader) -> Table:
-    """Assemble the table `name` of a plan.
+def build_table(plan: Plan, name: str, read: Reader, teachers: tuple[TeacherNote, ...] = ()) -> Table:
+    """Assemble the table `name` of a plan, with notes on what teachers have seen.
 
     `read` returns the metrics.json of a leaf or `Absent`: it decides what is missing or stale.
     """
     table = plan.table(name)
     evaluations = gather_evaluations(table, read)
     rows = assemble(table.config, context(plan), evaluations, gather_controls(table, read), budgets(table))
-    return with_students(rows, gather_students(table, read))
+    return with_students(rows, gather_students(table, read)).model_copy(update={"teachers": teachers})
 
 
 def gather_students(table: TablePlan, read: Reader) -> Mapping[MethodKey, str]:

@@ -26,6 +26,7 @@ _SPECIAL = {
     "±": r"$\pm$",
     "∞": r"$_\infty$",
     "¹": r"\textsuperscript{1}",
+    "²": r"\textsuperscript{2}",
     "–": "--",
 }
 

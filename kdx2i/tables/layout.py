@@ -10,6 +10,7 @@ from kdx2i.tables.published import CellName, Published
 from kdx2i.tasks.facts import CONTROL_MEANINGS
 
 ONE_SEED = "¹"
+SEEN = "²"
 NO_PAPER = "–"
 
 
@@ -39,14 +40,14 @@ class TableBlock:
 
 def table_blocks(table: Table, published: Published) -> list[TableBlock]:
     """Return the table as blocks, one for each part and dataset, every row in each."""
-    return [_block(table.context, part, dataset, published) for part in table.parts for dataset in part.datasets]
+    return [_block(table, part, dataset, published) for part in table.parts for dataset in part.datasets]
 
 
-def _block(context: Context, part: TablePart, dataset: str, published: Published) -> TableBlock:
+def _block(table: Table, part: TablePart, dataset: str, published: Published) -> TableBlock:
     """Write one block."""
-    used = context.datasets.get(dataset)
+    used = table.context.datasets.get(dataset)
     shown = dataset if used == dataset else f"{dataset} (here: {used or 'none'})"
-    plain = [_line(context, part, row, dataset, published) for row in part.rows]
+    plain = [_line(table, part, row, dataset, published) for row in part.rows]
     lines = tuple(
         replace(line, label=marked(line.label, row.stage1)) for line, row in zip(plain, part.rows, strict=True)
     )
@@ -54,23 +55,29 @@ def _block(context: Context, part: TablePart, dataset: str, published: Published
     return TableBlock(f"{part.title}: {shown}", headings, lines)
 
 
-def _line(context: Context, part: TablePart, row: TableRow, dataset: str, published: Published) -> Line:
+def _line(table: Table, part: TablePart, row: TableRow, dataset: str, published: Published) -> Line:
     """Write one row of a block."""
     cells = [row.cell(dataset, metric) for metric in part.metrics]
     texts: list[tuple[str, str]] = []
     for cell in cells:
         value = published.get(CellName(part.name, dataset, row.label, cell.metric))
         printed = value.printed if value is not None and row.kind == "method" else NO_PAPER
-        seeds = len(context.seeds) if row.kind == "method" else None
+        seeds = len(table.context.seeds) if row.kind == "method" else None
         texts.append((cell_text(cell, seeds), printed))
     return Line(
         control=row.kind == "control",
-        label=row.label if all(cell.learned for cell in cells) else f"{row.label} ({NOT_LEARNED})",
+        label=_label(table, row, dataset, cells),
         pixels=pixels(row),
         cells=tuple(texts),
         counts=counts(cells),
         absent=all(cell.mean is None for cell in cells),
     )
+
+
+def _label(table: Table, row: TableRow, dataset: str, cells: Sequence[Cell]) -> str:
+    """Write a row's label with what is to be known of it: its student, its teacher, whether it has learned."""
+    label = marked(row.label, row.stage1) + (SEEN if table.teacher_note(row, dataset) else "")
+    return label if all(cell.learned for cell in cells) else f"{label} ({NOT_LEARNED})"
 
 
 def pixels(row: TableRow) -> str:
@@ -134,7 +141,7 @@ def notes(table: Table, published: Published) -> list[str]:
     meanings = ", ".join(text for title, text in CONTROL_MEANINGS.items() if title in shown)
     counts = "The last column counts the real and the generated images behind the values."
     lines.append(f"Control rows: {meanings}. {counts}")
-    own = [*_learning_lines(table), *_budget_lines(table), *_absent_lines(table)]
+    own = [*_teacher_lines(table), *_learning_lines(table), *_budget_lines(table), *_absent_lines(table)]
     return [*lines, *own, *_published_lines(table, published)]
 
 
@@ -201,6 +208,17 @@ def _stage1_line(table: Table) -> str:
         return ""
     named = ", ".join(f"{name}: {mark}" for name, mark in marks.items())
     return f"Stage 1: {named}; such a student does not beat its yardsticks (`snakemake stage1`, docs/stage1.md)."
+
+
+def _teacher_lines(table: Table) -> list[str]:
+    """Return one line for each teacher that has seen training images of its rows' dataset."""
+    rows_of: dict[str, dict[str, None]] = {}
+    for part in table.parts:
+        for row in part.methods():
+            for dataset in part.datasets:
+                if note := table.teacher_note(row, dataset):
+                    rows_of.setdefault(note, {})[f"{row.label} ({pixels(row)} px)"] = None
+    return [f"{SEEN} {', '.join(rows)}: {note}." for note, rows in rows_of.items()]
 
 
 def _budget_lines(table: Table) -> list[str]:

@@ -10,7 +10,7 @@ from pydantic import Field
 from kdx2i.config import Strict
 from kdx2i.tables.learning import Finite, Learning
 
-DepartureKind = Literal["dataset", "resolution", "extractor", "protocol", "budget"]
+DepartureKind = Literal["dataset", "resolution", "extractor", "protocol", "teacher", "budget"]
 # Which Inception the paper used is not known; this is the one that FID is defined with.
 PAPER_EXTRACTOR = "inception-v3-compat"
 STAND_IN_KINDS = ("dataset", "resolution", "extractor")
@@ -25,6 +25,16 @@ class Departure(Strict):
     kind: DepartureKind
     text: str
     architecture: str | None = None
+
+
+class TeacherNote(Strict):
+    """What the teacher of a method has seen of a dataset (the paper's name), as a short phrase."""
+
+    architecture: str
+    transfer: str
+    resolution: int
+    dataset: str
+    text: str
 
 
 class Budget(Strict):
@@ -171,13 +181,20 @@ class TablePart(Strict):
 
 
 class Table(Strict):
-    """One assembled table."""
+    """One assembled table; `teachers` are the cells whose teacher has seen training images of their dataset."""
 
     name: str
     title: str
     caption: str
     context: Context
     parts: tuple[TablePart, ...]
+    teachers: tuple[TeacherNote, ...] = ()
+
+    def teacher_note(self, row: TableRow, dataset: str) -> str:
+        """Return what a row's teacher has seen of a dataset's training images, empty for nothing that is known."""
+        key = (row.architecture, row.transfer, row.resolution, dataset)
+        texts = [n.text for n in self.teachers if (n.architecture, n.transfer, n.resolution, n.dataset) == key]
+        return texts[0] if texts else ""
 
     def departures(self, row: TableRow, dataset: str) -> tuple[Departure, ...]:
         """Return every way in which a row's numbers on a dataset are not made like the paper's."""
@@ -193,6 +210,8 @@ class Table(Strict):
             text = f"features of {context.extractor} instead of {PAPER_EXTRACTOR}"
             departures.append(Departure(kind="extractor", text=text))
         departures.extend(item for item in context.departures if item.architecture in (None, row.architecture))
+        if note := self.teacher_note(row, dataset):
+            departures.append(Departure(kind="teacher", text=note))
         if row.budget is None and row.kind == "method":
             departures.append(Departure(kind="budget", text="the budget is not recorded"))
         elif row.budget is not None and row.budget.differs():

@@ -32,9 +32,12 @@ class BalancedImages:
         self.order = torch.argsort(labels, stable=True)
         self.counts, self.offsets = counts, torch.cumsum(counts, 0) - counts
 
-    def draw_labels(self, batch: int) -> Tensor:
-        """Draw the labels [batch] of a joint batch."""
-        return torch.randint(self.num_classes, (batch,))
+    def draw_labels(self, batch: int, *, balanced: bool = True) -> Tensor:
+        """Draw the labels [batch] of a joint batch: every class alike, or as often as it has images."""
+        if balanced:
+            return torch.randint(self.num_classes, (batch,))
+        images = torch.randint(len(self.order), (batch,))
+        return torch.searchsorted(torch.cumsum(self.counts, 0), images, right=True)
 
     def draw(
         self, labels: Tensor, crop_probability: float, *, share: bool = True, mirror_probability: float = 0.5

@@ -45,7 +45,7 @@ def measured(answer, mixing=True):
 
     distillation.draw = recording
     distillation.student = Oracle(lambda style: answer(seen[-1], not torch.equal(style, seen[-1].x2)))
-    distillation.transfer = replace(distillation.transfer, alignment=False)
+    distillation.transfer = replace(distillation.transfer, alignment=())
     return measure(distillation, 0, GALLERY)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from kdx2i.distill.i2i import I2IDistillation
-from kdx2i.distill.transfers import TRANSFERS
+from kdx2i.distill.transfers import TRANSFERS, TransferSettings
 from kdx2i.methods.base import MethodSetup
 from kdx2i.methods.settings import I2IDistillSettings
 from kdx2i.methods.stargan_v2.method import Method
@@ -102,10 +102,13 @@ def student(seed: int = 1, device: torch.device = CPU, **changes: Any) -> Studen
     return Student(SIZES.model_copy(update=changes), 8, device)
 
 
-def distillation(transfer: str = "kd", *, device: torch.device = CPU, seed: int = 1, **changes: Any) -> I2IDistillation:
+def distillation(
+    transfer: str | TransferSettings = "kd", *, device: torch.device = CPU, seed: int = 1, **changes: Any
+) -> I2IDistillation:
     """Return the distillation of the random teacher into a student; hints are needed at 8 px, not at 4."""
     settings = I2IDistillSettings(**({"mixing_layers": 2, "batch": 2} | changes))
-    return I2IDistillation(student(seed, device), teacher(), settings, TRANSFERS[transfer], device)
+    kept = TRANSFERS[transfer] if isinstance(transfer, str) else transfer
+    return I2IDistillation(student(seed, device), teacher(), settings, kept, device)
 
 
 def method(*, device: torch.device = CPU, seed: int = 2, images: bool = True, **changes: Any) -> Method:

@@ -18,7 +18,7 @@ from kdx2i.errors import UserError
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.assemble import Absent, assemble
 from kdx2i.tables.layout import stand_in_line
-from kdx2i.tables.model import Budget, Table, budget_text
+from kdx2i.tables.model import Budget, Table, TeacherNote, budget_text
 from kdx2i.tables.published import read_published
 from kdx2i.tables.render import RENDERERS, load_table_json, print_table, render_plot, write_plot, write_table
 
@@ -198,3 +198,20 @@ def test_printed_numbers_are_drawn_only_under_the_papers_conditions(kit: Any) ->
     assert render_plot(stand_in, published, "svg") == render_plot(stand_in, {}, "svg")
     empty = assemble(config, kit.context(config), {}, {}, {})
     assert render_plot(empty, published, "png").startswith(b"\x89PNG")
+
+
+def test_a_row_whose_teacher_has_seen_the_data_says_so_where_it_has(kit: Any, tmp_path: Path) -> None:
+    table, published = some(kit, "table1", stand_in=True), read_published(ROOT, "table1")
+    text = "the teacher objects was trained on 3 of the 4 training images of open-birds"
+    note = TeacherNote(architecture="deepi2i", transfer="scratch", resolution=128, dataset="birds", text=text)
+    noted = table.model_copy(update={"teachers": (note,)})
+    (tmp_path / "table1.json").write_text(RENDERERS["json"](noted, published))
+    assert load_table_json(tmp_path / "table1.json") == noted
+    markdown = RENDERERS["md"](noted, published)
+    assert markdown.count("| DeepI2I² |") == 1
+    assert f"² DeepI2I (32 for 128 px): {text}." in markdown
+    assert "²" not in RENDERERS["md"](table, published)
+    assert r"DeepI2I\textsuperscript{2}" in RENDERERS["tex"](noted, published)
+    lines = csv.DictReader(io.StringIO(RENDERERS["csv"](noted, published)))
+    told = {(line["label"], line["dataset"]) for line in lines if text in line["departures"]}
+    assert told == {("DeepI2I", "birds")}

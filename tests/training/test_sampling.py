@@ -39,6 +39,13 @@ def test_only_images_of_the_asked_class(extra, seed):
     assert shown.tolist() == fetch.asked
 
 
+def test_labels_are_drawn_as_often_as_classes_have_images_where_that_is_asked_for():
+    images = BalancedImages(Fetch(), torch.tensor([2] * 10 + [0] * 60 + [1] * 30), 3, CPU)
+    torch.manual_seed(0)
+    shares = torch.bincount(images.draw_labels(30_000, balanced=False), minlength=3) / 30_000
+    torch.testing.assert_close(shares, torch.tensor([0.6, 0.3, 0.1]), atol=0.02, rtol=0)
+
+
 def test_classes_are_balanced_and_images_within_a_class_alike():
     labels = torch.tensor([0] * 90 + [1] * 9 + [2])
     fetch = Fetch()

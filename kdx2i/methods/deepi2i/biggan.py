@@ -60,7 +60,8 @@ class BigGANMethod(BigGANTranslation[OnBigGAN]):
     def _draw(self) -> Iterator[Part]:
         """Draw a batch and yield its parts; targets are uniform, sources and real images independent of them."""
         t, images = self.settings.train, self.images
-        y_source, y_real, y = (images.draw_labels(t.batch) for _ in range(3))
+        y_source, y_real = (images.draw_labels(t.batch, balanced=t.sampling == "balanced") for _ in range(2))
+        y = images.draw_labels(t.batch)
         source, real = (
             images.draw(labels, t.crop_probability, mirror_probability=t.mirror_probability)
             for labels in (y_source, y_real)

@@ -23,6 +23,7 @@ class Train(BigGANTrain):
     feature_pairs: Literal["per-sample", "official"] = Field(
         default="per-sample", description="protocol entry deepi2i-feature-pairs"
     )
+    sampling: Literal["balanced", "plain"] = Field(default="balanced", description="protocol entry deepi2i-loader")
     encoder: Literal["moving", "frozen", "trained"] = Field(
         default="moving", description="protocol entry deepi2i-encoder"
     )

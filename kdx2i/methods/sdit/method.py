@@ -62,9 +62,8 @@ class Method(TranslationMethod[Settings]):
             step_optimizers(terms["total"], self.optimizers["discriminator"])
             scalars = {f"d_{name}": value for name, value in terms.items() if name != "total"}
             if (step + 1) % t.critic_updates == 0:
-                terms = generator_loss(
-                    self._generate, discriminate, x, (source, target), targets, (first, second), weights
-                )
+                styles = (first, second if t.cycle_style == "redrawn" else first)
+                terms = generator_loss(self._generate, discriminate, x, (source, target), targets, styles, weights)
                 step_optimizers(terms["total"], self.optimizers["generator"])
                 scalars |= {f"g_{name}": value for name, value in terms.items() if name != "total"}
         return scalars

@@ -1,7 +1,7 @@
 """Settings of SDIT; the defaults are those of `main.py` of yaxingwang/SDIT, with its README's corrections."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -36,6 +36,7 @@ class Train(TranslationTrain):
     lambda_cls: float = 1.0
     lambda_gp: float = 10.0
     lambda_rec: float = 10.0
+    cycle_style: Literal["redrawn", "same"] = Field(default="redrawn", description="protocol entry sdit-cycle-style")
     lambda_noise: float = Field(default=800.0, ge=0, description="protocol entry sdit-noise-weight")
 
 

@@ -111,6 +111,21 @@ def test_what_the_encoder_does(teacher, encoder, buffers, weights):
     assert turned == bool(buffers)
 
 
+@pytest.mark.parametrize("sampling", ["balanced", "plain"])
+def test_a_plain_loader_draws_images_and_asks_for_classes_alike(teacher, monkeypatch, sampling):
+    subject = method(sampling=sampling)
+    subject.start_from_teacher(teacher)
+    drawn, asked = subject.images.draw_labels, []
+    monkeypatch.setattr(
+        subject.images,
+        "draw_labels",
+        lambda batch, *, balanced=True: asked.append(balanced) or drawn(batch, balanced=balanced),
+    )
+    step(subject, 0)
+    # Sources, real images, and the classes that are asked for.
+    assert asked == [sampling == "balanced"] * 2 + [True]
+
+
 @pytest.mark.parametrize("pairs", ["per-sample", "official"])
 def test_the_objectives_fall_on_a_small_batch(teacher, pairs):
     """The discriminator learns first; against it as it then stays, adaptor and generator gain."""

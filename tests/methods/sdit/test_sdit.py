@@ -1,5 +1,6 @@
 """SDIT: its objectives against their definitions, and that it learns one small batch."""
 
+import pytest
 import tiny
 import torch
 import torch.nn.functional as F
@@ -86,6 +87,19 @@ def test_the_generator_moves_at_every_fifth_step_and_the_regressor_never():
         after = [p for name, p in subject.networks["discriminator"].named_parameters() if "mlp" in name]
         assert all(torch.equal(a, b) for a, b in zip(regressor, after, strict=True))
     assert moved == [False, False, False, False, True]
+
+
+@pytest.mark.parametrize("cycle_style", ["redrawn", "same"])
+def test_the_way_back_has_the_style_that_the_setting_says(monkeypatch, cycle_style):
+    used = []
+
+    def recorded(generate, discriminate, x, domains, targets, styles, weights):
+        used.append(styles)
+        return generator_loss(generate, discriminate, x, domains, targets, styles, weights)
+
+    monkeypatch.setattr("kdx2i.methods.sdit.method.generator_loss", recorded)
+    method(cycle_style=cycle_style, critic_updates=1).training_step(0)
+    assert torch.equal(*used[0]) == (cycle_style == "same")
 
 
 def test_translation_uses_each_images_own_statistics():
