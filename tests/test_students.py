@@ -115,7 +115,7 @@ def test_a_file_that_is_missing_foreign_or_of_another_method_is_one_sentence(roo
     add_preset(root, "absent", {"stargan_v2": {"kd": {32: "benchmarks/students/nobody.safetensors"}}})
     with pytest.raises(UserError, match=r"nobody\.safetensors does not exist"):
         make_plan(root, "absent").table("table1")
-    teacher = "benchmarks/teachers/faces-r32.safetensors"
+    teacher = "benchmarks/teachers/faces-r32-long.safetensors"
     add_preset(root, "foreign", {"stargan_v2": {"kd": {32: teacher}}})
     with pytest.raises(UserError, match="is not a student that `kdx2i ship` wrote"):
         make_plan(root, "foreign").measured("stargan_v2", "kd", 32)
@@ -151,7 +151,7 @@ def test_a_student_of_another_teacher_is_named(root: Path) -> None:
     plan = pretend_shipped(root)
     write_bytes(root / plan.student(NAME).spec.teacher_file, b"another")
     (notice,) = notices(make_plan(root, "shipped"))
-    assert "files that it reads have changed (benchmarks/teachers/faces-r32.safetensors)" in notice.sentence
+    assert "files that it reads have changed (benchmarks/teachers/faces-r32-long.safetensors)" in notice.sentence
 
 
 def test_a_damaged_student_is_a_fault(

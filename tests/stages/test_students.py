@@ -48,7 +48,7 @@ def fewer_triplets() -> Iterator[None]:
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy whose student of `kd` is distilled from a tiny teacher, shipped, and measured where it is named."""
     root = settings_copy(tmp_path_factory.mktemp("students"))
-    tiny_teacher(root / "benchmarks/teachers/faces-r32.safetensors")
+    tiny_teacher(root / "benchmarks/teachers/faces-r32-long.safetensors")
     add_recipe(root)
     plan = make_plan(root, "open-smoke")
     leaf = plan.student(NAME)
