@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 from repository import ROOT
 
-from kdx2i.config import ProtocolEntry, load_preset, load_protocol, names_in
+from kdx2i.config import PresetConfig, ProtocolEntry, load_preset, load_protocol, names_in
 from kdx2i.distill.equations import i2i
 from kdx2i.distill.transfers import TransferReadings
 from kdx2i.methods.catalogue import architectures
@@ -83,6 +83,8 @@ def models(annotation: Any) -> list[type[BaseModel]]:
 def is_setting(key: str) -> bool:
     """Return whether a dotted key of a preset names a setting: a field of the settings models, or a data set."""
     room, *steps = key.split(".")
+    if room == "students":
+        return not steps and room in PresetConfig.model_fields
     if room == "datasets":
         return steps[0] in load_preset(ROOT, "paper").datasets
     if room == "architectures":

@@ -52,6 +52,7 @@ def test_one_key_distils_again_and_the_identity_says_which(root: Path) -> None:
     assert runs[0].identity != runs[1].identity
     baselines = [plan.run(*METHOD, "scratch", 32, 0).identity for plan in (shipped, again)]
     assert baselines[0] == baselines[1]
+    assert [plan.choices["i2i-students"] for plan in (shipped, again)] == ["named", "none"]
 
 
 def test_another_file_is_another_run(root: Path) -> None:

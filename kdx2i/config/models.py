@@ -302,6 +302,8 @@ class ProtocolRegister(Strict):
             switched_elsewhere = entry.key is not None and not entry.key.startswith("protocol.")
             values = _all_at(data, entry.key) if switched_elsewhere and entry.key else []
             chosen[entry.id] = ", ".join(dict.fromkeys(map(_plain, values))) if values else own
+            if entry.key == "students":
+                chosen[entry.id] = "named" if preset.students else "none"
         return chosen
 
 
@@ -325,9 +327,7 @@ def _at(data: Any, key: str) -> Any:
 
 
 def _plain(value: Any) -> str:
-    """Write a JSON value the way that the register's alternatives are written: a mapping names something or nothing."""
-    if isinstance(value, Mapping):
-        return "named" if value else "none"
+    """Write a JSON value the way that the register's alternatives are written."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
