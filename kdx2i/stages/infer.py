@@ -17,7 +17,7 @@ from kdx2i.tables.inference import Inference, Observed, infer
 from kdx2i.tables.inference_screen import print_inference
 from kdx2i.tables.published import CellName, read_published
 
-FORMAT = "kdx2i-protocols-1"
+FORMAT = "kdx2i-protocols-2"
 FILE = "protocols.json"
 
 

@@ -195,7 +195,7 @@ def test_every_protocol_is_scored_or_named(
     asked = ("--generated", generated, "--reference", real, "--metrics", "fid,kid,mfid,mkid", "--all-protocols")
     document = result(tmp_path / "out.json", *asked)
     protocols = document["protocols"]
-    assert list(protocols["not_computed"]) == ["inception-v3-compat"]
+    assert list(protocols["not_computed"]) == ["inception-v3-compat", "inception-v3-torchvision"]
     assert "weights" in protocols["not_computed"]["inception-v3-compat"]
     shown = " ".join(capsys.readouterr().out.split())
     assert "The same images under every registered protocol" in shown
