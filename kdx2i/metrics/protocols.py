@@ -8,7 +8,7 @@ crossed with the input, the matrix root or the Inception Score of a code base th
 """
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kdx2i.metric_catalogue import METRICS
@@ -71,15 +71,25 @@ def protocols(metrics: Iterable[str]) -> list[dict[str, str]]:
 
 
 def protocol_name(protocol: Protocol) -> str:
-    """Return a protocol's name, e.g. `inception-v3-compat/clean/real-all/generated-half/kid-full-set`."""
+    """Return a protocol's name, e.g. `inception-v3-compat/clean/real-all/generated-half/kid-full-set`.
+
+    The exact root of the Frechet distance goes without saying.
+    """
     bare = ("extractor", "preprocessing")
-    return "/".join(value if name in bare else f"{name}-{value}" for name, value in protocol.items())
+    said = {name: value for name, value in protocol.items() if (name, value) != ("fid", "exact")}
+    return "/".join(value if name in bare else f"{name}-{value}" for name, value in said.items())
 
 
-def under(protocol: Protocol, measurements: Sequence[Measurement]) -> dict[str, Measurement]:
+def by_choices(measurements: Iterable[Measurement]) -> dict[tuple[Any, ...], Measurement]:
+    """Return measurements by metric and what it depends on, for `under`."""
+    return {_choices(str(measurement["metric"]), measurement): measurement for measurement in measurements}
+
+
+def under(protocol: Protocol, measured: Mapping[tuple[Any, ...], Measurement]) -> dict[str, Measurement]:
     """Return the measurement of each metric under a protocol; a metric that was not measured is absent."""
-    return {
-        str(measurement["metric"]): measurement
-        for measurement in measurements
-        if all(measurement.get(name) == protocol.get(name) for name in DEPENDS[measurement["metric"]])
-    }
+    found = {metric: measured.get(_choices(metric, protocol)) for metric in DEPENDS}
+    return {metric: measurement for metric, measurement in found.items() if measurement is not None}
+
+
+def _choices(metric: str, choices: Mapping[str, Any]) -> tuple[Any, ...]:
+    return metric, *(choices.get(name) for name in DEPENDS[metric])

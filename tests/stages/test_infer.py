@@ -13,7 +13,7 @@ from repository import ROOT, settings_copy
 from kdx2i.cli import main
 from kdx2i.config import load_protocol
 from kdx2i.files import read_json, write_json
-from kdx2i.metrics.protocols import DEPENDS, DIMENSIONS, FEATURES, REGISTER, protocol_name, protocols, under
+from kdx2i.metrics.protocols import DEPENDS, DIMENSIONS, FEATURES, REGISTER, by_choices, protocol_name, protocols, under
 from kdx2i.plan import Plan
 from kdx2i.stages.infer import FILE, FORMAT, run
 from kdx2i.suite import make_plan
@@ -73,7 +73,7 @@ def test_only_what_a_metric_depends_on_makes_protocols() -> None:
     assert protocols(["mIoU"]) == []
     names = [protocol_name(protocol) for protocol in protocols(DEPENDS)]
     assert len(set(names)) == len(names) == 3 * 2 * 3 * (5 * 3 + 3 + 2)
-    assert names[0] == "inception-v3-compat/clean/real-all/generated-all/kid-full-set/fid-exact/is-torch-fidelity"
+    assert names[0] == "inception-v3-compat/clean/real-all/generated-all/kid-full-set/is-torch-fidelity"
 
 
 def test_what_was_published_together_stays_together() -> None:
@@ -88,7 +88,7 @@ def test_what_was_published_together_stays_together() -> None:
 
 
 def test_a_measurement_holds_for_every_protocol_that_it_does_not_depend_on() -> None:
-    conclusion = measured(lambda metric, factor: factor)
+    conclusion = by_choices(measured(lambda metric, factor: factor))
     for protocol in protocols(METRICS):
         values = under(protocol, conclusion)
         assert set(values) == set(METRICS)
@@ -104,7 +104,7 @@ def test_the_protocol_of_the_papers_data_is_found(root: Path, capsys: pytest.Cap
     conclusion = run(plan, "table1")
     assert conclusion.conditions == ()
     winner = conclusion.inference.ranking[0].protocol
-    assert winner == "inception-v3-compat/tf1/real-train/generated-half/kid-torch-fidelity/fid-exact"
+    assert winner == "inception-v3-compat/tf1/real-train/generated-half/kid-torch-fidelity"
     assert conclusion.inference.verdict == "clear"
     assert main(["compare", "--infer-protocol", "table1", "--preset", "paper"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
@@ -120,7 +120,7 @@ def test_stand_in_data_say_nothing_about_the_paper(root: Path, capsys: pytest.Ca
     assert "Nothing can be inferred about the published protocol: open-birds stands in for birds" in shown
     assert "The ranking below only demonstrates the method." in shown
     assert "demonstration only: " in shown
-    assert "efficientnet-lite0/clean/real-all/generated-all/kid-full-set/fid-exact" in shown
+    assert "efficientnet-lite0/clean/real-all/generated-all/kid-full-set" in shown
     assert "not computed: inception-v3-compat: its weights are not on this machine" in shown
     assert "not computed: inception-v3-torchvision: its weights are not on this machine" in shown
 
