@@ -91,7 +91,7 @@ METRICS: dict[str, Metric] = {
     for metric in (
         Metric(
             "FID", "fid", "FID", "lower", 2, f"{_DISTANCES}:fid", _PAIRS,
-            depends=(*_FEATURES, "real", "generated"), always=True, biased=True, logarithmic=True,
+            depends=(*_FEATURES, "real", "generated", "fid"), always=True, biased=True, logarithmic=True,
         ),
         Metric(
             "FIDinf", None, "FID∞", "lower", 2, f"{_DISTANCES}:fid_infinity", _PAIRS, switch="infinity", always=True,
@@ -107,7 +107,7 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             "mFID", "mfid", "mFID", "lower", 1, f"{_DISTANCES}:mean_fid", _CLASS_PAIRS,
-            depends=(*_FEATURES, "real", "generated"), always=True, biased=True, logarithmic=True,
+            depends=(*_FEATURES, "real", "generated", "fid"), always=True, biased=True, logarithmic=True,
         ),
         Metric(
             "mKIDx100", "mkid", "mKID×100", "lower", 2, f"{_DISTANCES}:mean_kid", _CLASS_PAIRS,

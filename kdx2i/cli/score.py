@@ -7,7 +7,9 @@ import typer
 
 from kdx2i.cli.app import app
 from kdx2i.metric_catalogue import METRICS
+from kdx2i.metrics.protocols import DIMENSIONS
 
+_INPUTS = ", ".join(DIMENSIONS["preprocessing"])
 _WORDS = ",".join(metric.word for metric in METRICS.values() if metric.word is not None)
 
 
@@ -17,7 +19,7 @@ def score(
     reference: Annotated[Path, typer.Option(help="Folder or zip of the real images.")],
     metrics: Annotated[str | None, typer.Option(help=f"Of {_WORDS} (default: what the folders allow).")] = None,
     extractor: Annotated[str, typer.Option(help="Feature network.")] = "inception-v3-compat",
-    preprocessing: Annotated[str, typer.Option(help="Resize: clean or tf1.")] = "clean",
+    preprocessing: Annotated[str, typer.Option(help=f"Resize and normalisation: {_INPUTS}.")] = "clean",
     input_size: Annotated[int | None, typer.Option(help="Pixels of a side that the network sees.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights of the feature network.")] = None,
     infinity: Annotated[bool, typer.Option("--infinity", help="Also FID extrapolated to infinite samples.")] = False,

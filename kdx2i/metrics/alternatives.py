@@ -15,12 +15,12 @@ from kdx2i.errors import UserError
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.metrics.embedded_set import EmbeddedSet
 from kdx2i.metrics.extractors.extractor import Extractor, build_extractor
-from kdx2i.metrics.protocols import DIMENSIONS
+from kdx2i.metrics.protocols import DIMENSIONS, FEATURES, alternatives
 from kdx2i.metrics.scorer import Scorer
 from kdx2i.metrics.settings import RealPart
 from kdx2i.metrics.trial import Trial
 
-_OWN: tuple[str, ...] = ("real", "kid", "is")  # dimensions that some metrics have and others lack
+_OWN: tuple[str, ...] = ("real", "kid", "fid", "is")  # dimensions that some metrics have and others lack
 _KEPT = ("value", "standard_error", "reason", "n_real", "n_generated", "n_train", "n_test")
 
 
@@ -33,21 +33,21 @@ def half_of(labels: Tensor) -> Tensor:
 def measure(
     scorer: Scorer, generated: EmbeddedSet, metrics: Sequence[str], real_sets: Sequence[RealPart]
 ) -> Iterator[dict[str, Any]]:
-    """Yield the measurements of metrics under the extractor and resize of a scorer (`kdx2i.metrics.protocols`).
+    """Yield the measurements of metrics under the network and preprocessing of a scorer (`kdx2i.metrics.protocols`).
 
     A metric is measured under each combination of the alternatives that its entry in the catalogue names; of the
     dimension `real` only `real_sets`. A value that cannot be computed is None with a reason.
     """
     extractor = {"extractor": scorer.extractor.name, "preprocessing": scorer.extractor.preprocessing}
     scorers = {name: scorer.with_real_set(name) for name in real_sets}
-    alternatives: dict[str, tuple[str, ...]] = {**DIMENSIONS, "real": tuple(real_sets)}
+    known = {**alternatives(scorer.extractor.name, scorer.extractor.preprocessing), "real": tuple(real_sets)}
     for count in DIMENSIONS["generated"]:
         images = generated if count == "all" else generated.where(half_of(generated.labels))
         trials: dict[str, Trial] = {name: scorer.trial(images) for name, scorer in scorers.items()}
         alone = scorer.trial(images)
         for metric in metrics:
             names = [name for name in _OWN if name in METRICS[metric].depends]
-            for values in itertools.product(*(alternatives[name] for name in names)):
+            for values in itertools.product(*(known[name] for name in names)):
                 choices = dict(zip(names, values, strict=True))
                 trial = trials[choices["real"]] if "real" in choices else alone
                 entry = scorer.entry(trial.under(choices), metric)
@@ -60,19 +60,30 @@ def registered_extractors(
     *,
     weights_path: Path | None = None,
     input_size: int | None = None,
+    image_size: int | None = None,
     device: str | torch.device = "cpu",
 ) -> tuple[list[Extractor], dict[str, str]]:
-    """Return every registered extractor and resize that this machine has, and by extractor why the others have none.
+    """Return every registered network and preprocessing that this machine has, and why the other networks have none.
 
-    `weights_path` and `input_size` belong to the extractor called `own`; the others have their defaults.
+    `weights_path` and `input_size` belong to the extractor called `own`; the others have their defaults. `image_size`
+    is the side of the generated images, for the preprocessing that brings all images to it.
     """
     extractors: list[Extractor] = []
     absent: dict[str, str] = {}
-    for name in DIMENSIONS["extractor"]:
-        options = {"weights_path": weights_path, "input_size": input_size} if name == own else {}
+    for name, preprocessing in FEATURES:
+        if name in absent:
+            continue
         try:
-            for resize in DIMENSIONS["preprocessing"]:
-                extractors.append(build_extractor(name, preprocessing=resize, device=device, **options))  # type: ignore[arg-type]
+            extractor = build_extractor(
+                name,
+                weights_path=weights_path if name == own else None,
+                input_size=input_size if name == own else None,
+                preprocessing=preprocessing,
+                image_size=image_size,
+                device=device,
+            )
         except UserError as error:
             absent[name] = str(error)
+        else:
+            extractors.append(extractor)
     return extractors, absent

@@ -29,7 +29,7 @@ class Scorer(RealSide):
 
     def trial(self, generated: EmbeddedSet, by_class: Classwise | None = None) -> Trial:
         """Return a trial of generated images; `by_class` are their class-wise distances where they are known."""
-        choices = {"kid": "full-set"}
+        choices = {"fid": "exact", "kid": "full-set"}
         if self.settings.inception_score is not None:
             choices["is"] = self.settings.inception_score
         return Trial(self, generated, Distances(generated, self, by_class), choices)

@@ -4,7 +4,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from kdx2i.metrics.protocols import DIMENSIONS, FEATURES
+
 RealPart = Literal["all", "train", "test"]
+Preprocessing = Literal["clean", "tf1", "pytorch-fid", "pytorch-fid-2018", "stargan-v2", "deepi2i"]
 
 
 class ClassifierSettings(BaseModel):
@@ -60,7 +63,7 @@ class EvaluationSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     extractor: str = "efficientnet-lite0"
-    preprocessing: Literal["clean", "tf1"] = "clean"
+    preprocessing: Preprocessing = "clean"
     input_size: int | None = Field(default=None, ge=32, le=1024, description="null: the extractor's own default")
     images_per_class: int = Field(default=10, ge=2, description="generated images of each class")
     images_per_direction: int = Field(
@@ -83,3 +86,11 @@ class EvaluationSettings(BaseModel):
     classifier: ClassifierSettings = ClassifierSettings()
     seed: int = Field(default=0, ge=0)
     batch: int = Field(default=64, ge=1, description="images embedded at a time; no value depends on it")
+
+    @model_validator(mode="after")
+    def _features_belong_together(self) -> "EvaluationSettings":
+        """Refuse a preprocessing that no code base uses with the network."""
+        known = [preprocessing for extractor, preprocessing in FEATURES if extractor == self.extractor]
+        if self.extractor in DIMENSIONS["extractor"] and self.preprocessing not in known:
+            raise ValueError(f"preprocessing of {self.extractor} must be one of {', '.join(known)}")
+        return self

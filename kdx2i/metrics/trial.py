@@ -168,8 +168,9 @@ def distances_by_class(generated: EmbeddedSet, real: EmbeddedSet, classes: int, 
 class Trial:
     """One generated set against the real images: what the function of a metric is given.
 
-    `choices` are the alternatives of the registered protocols that a metric may ask for by dimension: `kid` the
-    estimator of the kernel distance, `is` the convention of the Inception Score.
+    `choices` are the alternatives of the registered protocols that a metric may ask for by dimension: `fid` the matrix
+    root of the Frechet distance, `kid` the estimator of the kernel distance, `is` the convention of the Inception
+    Score.
     """
 
     real: RealSide

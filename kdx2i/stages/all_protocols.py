@@ -43,7 +43,9 @@ def run(plan: Plan, leaf: Leaf[EvaluationSpec]) -> None:
     method = load_method(leaf.inputs["run"], len(classes), device)
     torch.manual_seed(derive_seed(spec.seed, "evaluate", spec.mode))
     images = generate(method, requests, settings.batch, device)
-    extractors, not_computed = registered_extractors(settings.extractor, input_size=settings.input_size, device=device)
+    extractors, not_computed = registered_extractors(
+        settings.extractor, input_size=settings.input_size, image_size=spec.resolution, device=device
+    )
     cache = plan.root / plan.results / ".work" / "features"
     streams = TensorImages(images, requests.labels), TensorImages(real.images, real.labels)
     embeddings = (

@@ -67,7 +67,8 @@ def _block(measured: Sequence[Mapping[str, Any]], title: str) -> Grid:
     lines: dict[str, dict[tuple[str, str], str]] = {}
     for one in measured:
         metric = METRICS[one["metric"]]
-        estimator = next((one[name] for name in ("kid", "is") if name in metric.depends), "")
+        estimator = next((one[name] for name in ("kid", "fid", "is") if name in metric.depends), "")
+        estimator = "" if estimator == "exact" else estimator
         line = lines.setdefault(f"{metric.heading} {estimator}".rstrip(), {})
         text = "–" if one["value"] is None else metric.text(one["value"])
         for real in [one["real"]] if "real" in one else reals:

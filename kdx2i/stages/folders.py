@@ -18,11 +18,12 @@ from kdx2i.metric_catalogue import METRICS, Need
 from kdx2i.metrics.alternatives import measure, registered_extractors
 from kdx2i.metrics.embedded_set import EmbeddedSet
 from kdx2i.metrics.extractors.extractor import Extractor, build_extractor
-from kdx2i.metrics.extractors.resize import RESIZES
+from kdx2i.metrics.extractors.preprocessing import PREPROCESSINGS
+from kdx2i.metrics.extractors.weights import DOWNLOADS
 from kdx2i.metrics.images.embedding import Embedding, embed
 from kdx2i.metrics.images.streams import ImageFiles, open_images
 from kdx2i.metrics.perceptual.trunks import STAND_IN
-from kdx2i.metrics.protocols import DEPENDS, DIMENSIONS
+from kdx2i.metrics.protocols import DEPENDS, DIMENSIONS, alternatives
 from kdx2i.metrics.scorer import Scorer
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.provenance import packages
@@ -96,13 +97,8 @@ def run(request: ScoreRequest) -> dict[str, Any]:
     refused = refusals(pair)
     for name in request.metrics or ():
         _require(name, refused.get(name))
-    own = _extractor(request, device)
-    extractors, not_computed = [own], dict[str, str]()
-    if request.all_protocols:
-        options = {"weights_path": request.weights, "input_size": request.input_size, "device": device}
-        registered, not_computed = registered_extractors(own.name, **options)  # type: ignore[arg-type]
-        same = (own.name, own.preprocessing)
-        extractors += [extractor for extractor in registered if (extractor.name, extractor.preprocessing) != same]
+    extractors, not_computed = _extractors(request, device, pair.generated)
+    own = extractors[0]
     embedded = [_embed(pair.generated, extractors, "generated"), _embed(pair.reference, extractors, "reference")]
     settings = _settings(request)
     scorer, generated = _sides(pair, own, settings, embedded[0][0], embedded[1][0])
@@ -142,13 +138,19 @@ def _asked_metrics(request: ScoreRequest) -> list[str]:
     return [name for metric in named for name in (metric, *behind.get(metric, ()))]
 
 
+def _convention(request: ScoreRequest) -> str:
+    """Return the convention of the Inception Score that goes with the network."""
+    return alternatives(request.extractor, request.preprocessing)["is"][0]
+
+
 def _settings(request: ScoreRequest) -> EvaluationSettings:
-    """Return the request as evaluation settings: torch-fidelity's Inception Score, and LPIPS of two or more outputs."""
+    """Return the request as evaluation settings: its network's Inception Score, and LPIPS of two or more outputs."""
     # The stand-in goes with the stand-in extractor: neither is what a paper means.
     network = request.extractor if request.extractor == STAND_IN else "alexnet"
     asked = {
         "extractor": request.extractor,
-        "inception_score": "torch-fidelity",
+        "preprocessing": request.preprocessing,
+        "inception_score": _convention(request),
         "diversity": {"network": network},
         "seed": request.seed,
         "batch": request.batch,
@@ -195,21 +197,44 @@ def _device(name: str | None) -> torch.device:
     return device
 
 
-def _extractor(request: ScoreRequest, device: torch.device) -> Extractor:
+def _extractors(
+    request: ScoreRequest, device: torch.device, generated: ImageFiles
+) -> tuple[list[Extractor], dict[str, str]]:
+    """Return the extractor of the request, then all others where every protocol was asked for, and which are absent."""
+    image_size = _side(generated) if request.all_protocols or request.preprocessing == "stargan-v2" else None
+    own = _extractor(request, device, image_size)
+    if not request.all_protocols:
+        return [own], {}
+    registered, absent = registered_extractors(
+        own.name, weights_path=request.weights, input_size=request.input_size, image_size=image_size, device=device
+    )
+    same = (own.name, own.preprocessing)
+    return [own, *(other for other in registered if (other.name, other.preprocessing) != same)], absent
+
+
+def _side(images: ImageFiles) -> int:
+    """Return the smaller side of the first image: what StarGAN v2's evaluation calls the size of the images."""
+    _, block = next(images.blocks(1))
+    return min(block[0].shape[1:])
+
+
+def _extractor(request: ScoreRequest, device: torch.device, image_size: int | None) -> Extractor:
     """Return the extractor of the request; missing weights say what works without them."""
-    if request.preprocessing not in RESIZES:
-        raise UserError(f"--preprocessing {request.preprocessing} is unknown: use {' or '.join(RESIZES)}")
+    if request.preprocessing not in PREPROCESSINGS:
+        known = ", ".join(PREPROCESSINGS)
+        raise UserError(f"--preprocessing {request.preprocessing} is unknown: use one of {known}")
     try:
         return build_extractor(
             request.extractor,
             weights_path=request.weights,
             device=device,
-            preprocessing=request.preprocessing,  # type: ignore[arg-type]
+            preprocessing=request.preprocessing,
             input_size=request.input_size,
+            image_size=image_size,
             download=True,
         )
     except UserError as error:
-        if request.extractor != "inception-v3-compat" or request.weights is not None or "weights" not in str(error):
+        if request.extractor not in DOWNLOADS or request.weights is not None or "weights" not in str(error):
             raise
         raise UserError(f"{error}; or use --extractor efficientnet-lite0, whose weights come with a package") from None
 
@@ -267,7 +292,7 @@ def _protocol(request: ScoreRequest, own: Extractor) -> dict[str, Any]:
         **own.describe(),
         "fid": "exact, covariance with n - 1",
         "kid": "full-set",
-        "is": "torch-fidelity",
+        "is": _convention(request),
         "classifier": EvaluationSettings().classifier.model_dump(include={"architecture", "flip", "l2"}),
         "segmenter_sha256": sha256_file(request.segmenter) if request.segmenter is not None else None,
         "seed": request.seed,

@@ -8,7 +8,7 @@ from typing import Any
 
 from kdx2i.errors import UserError
 from kdx2i.files import read_json
-from kdx2i.metrics.protocols import protocol_name, protocols, under
+from kdx2i.metrics.protocols import by_choices, protocol_name, protocols, under
 from kdx2i.plan import Leaf, Plan
 from kdx2i.stages.console import screen
 from kdx2i.tables.assemble import LARGEST, Absent
@@ -18,7 +18,7 @@ from kdx2i.tables.inference_screen import print_inference
 from kdx2i.tables.learning import NOT_LEARNED
 from kdx2i.tables.published import CellName, read_published
 
-FORMAT = "kdx2i-protocols-1"
+FORMAT = "kdx2i-protocols-2"
 FILE = "protocols.json"
 
 
@@ -61,10 +61,10 @@ def run(plan: Plan, table: str) -> Conclusion:
             if isinstance(document, str):
                 absent[leaf.name] = document
             else:
-                documents.append(document)
+                documents.append(by_choices(document["measurements"]))
                 not_computed |= document["not_computed"]
         for name, protocol in names.items():
-            entries = [under(protocol, document["measurements"]) for document in documents]
+            entries = [under(protocol, document) for document in documents]
             for metric in metrics:
                 seen = _observed([entry[metric] for entry in entries if metric in entry])
                 if seen is not None:

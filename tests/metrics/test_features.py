@@ -12,14 +12,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from random_inception import random_torchvision
 from torch import nn
 from torch_fidelity import feature_extractor_inceptionv3 as library
+from torchvision.models.inception import Inception3
 
 from kdx2i.errors import UserError
 from kdx2i.metrics.extractors import weights
 from kdx2i.metrics.extractors.extractor import Extractor, build_extractor, extract, extractor_from_settings
 from kdx2i.metrics.extractors.fidelity import REGISTRY
-from kdx2i.metrics.extractors.networks import EfficientNetLite0, InceptionV3Compat, fold
+from kdx2i.metrics.extractors.networks import EfficientNetLite0, InceptionV3Compat, InceptionV3Torchvision, fold
+from kdx2i.metrics.extractors.resize import resize_pillow
 from kdx2i.metrics.settings import EvaluationSettings
 
 
@@ -220,6 +223,85 @@ def test_a_failed_download_leaves_nothing(site: type[Site], tmp_path: Path, cont
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+def by_layers(network: Inception3, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return what torchvision's own modules make of a network input: its forward pass with hooks."""
+    found: dict[str, torch.Tensor] = {}
+    names = {"maxpool1": "64", "maxpool2": "192", "Mixed_6e": "768", "Mixed_7c": "2048", "fc": "logits"}
+    for name, layer in names.items():
+
+        def keep(_module: nn.Module, _inputs: object, output: torch.Tensor, layer: str = layer) -> None:
+            found[layer] = output.mean((2, 3)) if output.ndim == 4 else output
+
+        network.get_submodule(name).register_forward_hook(keep)
+    with torch.no_grad():
+        network(x)
+    return {**found, "logits_unbiased": found["logits"] - network.fc.bias}
+
+
+def test_torchvision_inception_equals_torchvision(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, images: object
+) -> None:
+    reference, path = random_torchvision(tmp_path, monkeypatch, counts=False)
+    assert not reference.transform_input
+    layers = list(InceptionV3Torchvision.dimensions)
+    own = InceptionV3Torchvision(
+        "inception-v3-torchvision", layers, preprocessing="deepi2i", feature_extractor_weights_path=path, chunk=2
+    )
+    pictures = images(2, 64, 3)  # type: ignore[operator]
+    expected = by_layers(reference, own.prepare(list(pictures)))
+    with torch.no_grad():
+        outputs = dict(zip(layers, own(pictures), strict=True))
+        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)  # as on a GPU
+        plain = dict(zip(layers, own(pictures), strict=True))
+    for layer, values in expected.items():
+        assert outputs[layer].shape == (2, own.dimensions[layer])
+        assert (outputs[layer] - values).abs().max() < 2e-5 * values.abs().max()
+        assert (plain[layer] - values).abs().max() < 2e-5 * values.abs().max()
+
+
+def test_torchvision_inception_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, images: object) -> None:
+    _, path = random_torchvision(tmp_path, monkeypatch)
+    name, pictures = "inception-v3-torchvision", images(2, 48, 3)  # type: ignore[operator]
+    with pytest.raises(UserError, match="does not go with inception-v3-torchvision, choose one of stargan-v2, deepi2i"):
+        build_extractor(name, weights_path=path)
+    with pytest.raises(UserError, match="does not go with efficientnet-lite0, choose one of clean, tf1"):
+        build_extractor("efficientnet-lite0", preprocessing="stargan-v2")
+    first = build_extractor(name, weights_path=path, preprocessing="stargan-v2", image_size=32)
+    # IS takes the logits with their bias, and the checksum is that of the file that was read.
+    assert (first.logits_layer, first.classes, first.dimension) == ("logits", 1000, 2048)
+    assert first.weights_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert first.describe()["image_size"] == 32
+    other = build_extractor(name, weights_path=path, preprocessing="stargan-v2")
+    assert "image_size" not in other.describe() and other.key != first.key
+    smaller = torch.stack([resize_pillow(picture, 32) for picture in pictures]).to(torch.uint8)
+    outputs, without = first(pictures), other(torch.cat([smaller, pictures]))
+    assert torch.equal(outputs, without[:2])
+    assert not torch.equal(outputs, without[2:])
+
+
+def test_torchvision_weights_are_downloaded_whole_and_checked(
+    site: type[Site], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _, path = random_torchvision(tmp_path, monkeypatch)
+    monkeypatch.delenv(weights.TORCHVISION_VARIABLE, raising=False)
+    monkeypatch.setattr(weights, "TORCHVISION_URL", weights.INCEPTION_URL)
+    name = "inception-v3-torchvision"
+    with pytest.raises(UserError, match=r"weights of inception-v3-torchvision .*; fetch it with: curl -fL .*0cc3c7bd"):
+        build_extractor(name, preprocessing="deepi2i")
+    site.content = b"other bytes"
+    with pytest.raises(UserError, match="gave other bytes than the published weights"):
+        build_extractor(name, preprocessing="deepi2i", download=True)
+    assert not weights.torch_checkpoints().exists() or not list(weights.torch_checkpoints().iterdir())
+    site.content = path.read_bytes()
+    assert build_extractor(name, preprocessing="deepi2i", download=True).name == name
+    # The former upload is found by its own name too, and both by the variable.
+    cached = weights.torch_checkpoints() / weights.TORCHVISION_FILES[0]
+    cached.rename(cached.with_name(weights.TORCHVISION_FILES[1]))
+    assert weights.find_torchvision()[0].name == weights.TORCHVISION_FILES[1]
+    monkeypatch.setenv(weights.TORCHVISION_VARIABLE, str(path))
+    assert weights.find_torchvision()[0] == path
+
+
 class Trap:
     """An object whose unpickling writes a file."""
 
@@ -256,7 +338,7 @@ def test_wrong_settings_are_one_sentence() -> None:
     with pytest.raises(UserError, match="multiple of 32"):
         build_extractor("efficientnet-lite0", input_size=100)
     with pytest.raises(UserError, match="preprocessing"):
-        build_extractor("efficientnet-lite0", preprocessing="legacy")  # type: ignore[arg-type]
+        build_extractor("efficientnet-lite0", preprocessing="legacy")
     with pytest.raises(UserError, match="mixed precision needs a CUDA device, not cpu"):
         build_extractor("efficientnet-lite0", mixed=True)
 

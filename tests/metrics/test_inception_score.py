@@ -45,7 +45,7 @@ def test_s2igan_drops_the_remainder() -> None:
     for part in logits.double().softmax(1)[:40].view(10, 4, 12).numpy():
         mean = part.mean(0)
         scores.append(np.exp(np.mean([(row * np.log(row / mean)).sum() for row in part])))
-    scored = score_entry(logits, "s2igan", "torchvision-inception-v3")
+    scored = score_entry(logits, "s2igan", "inception-v3-torchvision")
     assert scored["value"] == pytest.approx(np.mean(scores), rel=1e-12)
     assert scored["standard_deviation"] == pytest.approx(np.std(scores), rel=1e-9)
     assert scored["bound"] == 4.0

@@ -1,5 +1,6 @@
 """`kdx2i score` on folders and zip files, through the command, with the packaged network at a small size."""
 
+import hashlib
 import json
 import math
 import zipfile
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from random_inception import random_torchvision
 
 from kdx2i.cli import main
 from kdx2i.metrics.distances.frechet import frechet_distance
@@ -195,7 +197,7 @@ def test_every_protocol_is_scored_or_named(
     asked = ("--generated", generated, "--reference", real, "--metrics", "fid,kid,mfid,mkid", "--all-protocols")
     document = result(tmp_path / "out.json", *asked)
     protocols = document["protocols"]
-    assert list(protocols["not_computed"]) == ["inception-v3-compat"]
+    assert list(protocols["not_computed"]) == ["inception-v3-compat", "inception-v3-torchvision"]
     assert "weights" in protocols["not_computed"]["inception-v3-compat"]
     shown = " ".join(capsys.readouterr().out.split())
     assert "The same images under every registered protocol" in shown
@@ -219,6 +221,31 @@ def test_every_protocol_is_scored_or_named(
     assert value("FID", generated="half") == pytest.approx(frechet_distance(half, again), rel=1e-9)
     assert len({value("KIDx100", kid=kid) for kid in ("full-set", "torch-fidelity", "clean-fid")}) == 3
     assert {m["real"] for m in protocols["measurements"] if "real" in m} == {"all"}
+
+
+def test_the_protocol_of_stargan_v2(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, weights = random_torchvision(tmp_path, monkeypatch)
+    options = {"extractor": "inception-v3-torchvision", "preprocessing": "stargan-v2", "weights": weights}
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    # Reference images of another size are brought to that of the generated ones first.
+    for number, file in enumerate(fill(tmp_path / "real", 4, 3)):
+        Image.open(file).resize((40, 48), number % 2).save(file)
+    fill(tmp_path / "generated", 12, 90)
+    asked = ["--generated", tmp_path / "generated", "--reference", tmp_path / "real", "--metrics", "fid,is"]
+    out = tmp_path / "out.json"
+    assert main(["score", *map(str, asked), *words, "--json", str(out)]) == 0
+    document = json.loads(out.read_text())
+    assert document["protocol"]["image_size"] == 32
+    assert document["protocol"]["is"] == document["values"]["IS"]["convention"] == "deepi2i"
+    assert document["protocol"]["extractor_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    extractor = build_extractor(
+        "inception-v3-torchvision", weights_path=weights, preprocessing="stargan-v2", image_size=32
+    )
+    features = [extract(extractor, tensor(tmp_path / name)) for name in ("generated", "real")]
+    assert document["values"]["FID"]["value"] == pytest.approx(frechet_distance(*features), rel=1e-9)
+    assert main(["score", *map(str, asked), *words[:2]]) == 2  # `clean` is not this network's
 
 
 def test_mistakes_are_one_sentence(

@@ -13,7 +13,7 @@ from repository import ROOT, settings_copy
 from kdx2i.cli import main
 from kdx2i.config import load_protocol
 from kdx2i.files import read_json, write_json
-from kdx2i.metrics.protocols import DEPENDS, DIMENSIONS, REGISTER, protocol_name, protocols, under
+from kdx2i.metrics.protocols import DEPENDS, DIMENSIONS, FEATURES, REGISTER, by_choices, protocol_name, protocols, under
 from kdx2i.plan import Plan
 from kdx2i.stages.infer import FILE, FORMAT, run
 from kdx2i.suite import make_plan
@@ -22,6 +22,8 @@ from kdx2i.tables.published import CellName, read_published
 METRICS = ("mFID", "mKIDx100", "RC", "FC")
 FACTORS = {"inception-v3-compat": 1.0, "efficientnet-lite0": 0.3, "clean": 1.0, "tf1": 1.2, "all": 1.0, "half": 1.1}
 FACTORS |= {"train": 1.35, "test": 1.6, "full-set": 1.0, "torch-fidelity": 1.05, "clean-fid": 0.94}
+FACTORS |= {"inception-v3-torchvision": 0.6, "pytorch-fid": 1.12, "pytorch-fid-2018": 0.8, "stargan-v2": 0.9}
+FACTORS |= {"deepi2i": 0.85, "exact": 1.0, "newton-schulz": 1.02}
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def measured(value: Callable[[str, float], float], **truth: str) -> list[dict[st
     return measurements
 
 
-def fabricate(plan: Plan, *, skip: str = "", identity: str = "", **truth: str) -> None:
+def fabricate(plan: Plan, *, skip: tuple[str, ...] = (), identity: str = "", **truth: str) -> None:
     """Write protocols.json beside every evaluation of table 1: the printed numbers, made under `truth`."""
     published = read_published(plan.root, "table1")
     for cell in plan.table("table1").cells:
@@ -50,9 +52,9 @@ def fabricate(plan: Plan, *, skip: str = "", identity: str = "", **truth: str) -
                 printed = published[CellName(cell.part, cell.dataset, cell.row.label, metric)]
                 return float(printed.value) * factor
 
-            measurements = [m for m in measured(value, **truth) if m["extractor"] != skip]
+            measurements = [m for m in measured(value, **truth) if m["extractor"] not in skip]
             document = {"format": FORMAT, "identity": identity or leaf.identity, "measurements": measurements}
-            not_computed = {skip: "its weights are not on this machine"} if skip else {}
+            not_computed = dict.fromkeys(skip, "its weights are not on this machine")
             write_json(leaf.folder / FILE, {**document, "not_computed": not_computed})
 
 
@@ -65,17 +67,28 @@ def test_the_registered_protocols_are_the_alternatives_of_the_register() -> None
 
 
 def test_only_what_a_metric_depends_on_makes_protocols() -> None:
-    assert len(protocols(["RC"])) == 8
-    assert len(protocols(["mFID", "RC"])) == 24
-    assert len(protocols(["mFID", "mKIDx100"])) == 72
+    assert len(protocols(["RC"])) == 2 * len(FEATURES) == 18
+    assert len(protocols(["mFID", "RC"])) == 3 * 2 * (len(FEATURES) + 1) == 60
+    assert len(protocols(["mFID", "mKIDx100"])) == 3 * 60
     assert protocols(["mIoU"]) == []
     names = [protocol_name(protocol) for protocol in protocols(DEPENDS)]
-    assert len(set(names)) == len(names) == 216
+    assert len(set(names)) == len(names) == 3 * 2 * 3 * (5 * 3 + 3 + 2)
     assert names[0] == "inception-v3-compat/clean/real-all/generated-all/kid-full-set/is-torch-fidelity"
 
 
+def test_what_was_published_together_stays_together() -> None:
+    every = protocols(DEPENDS)
+    assert {protocol["preprocessing"] for protocol in every} == set(DIMENSIONS["preprocessing"])
+    assert {protocol["extractor"] for protocol in every} == set(DIMENSIONS["extractor"])
+    for choice in ({"fid": "newton-schulz"}, {"is": "deepi2i"}, {"preprocessing": "stargan-v2"}):
+        with_it = [protocol for protocol in every if choice.items() <= protocol.items()]
+        assert with_it
+        assert {protocol["extractor"] for protocol in with_it} == {"inception-v3-torchvision"}
+    assert {p["preprocessing"] for p in every if p["fid"] == "newton-schulz"} == {"deepi2i"}
+
+
 def test_a_measurement_holds_for_every_protocol_that_it_does_not_depend_on() -> None:
-    conclusion = measured(lambda metric, factor: factor)
+    conclusion = by_choices(measured(lambda metric, factor: factor))
     for protocol in protocols(METRICS):
         values = under(protocol, conclusion)
         assert set(values) == set(METRICS)
@@ -101,7 +114,7 @@ def test_the_protocol_of_the_papers_data_is_found(root: Path, capsys: pytest.Cap
 
 def test_stand_in_data_say_nothing_about_the_paper(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = make_plan(root, "open-smoke")
-    fabricate(plan, skip="inception-v3-compat")
+    fabricate(plan, skip=("inception-v3-compat", "inception-v3-torchvision"))
     assert main(["compare", "table1", "--infer-protocol", "--preset", "open-smoke"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "Nothing can be inferred about the published protocol: open-birds stands in for birds" in shown
@@ -109,6 +122,7 @@ def test_stand_in_data_say_nothing_about_the_paper(root: Path, capsys: pytest.Ca
     assert "demonstration only: " in shown
     assert "efficientnet-lite0/clean/real-all/generated-all/kid-full-set" in shown
     assert "not computed: inception-v3-compat: its weights are not on this machine" in shown
+    assert "not computed: inception-v3-torchvision: its weights are not on this machine" in shown
 
 
 def test_without_values_the_command_that_makes_them_is_named(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

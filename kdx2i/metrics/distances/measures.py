@@ -9,16 +9,29 @@ from kdx2i.metrics.distances.classwise import Classwise
 from kdx2i.metrics.distances.estimates import Estimate, normal_estimate
 from kdx2i.metrics.distances.infinity import frechet_infinity
 from kdx2i.metrics.distances.kernel import kernel_distance_subsets
+from kdx2i.metrics.distances.newton_schulz import newton_schulz_distance
 from kdx2i.metrics.distances.samples import by_class, take
 from kdx2i.metrics.distances.subsets import clean_fid_subsets, torch_fidelity_subsets
 from kdx2i.metrics.entries import Entry, estimate_entry, missing, scaled
 from kdx2i.metrics.threads import single_thread
 from kdx2i.metrics.trial import Trial
 
+_NO_ROOT = "50 Newton-Schulz steps in float32 end in no finite number: {} generated and {} real images are too few"
+
 
 def fid(trial: Trial) -> Entry:
-    """Return the entry FID: the Frechet distance of all images at once, with its jackknife error."""
-    return estimate_entry(trial.distances.frechet, *_pooled_counts(trial))
+    """Return the entry FID: the Frechet distance of all images at once, with its jackknife error.
+
+    With DeepI2I's matrix root the value is its own, None where the iteration has none, and the error the exact one's.
+    """
+    if trial.choices["fid"] == "exact":
+        return estimate_entry(trial.distances.frechet, *_pooled_counts(trial))
+    real, generated = trial.real.pooled_real, trial.generated
+    value = newton_schulz_distance(generated.features, real.features, trial.real.device)
+    if value is None:
+        return trial.missing(_NO_ROOT.format(len(generated), len(real)))
+    estimate = normal_estimate(value, trial.distances.frechet.standard_error)
+    return estimate_entry(estimate, *_pooled_counts(trial))
 
 
 def fid_infinity(trial: Trial) -> Entry:
@@ -52,10 +65,29 @@ def kid(trial: Trial) -> Entry:
 
 
 def mean_fid(trial: Trial) -> Entry:
-    """Return the entry mFID: the unweighted mean over classes, with the error from their images."""
+    """Return the entry mFID: the unweighted mean over classes, with the error from their images; roots as in `fid`."""
     distances = trial.distances.by_class
+    mean = distances.mean_frechet()
+    if mean is not None and trial.choices["fid"] != "exact":
+        return _mean_by_steps(trial, mean)
     columns = distances.frechet, distances.frechet_errors
-    return _mean_entry(distances, trial.real.classes, *columns, distances.mean_frechet(), 1.0)
+    return _mean_entry(distances, trial.real.classes, *columns, mean, 1.0)
+
+
+def _mean_by_steps(trial: Trial, exact: Estimate) -> Entry:
+    """Return the entry mFID by Newton-Schulz steps; no class after the first one without a value is tried."""
+    classes, generated = trial.real.classes, trial.generated
+    real = trial.real.part(trial.real.settings.real_set)
+    counts = len(real), len(generated), len(classes)
+    members = zip(by_class(generated.labels, len(classes)), by_class(real.labels, len(classes)), strict=True)
+    values: list[float] = []
+    for name, (own, others) in zip(classes, members, strict=True):
+        pair = take(generated.features, own), take(real.features, others)
+        value = newton_schulz_distance(*pair, trial.real.device)
+        if value is None:
+            return missing(f"{_NO_ROOT.format(len(own), len(others))} (class {name})", *counts)
+        values.append(value)
+    return estimate_entry(normal_estimate(math.fsum(values) / len(values), exact.standard_error), *counts)
 
 
 def mean_kid(trial: Trial) -> Entry:

@@ -6,16 +6,16 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from kdx2i.errors import UserError
 from kdx2i.files import sha256_file, sha256_json
-from kdx2i.metrics.extractors import inception, lite0, networks, resize
+from kdx2i.metrics.extractors import inception, lite0, networks, preprocessing, resize
 from kdx2i.metrics.extractors.networks import NETWORKS, ImageFeatures
-from kdx2i.metrics.extractors.weights import download_inception
+from kdx2i.metrics.extractors.weights import DOWNLOADS
 from kdx2i.metrics.settings import EvaluationSettings
 
 _BATCH, _CUDA_BATCH = 16, 64
@@ -43,6 +43,7 @@ class Extractor:
     logits_layer: str | None = None
     classes: int = 0
     mixed: bool = False
+    image_size: int | None = None
 
     @property
     def batch(self) -> int:
@@ -57,7 +58,7 @@ class Extractor:
     @property
     def key(self) -> str:
         """Return the SHA-256 of the description, the code behind it and what rounds its sums."""
-        sources = [networks.__file__, inception.__file__, lite0.__file__, resize.__file__]
+        sources = [networks.__file__, inception.__file__, lite0.__file__, preprocessing.__file__, resize.__file__]
         code = [sha256_file(Path(source)) for source in sources]
         machine = {"torch": torch.__version__, "device": self.device.type, "batch": self.batch}
         return sha256_json({**self.describe(), **machine, "code": code})
@@ -71,6 +72,7 @@ class Extractor:
             "preprocessing": self.preprocessing,
             "input_size": self.input_size,
             **({"precision": "mixed"} if self.mixed else {}),
+            **({"image_size": self.image_size} if self.image_size is not None else {}),
         }
 
     def __call__(self, images: Tensor | Sequence[Tensor]) -> Tensor:
@@ -122,16 +124,19 @@ def build_extractor(
     *,
     weights_path: str | os.PathLike[str] | None = None,
     device: str | torch.device = "cpu",
-    preprocessing: Literal["clean", "tf1"] = "clean",
+    preprocessing: str = "clean",
     input_size: int | None = None,
+    image_size: int | None = None,
     download: bool = False,
     mixed: bool = False,
 ) -> Extractor:
     """Return the extractor called `name` with verified weights on `device`.
 
-    `inception-v3-compat` (2048-d) and `efficientnet-lite0` (1280-d) are this package's; any other class
-    registered with torch-fidelity's `register_feature_extractor` works by its name, with its own resize and
-    weights. torch-fidelity's remaining built-in ones run code from files they download, so they are refused.
+    `inception-v3-compat` and `inception-v3-torchvision` (2048-d) and `efficientnet-lite0` (1280-d) are this package's;
+    any other class registered with torch-fidelity's `register_feature_extractor` works by its name, with its own resize
+    and weights. torch-fidelity's remaining built-in ones run code from files they download, so they are refused.
+    `preprocessing` must be one of the network's own. `image_size` is the side of the generated images, to which
+    StarGAN v2's evaluation brings all images first (None: they have it).
     `download` lets weights that are nowhere on this machine be downloaded (see `weights.download_inception`).
     `mixed` runs the network (not the resize) in float16 where CUDA's autocast does, another extractor by its
     identity: how far its features deviate has not been measured, so no protocol uses it.
@@ -140,8 +145,8 @@ def build_extractor(
     place = torch.device(device)
     if mixed and place.type != "cuda":
         raise UserError(f"mixed precision needs a CUDA device, not {place}: leave it out")
-    if name == "inception-v3-compat" and download and weights_path is None:
-        weights_path = download_inception()
+    if name in DOWNLOADS and download and weights_path is None:
+        weights_path = DOWNLOADS[name]()
     if name in NETWORKS:
         kind = NETWORKS[name]
         logits = kind.get_default_feature_layer_for_metric("isc")
@@ -150,13 +155,19 @@ def build_extractor(
             [kind.feature_layer, logits],
             preprocessing=preprocessing,
             input_size=input_size,
+            image_size=image_size,
             feature_extractor_weights_path=weights_path,
             chunk=_CUDA_BATCH if place.type == "cuda" else _BATCH,
         ).to(place)
         return Extractor(
-            name, kind.feature_layer, kind.dimensions[kind.feature_layer], kind.sha256,
-            preprocessing, own.input_size, place, own, logits, kind.dimensions[logits], mixed,
+            name, kind.feature_layer, kind.dimensions[kind.feature_layer], own.sha256,
+            preprocessing, own.input_size, place, own, logits, kind.dimensions[logits], mixed, own.image_size,
         )  # fmt: skip
+    return _registered(name, weights_path, place, mixed)
+
+
+def _registered(name: str, weights_path: str | os.PathLike[str] | None, place: torch.device, mixed: bool) -> Extractor:
+    """Return an extractor of torch-fidelity's registry that is not one of this package's."""
     from kdx2i.metrics.extractors.fidelity import LIBRARY_NAMES, REGISTRY
 
     if name in LIBRARY_NAMES or name not in REGISTRY:

@@ -1,8 +1,8 @@
-"""The forward pass of torch-fidelity's Inception network with fewer steps, for inference only.
+"""The forward pass of torch-fidelity's and torchvision's Inception networks with fewer steps, for inference only.
 
-Each ReLU runs inside its convolution, on weights in the layout that oneDNN wants. The average pools come after
-their 1 x 1 convolutions, not before: each of their windows is a mean with weights that sum to 1, so the two
-commute (bias included), and fewer channels are pooled.
+Each ReLU runs inside its convolution, on weights in the layout that oneDNN wants. In torch-fidelity's the average pools
+come after their 1 x 1 convolutions, not before: each of their windows is a mean with weights that sum to 1, so the two
+commute (bias included), and fewer channels are pooled. torchvision's windows count the padding, so there they do not.
 """
 
 from typing import Any, Literal
@@ -12,7 +12,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 Activation = Literal["none", "relu", "relu6"]
-# The branches of each block, by the names of torch-fidelity's layers; `a|b` are two layers on the same input.
+# The branches of each block, by the names of both libraries' layers; `a|b` are two layers on the same input.
 _BRANCHES = {
     "InceptionA": ("branch1x1", "branch5x5_1 branch5x5_2", "branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3"),
     "InceptionB": ("branch3x3", "branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3"),
@@ -28,7 +28,7 @@ _BRANCHES = {
         "branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3a|branch3x3dbl_3b",
     ),
 }
-_BRANCHES["InceptionE_2"] = _BRANCHES["InceptionE_1"]
+_BRANCHES["InceptionE_2"] = _BRANCHES["InceptionE"] = _BRANCHES["InceptionE_1"]
 
 
 class Convolution(nn.Module):
@@ -60,17 +60,21 @@ class Convolution(nn.Module):
 
 
 class Mixed(nn.Module):
-    """One block of the network: its branches side by side."""
+    """One block of the network: its branches side by side; `padded`: average pools count the padding."""
 
-    def __init__(self, block: nn.Module) -> None:
+    def __init__(self, block: nn.Module, *, padded: bool = False) -> None:
         super().__init__()
         kind = type(block).__name__
         layers: dict[str, Any] = dict(block.named_children())
         self.layers = nn.ModuleDict(
-            {k: Convolution(layer.conv, "none" if k == "branch_pool" else "relu") for k, layer in layers.items()}
+            {
+                name: Convolution(layer.conv, "none" if name == "branch_pool" and not padded else "relu")
+                for name, layer in layers.items()
+            }
         )
         self.branches = [[step.split("|") for step in branch.split()] for branch in _BRANCHES[kind]]
         self.average = kind != "InceptionE_2"
+        self.padded = padded
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output (B, C', H', W') for x (B, C, H, W)."""
@@ -83,6 +87,8 @@ class Mixed(nn.Module):
             layers.append(y)
         if "branch_pool" not in self.layers:
             layers.append(functional.max_pool2d(x, 3, stride=2))
+        elif self.padded:
+            layers.append(self.layers["branch_pool"](functional.avg_pool2d(x, 3, stride=1, padding=1)))
         elif self.average:
             y = self.layers["branch_pool"](x)
             layers.append(functional.avg_pool2d(y, 3, stride=1, padding=1, count_include_pad=False).relu_())

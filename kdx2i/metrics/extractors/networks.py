@@ -5,16 +5,25 @@ import os
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import reduce
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from kdx2i.errors import UserError
+from kdx2i.files import sha256_file
 from kdx2i.metrics.extractors.inception import Convolution, Mixed
 from kdx2i.metrics.extractors.lite0 import Lite0
-from kdx2i.metrics.extractors.resize import RESIZES
-from kdx2i.metrics.extractors.weights import INCEPTION_SHA256, LITE0_SHA256, find_inception, find_lite0, load_verified
+from kdx2i.metrics.extractors.preprocessing import PREPROCESSINGS
+from kdx2i.metrics.extractors.weights import (
+    INCEPTION_SHA256,
+    LITE0_SHA256,
+    TORCHVISION_SHA256S,
+    find_inception,
+    find_lite0,
+    find_torchvision,
+    load_verified,
+)
 
 _PART = 4  # images in Inception's large early maps at a time
 
@@ -44,7 +53,8 @@ class ImageFeatures(nn.Module):
     """
 
     default_input_size = 224
-    mean, deviation = 128.0, 128.0  # network input = (grey level - mean) / deviation
+    mean, deviation = 128.0, 128.0  # network input = (grey level - mean) / deviation, where a preprocessing has none
+    preprocessings: ClassVar[tuple[str, ...]] = ("clean", "tf1")
     dimensions: ClassVar[dict[str, int]] = {}
     feature_layer = ""
     sha256 = ""
@@ -54,22 +64,29 @@ class ImageFeatures(nn.Module):
         name: str,
         features_list: Sequence[str],
         *,
-        preprocessing: Literal["clean", "tf1"] = "clean",
+        preprocessing: str | None = None,
         input_size: int | None = None,
+        image_size: int | None = None,
         feature_extractor_weights_path: str | os.PathLike[str] | None = None,
         fold_norms: bool = True,
         chunk: int = 16,
         **_: Any,
     ) -> None:
-        """Build the network and load its weights; `fold_norms` folds each batch-norm into its convolution."""
+        """Build the network and load its weights; `fold_norms` folds each batch-norm into its convolution.
+
+        `preprocessing` is by default the first of the class; `image_size` is the side of the generated images, which
+        only some preprocessings ask for (None: images have it already).
+        """
         nn.Module.__init__(self)  # and not that of a second base class
         strange = [layer for layer in features_list if layer not in self.dimensions]
         if strange or not features_list:
             raise ValueError(f"{name} has the layers {', '.join(self.dimensions)}, not {', '.join(strange) or 'none'}")
         self.name, self.features_list = name, list(features_list)
-        if preprocessing not in RESIZES:
-            raise UserError(f"preprocessing {preprocessing!r} is unknown, choose one of {', '.join(RESIZES)}")
-        self.preprocessing = preprocessing
+        self.preprocessing = preprocessing or self.preprocessings[0]
+        if self.preprocessing not in self.preprocessings:
+            known = ", ".join(self.preprocessings)
+            raise UserError(f"preprocessing {preprocessing!r} does not go with {name}, choose one of {known}")
+        self.image_size = image_size if PREPROCESSINGS[self.preprocessing].twice else None
         self.input_size = self.default_input_size if input_size is None else input_size
         self.check_input_size()
         self.chunk = chunk
@@ -96,13 +113,15 @@ class ImageFeatures(nn.Module):
 
     def prepare(self, images: Sequence[Tensor]) -> Tensor:
         """Return the network input (B, 3, S, S) of uint8 images (3, H, W), each resized by itself; channels last."""
-        size = self.input_size
+        size, rule = self.input_size, PREPROCESSINGS[self.preprocessing]
         place = images[0].device
         prepared = torch.empty(len(images), 3, size, size, device=place, memory_format=torch.channels_last)
         with torch.autocast(place.type, enabled=False):
             for image, result in zip(images, prepared, strict=True):
-                result.copy_(RESIZES[self.preprocessing](image, size))
-        return prepared.sub_(self.mean).div_(self.deviation)
+                if self.image_size is not None:
+                    image = rule.resize(image, self.image_size).to(torch.uint8)
+                result.copy_(rule.resize(image, size))
+        return rule.normalise(prepared, self.mean, self.deviation)
 
     def forward(self, images: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return the requested layers, each float32 (B, d), of uint8 images: (B, 3, H, W), or B of any sizes."""
@@ -148,8 +167,10 @@ class InceptionV3Compat(ImageFeatures):
         "logits": 1008,
     }
     feature_layer = "2048"
+    preprocessings: ClassVar[tuple[str, ...]] = ("clean", "tf1", "pytorch-fid")
     sha256 = INCEPTION_SHA256
-    _stages = (
+    _padded = False
+    _stages: tuple[tuple[str, str], ...] = (
         ("64", "Conv2d_1a_3x3 Conv2d_2a_3x3 Conv2d_2b_3x3 MaxPool_1"),
         ("192", "Conv2d_3b_1x1 Conv2d_4a_3x3 MaxPool_2"),
         ("768", "Mixed_5b Mixed_5c Mixed_5d Mixed_6a Mixed_6b Mixed_6c Mixed_6d Mixed_6e"),
@@ -185,7 +206,7 @@ class InceptionV3Compat(ImageFeatures):
             if hasattr(stage, "conv"):
                 setattr(self.network, name, Convolution(stage.conv))
             elif not isinstance(stage, nn.MaxPool2d):
-                setattr(self.network, name, Mixed(stage))
+                setattr(self.network, name, Mixed(stage, padded=self._padded))
 
     def activations(self, x: Tensor) -> dict[str, Tensor]:
         """Return the requested layers (B, d), running no stage after the last one of them.
@@ -207,6 +228,42 @@ class InceptionV3Compat(ImageFeatures):
         layers["logits_unbiased"] = layers["2048"] @ classifier.weight.T
         layers["logits"] = layers["logits_unbiased"] + classifier.bias
         return layers
+
+
+class InceptionV3Torchvision(InceptionV3Compat):
+    """torchvision's ImageNet Inception, which StarGAN v2, DeepI2I and early pytorch-fid score with.
+
+    Not the graph of `InceptionV3Compat`: other weights, 1,000 classes, padding counted in its average pools and no max
+    pool in the last block. Its layers are called one by one, so torchvision's own rescaling of the input, which comes
+    with the published weights, plays no part; nor does it in that code. IS takes its logits with their bias.
+    """
+
+    dimensions: ClassVar[dict[str, int]] = {
+        **InceptionV3Compat.dimensions,
+        "logits_unbiased": 1000,
+        "logits": 1000,
+    }
+    preprocessings = ("stargan-v2", "deepi2i", "pytorch-fid", "pytorch-fid-2018")
+    sha256s: tuple[str, ...] = TORCHVISION_SHA256S
+    _padded = True
+    _stages = tuple((layer, names.replace("MaxPool_", "maxpool")) for layer, names in InceptionV3Compat._stages)
+
+    def build(self, weights_path: str | os.PathLike[str] | None) -> nn.Module:
+        """Return torchvision's network with its published weights, without the auxiliary classifier."""
+        from torchvision.models.inception import Inception3
+
+        path, advice = find_torchvision(weights_path)
+        state = load_verified(path, self.sha256s, advice)
+        self.sha256 = sha256_file(path)
+        network: nn.Module = Inception3(init_weights=False)
+        network.load_state_dict(state)
+        del network.AuxLogits  # a branch of the training
+        return network
+
+    @classmethod
+    def get_default_feature_layer_for_metric(cls, metric: str) -> str:
+        """Return the layer that the code bases with this network use for `metric`."""
+        return "logits" if metric == "isc" else cls.feature_layer
 
 
 class EfficientNetLite0(ImageFeatures):
@@ -268,5 +325,6 @@ class EfficientNetLite0(ImageFeatures):
 
 NETWORKS: dict[str, type[ImageFeatures]] = {
     "inception-v3-compat": InceptionV3Compat,
+    "inception-v3-torchvision": InceptionV3Torchvision,
     "efficientnet-lite0": EfficientNetLite0,
 }

@@ -1,13 +1,16 @@
-"""The two published resizes from image files to network input, batched and exact.
+"""The published resizes from image files to network input, batched and exact.
 
-Source: clean-fid (Parmar et al. 2022) for `clean`, the 2015 TensorFlow graph for `tf1`. Both give float32 in
-[0, 255], not quantised; the network's own normalisation comes after. Both are separable, so a resize is two
-small matrix products, R X C^T, with the interpolation weights of one axis in each matrix.
+Source: clean-fid (Parmar et al. 2022) for `clean`, the 2015 TensorFlow graph for `tf1`, PyTorch's `interpolate` for
+the bilinear ones, Pillow for that of StarGAN v2. All give float32 in [0, 255], and all but Pillow's are not quantised;
+the normalisation comes after. All are separable, so a resize is two small matrix products, R X C^T, with the
+interpolation weights of one axis in each matrix.
 """
 
 from functools import lru_cache
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 
@@ -73,6 +76,55 @@ def resize_tf1(images: Tensor, size: int) -> Tensor:
     """
     rows, columns = (_tf1_matrix(length, size).to(images.device) for length in images.shape[-2:])
     return rows @ images.float() @ columns.T
+
+
+@lru_cache(maxsize=64)
+def _bilinear_matrix(source: int, target: int, corners: bool) -> Tensor:
+    """Return the (target, source) float32 weights of PyTorch's bilinear interpolation along one axis.
+
+    Source position = (index + 1/2) source / target - 1/2, not below 0; with `corners` it is
+    index (source - 1) / (target - 1), so that the corner pixels stay. No antialiasing.
+    Positions are float32, as PyTorch's are.
+    """
+    index = torch.arange(target, dtype=torch.float32)
+    if corners:
+        position = index * torch.tensor((source - 1) / max(target - 1, 1), dtype=torch.float32)
+    else:
+        position = ((index + 0.5) * torch.tensor(source / target, dtype=torch.float32) - 0.5).clamp_min(0.0)
+    low = position.long().clamp_max(source - 1)
+    high = (low + 1).clamp_max(source - 1)
+    fraction = position - low
+    matrix = torch.zeros(target, source)
+    rows = torch.arange(target)
+    matrix.index_put_((rows, low), 1.0 - fraction, accumulate=True)
+    matrix.index_put_((rows, high), fraction, accumulate=True)
+    return matrix
+
+
+def resize_bilinear(images: Tensor, size: int, *, corners: bool = False) -> Tensor:
+    """Resize as PyTorch's `interpolate` in mode bilinear does, with `align_corners=corners` and no antialiasing.
+
+    Takes (..., H, W) in [0, 255], any dtype, and returns (..., size, size) float32, within 0.004 grey levels of
+    PyTorch (up to 512 px): that much comes from the last bit of a position. Source: pytorch-fid's
+    `inception.py`; with `corners` BigGAN-PyTorch's `inception_utils.py`, which DeepI2I carries.
+    """
+    rows, columns = (_bilinear_matrix(length, size, corners).to(images.device) for length in images.shape[-2:])
+    return rows @ images.float() @ columns.T
+
+
+def resize_corners(images: Tensor, size: int) -> Tensor:
+    """Resize as `resize_bilinear` with `corners`."""
+    return resize_bilinear(images, size, corners=True)
+
+
+def resize_pillow(image: Tensor, size: int) -> Tensor:
+    """Resize an image uint8 (3, H, W) by Pillow's antialiased bilinear filter, to float32 (3, size, size).
+
+    The result is rounded to whole grey levels, as torchvision's `Resize` leaves a Pillow image; on the image's device.
+    """
+    pixels = Image.fromarray(image.cpu().permute(1, 2, 0).numpy())
+    resized = np.array(pixels.resize((size, size), Image.Resampling.BILINEAR))
+    return torch.from_numpy(resized).permute(2, 0, 1).to(image.device, torch.float32)
 
 
 RESIZES = {"clean": resize_clean, "tf1": resize_tf1}

@@ -7,6 +7,7 @@ import os
 import pickle
 import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -23,12 +24,23 @@ INCEPTION_FILES = (
 INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILES[0]}"
 _INCEPTION_BYTES = 95_628_359
 INCEPTION_VARIABLE = "KDX2I_INCEPTION_WEIGHTS"
+TORCHVISION_FILES = (
+    "inception_v3_google-0cc3c7bd.pth",  # since torchvision 0.10: uploaded anew, for torch.load (vision issue 2473)
+    "inception_v3_google-1a9a5a14.pth",  # what StarGAN v2 and DeepI2I downloaded
+)
+TORCHVISION_SHA256S = (
+    "0cc3c7bd75056d25e46cba549dc184522069b81e9787eff6df84f397bd52a5ef",
+    "1a9a5a14f40645a370184bd54f4e8e631351e71399112b43ad0294a79da290c8",
+)
+TORCHVISION_URL = f"https://download.pytorch.org/models/{TORCHVISION_FILES[0]}"
+_TORCHVISION_BYTES = 108_949_747
+TORCHVISION_VARIABLE = "KDX2I_TORCHVISION_INCEPTION_WEIGHTS"
 DOWNLOAD_TIMEOUT = 10.0  # seconds to connect, and between two parts
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
-def load_verified(path: Path, sha256: str, advice: str) -> dict[str, Tensor]:
-    """Return the state dict in `path` after its bytes have matched `sha256`; nothing in it can execute.
+def load_verified(path: Path, sha256: str | tuple[str, ...], advice: str) -> dict[str, Tensor]:
+    """Return the state dict in `path` after its bytes have matched `sha256`, or one of several; nothing can execute.
 
     Raises `UserError` that ends with `advice` when the file is absent, has other bytes or is no state dict.
     """
@@ -37,8 +49,9 @@ def load_verified(path: Path, sha256: str, advice: str) -> dict[str, Tensor]:
     except OSError:
         raise UserError(f"the weights file {path} cannot be read; {advice}") from None
     actual = hashlib.sha256(data).hexdigest()
-    if actual != sha256:
-        raise UserError(f"the weights file {path} has SHA-256 {actual}, expected {sha256}; {advice}")
+    expected = (sha256,) if isinstance(sha256, str) else sha256
+    if actual not in expected:
+        raise UserError(f"the weights file {path} has SHA-256 {actual}, expected {' or '.join(expected)}; {advice}")
     try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
@@ -55,22 +68,99 @@ def torch_checkpoints() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
+@dataclass(frozen=True)
+class PublishedFile:
+    """Published weights: where downloads of them lie, where they come from, and the checksums that they may have.
+
+    `files` are the names under which caches keep the file, the first one that of a download; `size` is the most bytes
+    that a download is given.
+    """
+
+    extractor: str
+    files: tuple[str, ...]
+    url: str
+    size: int
+    sha256s: tuple[str, ...]
+    variable: str
+
+    @property
+    def target(self) -> Path:
+        """Return where a download goes."""
+        return torch_checkpoints() / self.files[0]
+
+    @property
+    def advice(self) -> str:
+        """Return the command that fetches the file."""
+        return f"fetch it with: curl -fL --create-dirs -o {self.target} {self.url}"
+
+    def find(self, explicit: str | os.PathLike[str] | None = None) -> tuple[Path, str]:
+        """Return the path of the file and the advice for one that is not it: see `find_inception`."""
+        if explicit is not None:
+            return Path(explicit), self.advice
+        if os.environ.get(self.variable):
+            return Path(os.environ[self.variable]), f"mend {self.variable} or {self.advice}"
+        for name in self.files:
+            if (torch_checkpoints() / name).is_file():
+                return torch_checkpoints() / name, self.advice
+        raise UserError(f"the weights of {self.extractor} are not on this machine; {self.advice}")
+
+    def download(self, progress: Callable[[int], None] | None = None) -> Path:
+        """Return the path of the file, downloaded if it is nowhere: see `download_inception`."""
+        target = self.target
+        if os.environ.get(self.variable) or any((target.parent / name).is_file() for name in self.files):
+            return self.find()[0]
+        digest = hashlib.sha256()
+        try:
+            with urllib.request.urlopen(self.url, timeout=DOWNLOAD_TIMEOUT) as answer, replacing(target) as temporary:
+                with temporary.open("wb") as file:
+                    while part := answer.read(2**18):
+                        if file.tell() > self.size:
+                            break
+                        file.write(part)
+                        digest.update(part)
+                        if progress is not None:
+                            progress(len(part))
+                if digest.hexdigest() not in self.sha256s:
+                    raise UserError(f"{self.url} gave other bytes than the published weights; {self.advice}")
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", None) or error
+            sentence = f"the weights of {self.extractor} cannot be downloaded ({reason}); {self.advice}"
+            raise UserError(sentence) from None
+        return target
+
+
+def _inception() -> PublishedFile:
+    return PublishedFile(
+        "inception-v3-compat", INCEPTION_FILES, INCEPTION_URL, _INCEPTION_BYTES, (INCEPTION_SHA256,), INCEPTION_VARIABLE
+    )
+
+
+def _torchvision() -> PublishedFile:
+    return PublishedFile(
+        "inception-v3-torchvision",
+        TORCHVISION_FILES,
+        TORCHVISION_URL,
+        _TORCHVISION_BYTES,
+        TORCHVISION_SHA256S,
+        TORCHVISION_VARIABLE,
+    )
+
+
 def find_inception(explicit: str | os.PathLike[str] | None = None) -> tuple[Path, str]:
     """Return the path of the published 2015 Inception weights and the advice for a file that is not them.
 
     Looked for in this order: `explicit`, the variable KDX2I_INCEPTION_WEIGHTS, the caches of torch-fidelity
     and pytorch-fid. Raises `UserError` with the command that fetches the file when there is none.
     """
-    target = torch_checkpoints() / INCEPTION_FILES[0]
-    advice = f"fetch it with: curl -fL --create-dirs -o {target} {INCEPTION_URL}"
-    if explicit is not None:
-        return Path(explicit), advice
-    if os.environ.get(INCEPTION_VARIABLE):
-        return Path(os.environ[INCEPTION_VARIABLE]), f"mend {INCEPTION_VARIABLE} or {advice}"
-    for name in INCEPTION_FILES:
-        if (torch_checkpoints() / name).is_file():
-            return torch_checkpoints() / name, advice
-    raise UserError(f"the weights of inception-v3-compat are not on this machine; {advice}")
+    return _inception().find(explicit)
+
+
+def find_torchvision(explicit: str | os.PathLike[str] | None = None) -> tuple[Path, str]:
+    """Return the path of torchvision's Inception weights, of either upload, and the advice; as `find_inception`.
+
+    The variable is KDX2I_TORCHVISION_INCEPTION_WEIGHTS, the cache torchvision's own.
+    """
+    return _torchvision().find(explicit)
 
 
 def download_inception(progress: Callable[[int], None] | None = None) -> Path:
@@ -80,27 +170,19 @@ def download_inception(progress: Callable[[int], None] | None = None) -> Path:
     bytes received since the last call. `UserError` with the command that fetches them, after `DOWNLOAD_TIMEOUT`
     seconds without an answer, when that fails.
     """
-    target = torch_checkpoints() / INCEPTION_FILES[0]
-    if os.environ.get(INCEPTION_VARIABLE) or any((target.parent / name).is_file() for name in INCEPTION_FILES):
-        return find_inception()[0]
-    advice = f"fetch it with: curl -fL --create-dirs -o {target} {INCEPTION_URL}"
-    digest = hashlib.sha256()
-    try:
-        with urllib.request.urlopen(INCEPTION_URL, timeout=DOWNLOAD_TIMEOUT) as answer, replacing(target) as temporary:
-            with temporary.open("wb") as file:
-                while part := answer.read(2**18):
-                    if file.tell() > _INCEPTION_BYTES:
-                        break
-                    file.write(part)
-                    digest.update(part)
-                    if progress is not None:
-                        progress(len(part))
-            if digest.hexdigest() != INCEPTION_SHA256:
-                raise UserError(f"{INCEPTION_URL} gave other bytes than the published weights; {advice}")
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        raise UserError(f"the weights of inception-v3-compat cannot be downloaded ({reason}); {advice}") from None
-    return target
+    return _inception().download(progress)
+
+
+def download_torchvision(progress: Callable[[int], None] | None = None) -> Path:
+    """Return the path of torchvision's Inception weights, downloaded if they are nowhere; as `download_inception`."""
+    return _torchvision().download(progress)
+
+
+DOWNLOADS: dict[str, Callable[[], Path]] = {
+    "inception-v3-compat": download_inception,
+    "inception-v3-torchvision": download_torchvision,
+}
+"""The extractors whose weights can be downloaded."""
 
 
 def find_lite0(explicit: str | os.PathLike[str] | None = None) -> tuple[Path, str]:

@@ -62,10 +62,19 @@ CONVENTIONS: dict[str, Convention] = {
     "stylegan2-ada": Convention(_TF, 10, "NVlabs/stylegan2-ada-pytorch, metrics/inception_score.py"),
     "ssa-gan": Convention(_TF, 3, "wtliao/text2image, IS.py"),
     "s2igan": Convention(
-        "torchvision-inception-v3",
+        "inception-v3-torchvision",
         10,
         "xinshengwang/S2IGAN, inception_score.py",
         layer="logits",
+        remainder="drop",
+    ),
+    # Its sampler draws the classes of images at random; here images come sorted by class, so they are shuffled.
+    "deepi2i": Convention(
+        "inception-v3-torchvision",
+        10,
+        "yaxingwang/DeepI2I, DeepI2I_BigGAN/inception_utils.py (its draw of classes is not seeded)",
+        layer="logits",
+        shuffle_seed=2020,
         remainder="drop",
     ),
     # What the readmes of S2IGAN and AttnGAN name for CUB and Oxford-102.
