@@ -23,6 +23,7 @@ def _completer(names: Callable[[Path], Iterable[str]]) -> Callable[[str], list[s
 
 presets = _completer(lambda root: names_in(root / "benchmarks" / "presets"))
 tables = _completer(lambda root: names_in(root / "benchmarks" / "tables"))
+feature_networks = _completer(lambda root: names_in(root / "benchmarks" / "features"))
 figures = _completer(lambda root: names_in(root / "benchmarks" / "figures"))
 datasets = _completer(lambda root: names_in(root / "benchmarks" / "datasets"))
 architecture_names = _completer(lambda _: catalogue().architectures)

@@ -141,6 +141,12 @@ class Results:
         """Return the files of the teachers that the suite trains, and of all that they are made from."""
         return _paths(upstream_of([self.plan.teacher(name) for name in self.plan.teachers]))
 
+    def feature_networks(self) -> list[str]:
+        """Return the files of the feature networks that the suite trains, of all their seeds."""
+        features, plan = self.plan.catalogue.features, self.plan
+        leaves = [plan.features(name, s) for name in plan.feature_networks for s in features(plan.root, name).seeds]
+        return _paths(upstream_of(leaves))
+
     def compared(self) -> list[str]:
         """Return the tables that a comparison covers: those requested and those that are current already."""
         asked = set(self.requested())
@@ -170,8 +176,9 @@ class RuleFacts:
 
     @property
     def name(self) -> str:
-        """The rule's name: the command's, after the variant."""
-        return f"{self.variant}_{self.kind.command}" if self.variant else self.kind.command
+        """The rule's name: the command's or the kind's own, after the variant."""
+        name = self.kind.rule or self.kind.command
+        return f"{self.variant}_{name}" if self.variant else name
 
     @property
     def wildcards(self) -> dict[str, str]:

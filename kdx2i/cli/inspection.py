@@ -101,11 +101,15 @@ def reference(
 
 @app.command()
 def ship(
-    name: Annotated[str, typer.Argument(help="Name in benchmarks/teachers.")],
+    name: Annotated[str, typer.Argument(help="Name in benchmarks/teachers or benchmarks/features.")],
     preset: Preset = "open",
 ) -> None:
-    """Put a teacher that was trained here in the place of the shipped one, with its provenance."""
+    """Put a teacher or a feature network that was trained here in the place of the shipped one, with its provenance."""
     from kdx2i.inspection.ship import ship_teacher
+    from kdx2i.inspection.ship_features import ship_features
 
     plan = asked_plan(preset)
+    if name in plan.feature_networks:
+        print(ship_features(plan, name))
+        return
     print(ship_teacher(plan, plan.teacher(name)))

@@ -19,6 +19,7 @@ NUMBER = r"\d+"
 FIELDS: Mapping[str, str] = {
     "dataset": NAME,
     "teacher": NAME,
+    "features": NAME,
     "architecture": NAME,
     "transfer": NAME,
     "resolution": NUMBER,
@@ -29,7 +30,7 @@ FIELDS: Mapping[str, str] = {
 }
 """What an address may be made of, in the order of the command line's options, and how each is spelled."""
 
-POSITIONAL = ("teacher", "table", "figure")
+POSITIONAL = ("teacher", "features", "table", "figure")
 """The fields that a command line takes as arguments; the others are options."""
 
 METHOD = "{architecture}/{transfer}/r{resolution}/s{seed}"
@@ -40,10 +41,11 @@ Address = Mapping[str, str | int]
 class Kind:
     """One kind of result.
 
-    `stage`: the module of `kdx2i.stages` that makes it; `command`: its sub-command and rule; `flow`: the word of
-    the flow whose protocol choices it depends on. `address`: its folder below the repository, with `FIELDS` in
-    braces and `{results}` for the preset's folder. `outputs`: the files that it consists of; `variants`: more files
-    that some of them have, by the variant's name. `provenance`: the file that is written last.
+    `stage`: the module of `kdx2i.stages` that makes it; `command`: its sub-command and rule (`rule`, where a target
+    has that name); `flow`: the word of the flow whose protocol choices it depends on. `address`: its folder below the
+    repository, with `FIELDS` in braces and `{results}` for the preset's folder. `outputs`: the files that it consists
+    of; `variants`: more files that some of them have, by the variant's name. `provenance`: the file that is written
+    last.
     `work`: `training` asks for the preset's threads and GPUs, `short` for one core. `gathers`: it is made of any
     number of results, all in one role. `seeded`: its command takes `--seeds`. `evidence`: the outputs that a
     committed reference keeps, those of `first_seed` for the first seed only. `dvc`: how `dvc.yaml` keeps its folder:
@@ -66,6 +68,7 @@ class Kind:
     evidence: tuple[str, ...] = ()
     first_seed: tuple[str, ...] = ()
     dvc: Literal["persist", "fresh", "metrics"] | None = None
+    rule: str = ""
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
@@ -120,6 +123,19 @@ TEACHER = Kind(
     work="training",
     priority=45,
     dvc="persist",
+)
+FEATURES = Kind(
+    "features",
+    stage="features",
+    command="features",
+    flow="evaluate",
+    address="{results}/features/{features}/s{seed}",
+    outputs=("network.safetensors", "metrics.json", "log.jsonl", "samples.png"),
+    message="feature network {features}, seed {seed}",
+    work="training",
+    priority=45,
+    dvc="persist",
+    rule="feature_network",
 )
 DISTILLED = Kind(
     "distilled",
@@ -246,6 +262,7 @@ KINDS: Mapping[str, Kind] = {
     for kind in (
         SPLIT,
         TEACHER,
+        FEATURES,
         DISTILLED,
         RUN,
         EVALUATION,

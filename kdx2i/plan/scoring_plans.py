@@ -45,7 +45,8 @@ def plan_evaluation(
     if needs(metrics, Need.LABEL_MAPS):
         inputs["segmenter"] = plan_segmenter(plan, dataset, resolution)
     modules = (*run.modules, plan.catalogue.tasks[run.spec.task].scoring, *modules_of(metrics))
-    return plan.leaf_of(EVALUATION, {**run.address, "mode": mode}, spec, inputs=inputs, modules=modules)
+    address: Address = {**run.address, "mode": mode}
+    return plan.leaf_of(EVALUATION, address, spec, inputs=inputs, files=plan.extractor_files(), modules=modules)
 
 
 def plan_controls(plan: PlanBase, dataset: str, resolution: int) -> Leaf[ControlsSpec]:
@@ -76,7 +77,7 @@ def plan_controls(plan: PlanBase, dataset: str, resolution: int) -> Leaf[Control
     )
     address: Address = {"dataset": dataset, "resolution": resolution}
     modules = (task.module, task.scoring, *modules_of([*metrics, *directed_metrics]))
-    return plan.leaf_of(CONTROLS, address, spec, inputs=inputs, modules=modules)
+    return plan.leaf_of(CONTROLS, address, spec, inputs=inputs, files=plan.extractor_files(), modules=modules)
 
 
 def plan_classifier(plan: PlanBase, dataset: str, resolution: int) -> Leaf[ClassifierSpec]:
@@ -93,7 +94,8 @@ def plan_classifier(plan: PlanBase, dataset: str, resolution: int) -> Leaf[Class
     )
     inputs = {"split": plan_split(plan, dataset)}
     address: Address = {"dataset": dataset, "resolution": resolution}
-    return plan.leaf_of(CLASSIFIER, address, spec, inputs=inputs, modules=(task.module, task.scoring))
+    modules = (task.module, task.scoring)
+    return plan.leaf_of(CLASSIFIER, address, spec, inputs=inputs, files=plan.extractor_files(), modules=modules)
 
 
 def plan_segmenter(plan: PlanBase, dataset: str, resolution: int) -> Leaf[SegmenterSpec]:

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from kdx2i.config import DatasetConfig
+from kdx2i.config import DatasetConfig, listed
 from kdx2i.errors import UserError
 from kdx2i.identity import file_hash
-from kdx2i.plan.kinds import DISTILLED, RUN, SPLIT, TEACHER, Address
+from kdx2i.plan.kinds import DISTILLED, FEATURES, RUN, SPLIT, TEACHER, Address
 from kdx2i.plan.leaf import Leaf
 from kdx2i.plan.plan_base import PlanBase
-from kdx2i.plan.specs import DistillSpec, RunSpec, SplitSpec, TeacherSpec
+from kdx2i.plan.specs import DistillSpec, FeaturesSpec, RunSpec, SplitSpec, TeacherSpec
 
 
 def plan_split(plan: PlanBase, dataset: str) -> Leaf[SplitSpec]:
@@ -46,6 +46,18 @@ def plan_teacher(plan: PlanBase, teacher: str) -> Leaf[TeacherSpec]:
         protocol=plan.protocol_switches("teacher"),
     )
     return plan.leaf_of(TEACHER, {"teacher": teacher}, spec, inputs=inputs, files=files)
+
+
+def plan_features(plan: PlanBase, features: str, seed: int) -> Leaf[FeaturesSpec]:
+    """Return a feature network that the suite trains: `benchmarks/features/<features>.yaml`, from one seed."""
+    recipe = plan.catalogue.features(plan.root, features)
+    if seed not in recipe.seeds:
+        raise UserError(f"the feature network {features} is trained from the seeds {listed(recipe.seeds)}, not {seed}")
+    inputs = {f"split_{name}".replace("-", "_").replace(".", "_"): plan_split(plan, name) for name in recipe.read}
+    spec = FeaturesSpec(
+        features=features, seed=seed, config=recipe.as_json(), protocol=plan.protocol_switches("evaluate")
+    )
+    return plan.leaf_of(FEATURES, {"features": features, "seed": seed}, spec, inputs=inputs)
 
 
 def plan_distilled(plan: PlanBase, architecture: str, transfer: str, resolution: int, seed: int) -> Leaf[DistillSpec]:

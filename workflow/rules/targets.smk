@@ -5,6 +5,7 @@ localrules:
     figures,
     splits,
     teachers,
+    features,
 
 
 rule tables:
@@ -40,6 +41,14 @@ rule teachers:
         RESULTS.teachers(),
     message:
         "all teachers are trained"
+
+
+# The feature networks that the suite trains, from all their seeds; `kdx2i ship` puts the first in place.
+rule features:
+    input:
+        RESULTS.feature_networks(),
+    message:
+        "all feature networks are trained"
 
 
 for table_name in PLAN.tables:

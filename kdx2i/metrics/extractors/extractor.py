@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from kdx2i.errors import UserError
 from kdx2i.files import sha256_file, sha256_json
-from kdx2i.metrics.extractors import inception, lite0, networks, resize
+from kdx2i.metrics.extractors import drawings, inception, lite0, networks, resize
 from kdx2i.metrics.extractors.networks import NETWORKS, ImageFeatures
 from kdx2i.metrics.extractors.weights import download_inception
 from kdx2i.metrics.settings import EvaluationSettings
@@ -57,7 +57,7 @@ class Extractor:
     @property
     def key(self) -> str:
         """Return the SHA-256 of the description, the code behind it and what rounds its sums."""
-        sources = [networks.__file__, inception.__file__, lite0.__file__, resize.__file__]
+        sources = [networks.__file__, drawings.__file__, inception.__file__, lite0.__file__, resize.__file__]
         code = [sha256_file(Path(source)) for source in sources]
         machine = {"torch": torch.__version__, "device": self.device.type, "batch": self.batch}
         return sha256_json({**self.describe(), **machine, "code": code})
@@ -129,9 +129,9 @@ def build_extractor(
 ) -> Extractor:
     """Return the extractor called `name` with verified weights on `device`.
 
-    `inception-v3-compat` (2048-d) and `efficientnet-lite0` (1280-d) are this package's; any other class
-    registered with torch-fidelity's `register_feature_extractor` works by its name, with its own resize and
-    weights. torch-fidelity's remaining built-in ones run code from files they download, so they are refused.
+    `inception-v3-compat` (2048-d), `efficientnet-lite0` (1280-d) and `open-drawings` (128-d) are this
+    package's; any other class registered with torch-fidelity's `register_feature_extractor` works by its name, with its
+    own resize and weights. torch-fidelity's remaining built-in ones run code from files they download: they are refused.
     `download` lets weights that are nowhere on this machine be downloaded (see `weights.download_inception`).
     `mixed` runs the network (not the resize) in float16 where CUDA's autocast does, another extractor by its
     identity: how far its features deviate has not been measured, so no protocol uses it.
@@ -154,7 +154,7 @@ def build_extractor(
             chunk=_CUDA_BATCH if place.type == "cuda" else _BATCH,
         ).to(place)
         return Extractor(
-            name, kind.feature_layer, kind.dimensions[kind.feature_layer], kind.sha256,
+            name, kind.feature_layer, kind.dimensions[kind.feature_layer], own.sha256,
             preprocessing, own.input_size, place, own, logits, kind.dimensions[logits], mixed,
         )  # fmt: skip
     from kdx2i.metrics.extractors.fidelity import LIBRARY_NAMES, REGISTRY
