@@ -15,7 +15,7 @@ from kdx2i.metrics.extractors.resize import resize_clean
 from kdx2i.training.determinism import derive_seed
 from kdx2i.training.optimizers import step_optimizers
 
-_OTHERS = 6  # further images that damage may mix in
+_OTHERS = 6  # images that damage may mix
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,11 @@ class FeatureTraining:
         allowed = torch.zeros(settings.batch, self.outputs, dtype=torch.bool)
         for position, number in enumerate(chosen):
             part, start = self.sets[number], self.starts[number]
-            index = torch.randint(len(part.labels), (_OTHERS,))
+            harmed = bool(torch.rand(()) < settings.damaged)
+            index = torch.randint(len(part.labels), (_OTHERS if harmed else 1,))
             size = settings.sizes[int(torch.randint(len(settings.sizes), ()))]
             pixels = reduced(moved(part.images[index]), size)
-            share = 0.0
-            if torch.rand(()) < settings.damaged:
-                image, share = damaged(pixels)
-            else:
-                image = pixels[:1]
+            image, share = damaged(pixels) if harmed else (pixels, 0.0)
             images[position] = resize_clean(image, settings.input_size)[0]
             targets[position, start + int(part.labels[index[0]])] = 1.0 - share
             targets[position, -1] += share

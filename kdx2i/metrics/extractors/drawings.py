@@ -6,8 +6,8 @@ It is trained by `kdx2i features` (`kdx2i.features`) and read by the extractor `
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-WIDTHS = (32, 48, 64, 96, 128, 128)
-STRIDES = (2, 1, 2, 1, 2, 1)
+WIDTHS = (24, 48, 64, 96, 128, 128)
+STRIDES = (2, 2, 1, 2, 1, 1)
 DIMENSION = WIDTHS[-1]
 
 

@@ -131,7 +131,8 @@ def build_extractor(
 
     `inception-v3-compat` (2048-d), `efficientnet-lite0` (1280-d) and `open-drawings` (128-d) are this
     package's; any other class registered with torch-fidelity's `register_feature_extractor` works by its name, with its
-    own resize and weights. torch-fidelity's remaining built-in ones run code from files they download: they are refused.
+    own resize and weights. torch-fidelity's remaining built-in ones run code from files they download: they are
+    refused.
     `download` lets weights that are nowhere on this machine be downloaded (see `weights.download_inception`).
     `mixed` runs the network (not the resize) in float16 where CUDA's autocast does, another extractor by its
     identity: how far its features deviate has not been measured, so no protocol uses it.

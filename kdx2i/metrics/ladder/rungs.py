@@ -43,13 +43,13 @@ def rungs(side: int, seed: int = 0) -> list[Rung]:
     def noisy(images: Tensor, deviation: float) -> Tensor:
         return add_noise(images, deviation, torch.Generator().manual_seed(seed))
 
-    sigmas = [side / share for share in (128, 64, 32, 16)]
+    sigmas = [side / share for share in (64, 32, 16)]
     blocks = [side // share for share in (16, 8, 4)]
     tiles = [side // share for share in (2, 4, 8)]
     return [
         Rung(REAL, REAL, 0, lambda images, _: images),
         *each("blur", blur, {f"{value:g} px": value for value in sigmas}),
-        *each("noise", noisy, {str(value): float(value) for value in (10, 20, 40, 80)}),
+        *each("noise", noisy, {str(value): float(value) for value in (20, 40, 80)}),
         *each("pixelation", lambda images, value: pixelate(images, int(value)), {f"{b} px": b for b in blocks}),
         *each("shuffled", lambda images, value: shuffle(images, int(value), seed), {f"{t} px": t for t in tiles}),
         Rung(WRONG_CLASS, WRONG_CLASS, 0, lambda images, _: images, relabel=1),
