@@ -9,6 +9,7 @@ from kdx2i import completion
 from kdx2i.cli.app import app
 from kdx2i.cli.options import Preset, Seeds, Tables, asked_plan
 from kdx2i.config import find_root, load_dataset, load_table, names_in
+from kdx2i.features.recipes import load_feature_recipe
 from kdx2i.suite import make_plan
 
 
@@ -67,6 +68,8 @@ def check(
     for name in names_in(root / "benchmarks" / "tables"):
         load_table(root, name)
         read_published(root, name)
+    for name in names_in(root / "benchmarks" / "features"):
+        load_feature_recipe(root, name)
     for name in [preset] if preset else names_in(root / "benchmarks" / "presets"):
         plan = make_plan(root, name)
         for table_name in plan.tables:

@@ -13,7 +13,7 @@ from typing import Any
 from kdx2i.metric_catalogue import METRICS
 
 DIMENSIONS: dict[str, tuple[str, ...]] = {
-    "extractor": ("inception-v3-compat", "efficientnet-lite0"),
+    "extractor": ("inception-v3-compat", "efficientnet-lite0", "open-drawings"),
     "preprocessing": ("clean", "tf1"),
     "real": ("all", "train", "test"),
     "generated": ("all", "half"),

@@ -24,7 +24,7 @@ from kdx2i.training.determinism import describe_device, make_deterministic, pick
 from kdx2i.training.loop import LoopSettings, train
 
 _NATIVE = 64  # pixels of a side of the drawings
-_TRIALS = 500  # damaged test drawings
+_TRIALS = 100  # damaged test drawings
 
 
 def run(plan: Plan, leaf: Leaf[FeaturesSpec]) -> None:

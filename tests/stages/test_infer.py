@@ -65,9 +65,9 @@ def test_the_registered_protocols_are_the_alternatives_of_the_register() -> None
 
 
 def test_only_what_a_metric_depends_on_makes_protocols() -> None:
-    assert len(protocols(["RC"])) == 8
-    assert len(protocols(["mFID", "RC"])) == 24
-    assert len(protocols(["mFID", "mKIDx100"])) == 72
+    assert len(protocols(["RC"])) == 12
+    assert len(protocols(["mFID", "RC"])) == 36
+    assert len(protocols(["mFID", "mKIDx100"])) == 108
     assert protocols(["mIoU"]) == []
     names = [protocol_name(protocol) for protocol in protocols(DEPENDS)]
     assert len(set(names)) == len(names) == 216

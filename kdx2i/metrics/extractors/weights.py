@@ -133,7 +133,7 @@ def find_shipped(name: str, explicit: str | os.PathLike[str] | None = None) -> t
     provenance = path.with_suffix(".provenance.json")
     try:
         sha256 = read_json(provenance)["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (UserError, KeyError, TypeError):
         raise UserError(f"{provenance}, which states the checksum of {path}, cannot be read; {advice}") from None
     return path, str(sha256), advice
 
