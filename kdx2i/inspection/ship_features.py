@@ -60,5 +60,8 @@ def card(shipped: dict[str, Any], metrics: dict[int, Any]) -> str:
                 for key in ("head", "probe", "degraded", "damaged_found")
             )
             lines.append(f"| {name} | {entry['test_images']} | {entry['classes']} | {size} | {' | '.join(columns)} |")
-    lines += ["", "The ladder of the shipped network, and how far those of the other seeds are from it: docs/metrics.md."]
+    lines += [
+        "",
+        "The ladder of the shipped network, and how far those of the other seeds are from it: docs/metrics.md.",
+    ]
     return "\n".join([*lines, ""])

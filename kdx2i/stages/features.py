@@ -94,7 +94,7 @@ def held_out(training: FeatureTraining, number: int, train_set: Drawings, test: 
     start, values = training.starts[number], {}
 
     def answers(images: Tensor) -> tuple[Tensor, Tensor]:
-        features = torch.cat([network.features(part) for part in inputs_of(images, settings.input_size).split(64)])
+        features = torch.cat([network.features(part) for part in inputs_of(images, settings.input_size).split(64)])  # type: ignore[no-untyped-call]
         logits = network.head(features)
         return features.cpu(), torch.cat([logits[:, start : start + train_set.classes], logits[:, -1:]], 1).cpu()
 

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def climbed(plan: Plan, request: LadderRequest) -> tuple[list[Ladder], str]:
                 task = progress.add_task(f"{name}, {resolution} px", total=None)
                 scoring = open_scoring(plan.dataset(name).task, Split(plan.split(name).folder), resolution)
                 scorer = run_scorer(scoring.real, scoring.task.classes, settings, extractor=extractor)
-                ladders.append(Ladder(name, resolution, climb(scorer, done=lambda task=task: progress.advance(task))))
+                ladders.append(Ladder(name, resolution, climb(scorer, done=partial(progress.advance, task))))
     return ladders, extractor.weights_sha256
 
 

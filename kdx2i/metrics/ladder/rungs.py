@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ def rungs(side: int, seed: int = 0) -> list[Rung]:
 
     def each(kind: str, damage: Callable[[Tensor, float], Tensor], levels: Mapping[str, float]) -> list[Rung]:
         return [
-            Rung(f"{kind} {text}", kind, level, lambda images, _, value=value: to_bytes(damage(images, value)))
+            Rung(f"{kind} {text}", kind, level, partial(_changed, damage, value))
             for level, (text, value) in enumerate(levels.items())
         ]
 
@@ -60,6 +61,11 @@ def rungs(side: int, seed: int = 0) -> list[Rung]:
     ]
 
 
+def _changed(damage: Callable[[Tensor, float], Tensor], value: float, images: Tensor, _: Tensor) -> Tensor:
+    """Return images under a damage of strength `value`; labels do not count."""
+    return to_bytes(damage(images, value))
+
+
 def shuffle(images: Tensor, tile: int, seed: int) -> Tensor:
     """Return images (N, 3, R, R), each cut into tiles of `tile` pixels a side that change places at random."""
     generator = torch.Generator().manual_seed(seed)
@@ -76,7 +82,7 @@ def shuffle(images: Tensor, tile: int, seed: int) -> Tensor:
 def class_means(images: Tensor, labels: Tensor) -> Tensor:
     """Return the mean image of its class, uint8 (N, 3, R, R), in the place of each image; labels int64 (N,)."""
     means = images.float()
-    for label in labels.unique():
+    for label in torch.unique(labels):
         means[labels == label] = images[labels == label].float().mean(0)
     return to_bytes(means)
 
