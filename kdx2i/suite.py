@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from kdx2i.distill.transfers import TransferReadings, read_transfers
+from kdx2i.features.recipes import load_feature_recipe
 from kdx2i.methods.catalogue import architectures
 from kdx2i.metrics.segmentation.settings import SegmenterSettings
 from kdx2i.metrics.settings import EvaluationSettings
@@ -15,7 +16,7 @@ from kdx2i.teacher.recipes import load_recipe
 
 @cache
 def catalogue() -> Catalogue:
-    """Return what the suite has: tasks, architectures, transfers, settings, teachers."""
+    """Return what the suite has: tasks, architectures, transfers, settings, teachers, feature networks."""
     return Catalogue(
         TASKS,
         architectures(),
@@ -24,6 +25,7 @@ def catalogue() -> Catalogue:
         EvaluationSettings,
         SegmenterSettings,
         load_recipe,
+        load_feature_recipe,
     )
 
 

@@ -152,6 +152,12 @@ class Results:
         names = names_in(self.plan.root / "benchmarks" / "students")
         return _paths(upstream_of([self.plan.student(name) for name in names]))
 
+    def feature_networks(self) -> list[str]:
+        """Return the files of the feature networks that the suite trains, of all their seeds."""
+        features, plan = self.plan.catalogue.features, self.plan
+        leaves = [plan.features(name, s) for name in plan.feature_networks for s in features(plan.root, name).seeds]
+        return _paths(upstream_of(leaves))
+
     def compared(self) -> list[str]:
         """Return the tables that a comparison covers: those requested and those that are current already."""
         asked = set(self.requested())
@@ -185,8 +191,9 @@ class RuleFacts:
 
     @property
     def name(self) -> str:
-        """The rule's name: the command's, after the variant."""
-        return f"{self.variant}_{self.kind.command}" if self.variant else self.kind.command
+        """The rule's name: the command's or the kind's own, after the variant."""
+        name = self.kind.rule or self.kind.command
+        return f"{self.variant}_{name}" if self.variant else name
 
     @property
     def wildcards(self) -> dict[str, str]:

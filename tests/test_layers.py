@@ -18,8 +18,8 @@ PACKAGE = Path(__file__).parents[1] / "kdx2i"
 # From left to right: a room imports from itself and from the rooms before it.
 ORDER = [
     "errors", "files", "metric_catalogue", "config", "identity", "plan", "provenance", "data", "metrics", "training",
-    "tasks", "teacher", "methods", "distill", "suite", "tables", "frames", "stages", "inspection", "workflow",
-    "completion", "version", "cli", "warm", "__main__",
+    "tasks", "teacher", "features", "methods", "distill", "suite", "tables", "frames", "stages", "inspection",
+    "workflow", "completion", "version", "cli", "warm", "__main__",
 ]  # fmt: skip
 # Rooms that need even less than their place allows.
 NARROW = {
@@ -41,7 +41,7 @@ BY_NAME = {
 TORCH_FREE = ["metric_catalogue", "tasks.facts",
               "config", "identity", "plan", "provenance", "tables", "workflow", "cli", "warm", "suite", "inspection",
               "metrics.settings", "metrics.protocols", "distill.transfers", "methods.settings", "methods.catalogue",
-              "teacher.recipes", "stages.table", "stages.compare", "stages.infer", "frames",
+              "teacher.recipes", "features.recipes", "stages.table", "stages.compare", "stages.infer", "frames",
               "completion", "version"]  # fmt: skip
 
 

@@ -64,7 +64,7 @@ def test_a_provenance_says_what_the_result_is_made_from(plan: Plan, leaves: list
             assert document["split_sha256"] == sha256_file(split)
         if leaf.kind.name == "evaluation":
             assert document["weights_sha256"] == sha256_file(leaf.inputs["run"].file("networks.safetensors"))
-            assert document["extractor"] == "efficientnet-lite0"
+            assert document["extractor"] == "open-drawings"
             assert document["protocol"]["resize-filter"] == "clean"
         assert problem(leaf) is None
 
@@ -111,6 +111,20 @@ def test_a_changed_setting_is_named_and_spreads(plan: Plan, leaves: list[Leaf]) 
     assert f"what it is made from has changed ({run.name})" in str(problem(evaluation))
     with pytest.raises(UserError, match="is stale"):
         require_current([run])
+
+
+def test_another_feature_network_makes_exactly_what_it_scores_stale(plan: Plan, leaves: list[Leaf]) -> None:
+    path = plan.root / "benchmarks/features/open-drawings.safetensors"
+    path.write_bytes(path.read_bytes() + b" ")
+    changed = again(plan)
+    problems = kinds(changed)
+    assert set(problems.values()) == {"stale"}
+    scored = [leaf for leaf in leaves if leaf.kind.name in ("evaluation", "controls", "classifier")]
+    assert {leaf.kind.name for leaf in scored} == {"evaluation", "controls", "classifier"}
+    assert set(problems) == {f"{leaf.name}/provenance.json" for leaf in scored}
+    preset = plan.root / "benchmarks/presets/open-smoke.yaml"
+    preset.write_text(preset.read_text().replace("extractor: open-drawings", "extractor: efficientnet-lite0"))
+    assert all(not leaf.files for leaf in again(plan).table("table1").upstream() if leaf.kind.name == "controls")
 
 
 def test_a_changed_byte_is_corrupt_and_a_lost_file_is_missing(plan: Plan, leaves: list[Leaf]) -> None:

@@ -14,6 +14,9 @@ Preset = Annotated[
 ]
 Seeds = Annotated[str, typer.Option(help="Seeds instead of the preset's, e.g. 0,1,2.")]
 Dataset = Annotated[str, typer.Option(help="Name of a dataset of the preset.", autocompletion=completion.datasets)]
+Features = Annotated[
+    str, typer.Argument(help="Name in benchmarks/features.", autocompletion=completion.feature_networks)
+]
 Architecture = Annotated[
     str, typer.Option(help="Name of an architecture.", autocompletion=completion.architecture_names)
 ]

@@ -14,9 +14,10 @@ from kdx2i.cli.app import app
 from kdx2i.cli.options import Preset, Seeds, Tables, asked_plan
 from kdx2i.cli.running import run_leaf
 from kdx2i.errors import UserError
-from kdx2i.plan.kinds import CLASSIFIER, CONTROLS, DISTILLED, MEASURED, RUN, SEGMENTER, Kind
+from kdx2i.plan.kinds import CLASSIFIER, CONTROLS, DISTILLED, FEATURES, MEASURED, RUN, SEGMENTER, Kind
 
 OPTIONS: Mapping[str, Any] = {
+    "features": options.Features,
     "dataset": options.Dataset,
     "architecture": options.Architecture,
     "transfer": options.Transfer,
@@ -86,10 +87,13 @@ def teacher(
     run_leaf(plan, plan.teacher(name))
 
 
+add_command(FEATURES, "Train a feature network on the training drawings of its datasets.", seed=0)
 add_command(DISTILLED, "Distil a student from the preset's teacher, without any data (stage 1).", transfer="kd", seed=0)
 add_command(MEASURED, "Measure a shipped student of the preset on held-out triplets.", transfer="kd")
 add_command(RUN, "Train a method on a dataset (stage 2).", seed=0)
-add_command(CONTROLS, "Score real images, copied inputs and noise in the place of generated images.")
+add_command(
+    CONTROLS, "Score real images, copied inputs, blanks, class means and noise in the place of generated images."
+)
 add_command(CLASSIFIER, "Train the classifier of RC on a dataset's real images.")
 add_command(SEGMENTER, "Train the segmenter of mIoU on a dataset's real label maps.")
 

@@ -14,7 +14,7 @@ from typing import Any
 from kdx2i.metric_catalogue import METRICS
 
 DIMENSIONS: dict[str, tuple[str, ...]] = {
-    "extractor": ("inception-v3-compat", "inception-v3-torchvision", "efficientnet-lite0"),
+    "extractor": ("inception-v3-compat", "inception-v3-torchvision", "efficientnet-lite0", "open-drawings"),
     "preprocessing": ("clean", "tf1", "pytorch-fid", "pytorch-fid-2018", "stargan-v2", "deepi2i"),
     "real": ("all", "train", "test"),
     "generated": ("all", "half"),

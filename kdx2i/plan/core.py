@@ -19,6 +19,7 @@ from kdx2i.plan.specs import (
     ControlsSpec,
     DistillSpec,
     EvaluationSpec,
+    FeaturesSpec,
     FigureSpec,
     MeasuredSpec,
     RunSpec,
@@ -30,7 +31,7 @@ from kdx2i.plan.specs import (
 )
 from kdx2i.plan.student_plans import plan_distilled, plan_measured, plan_stage1, plan_student
 from kdx2i.plan.table_plans import TablePlan, plan_comparison, plan_rendered, plan_table
-from kdx2i.plan.teacher_plans import plan_split, plan_teacher
+from kdx2i.plan.teacher_plans import plan_features, plan_split, plan_teacher
 from kdx2i.plan.training_plans import plan_run
 
 
@@ -50,6 +51,7 @@ class Plan(PlanBase):
         planners: dict[str, Callable[..., Leaf[Any]]] = {
             "split": self.split,
             "teacher": self.teacher,
+            "features": self.features,
             "distilled": self.distilled,
             "student": self.student,
             "measured": self.measured,
@@ -72,6 +74,10 @@ class Plan(PlanBase):
     def teacher(self, teacher: str) -> Leaf[TeacherSpec]:
         """Return a teacher that the suite trains."""
         return plan_teacher(self, teacher)
+
+    def features(self, features: str, seed: int) -> Leaf[FeaturesSpec]:
+        """Return a feature network that the suite trains, from one seed."""
+        return plan_features(self, features, seed)
 
     def distilled(self, architecture: str, transfer: str, resolution: int, seed: int) -> Leaf[DistillSpec]:
         """Return the student that stage 1 distils from the preset's teacher."""

@@ -20,6 +20,7 @@ FIELDS: Mapping[str, str] = {
     "dataset": NAME,
     "teacher": NAME,
     "student": NAME,
+    "features": NAME,
     "architecture": NAME,
     "transfer": NAME,
     "resolution": NUMBER,
@@ -30,7 +31,7 @@ FIELDS: Mapping[str, str] = {
 }
 """What an address may be made of, in the order of the command line's options, and how each is spelled."""
 
-POSITIONAL = ("teacher", "student", "table", "figure")
+POSITIONAL = ("teacher", "student", "features", "table", "figure")
 """The fields that a command line takes as arguments; the others are options."""
 
 METHOD = "{architecture}/{transfer}/r{resolution}/s{seed}"
@@ -41,10 +42,11 @@ Address = Mapping[str, str | int]
 class Kind:
     """One kind of result.
 
-    `stage`: the module of `kdx2i.stages` that makes it; `command`: its sub-command and rule; `flow`: the word of
-    the flow whose protocol choices it depends on. `address`: its folder below the repository, with `FIELDS` in
-    braces and `{results}` for the preset's folder. `outputs`: the files that it consists of; `variants`: more files
-    that some of them have, by the variant's name. `provenance`: the file that is written last.
+    `stage`: the module of `kdx2i.stages` that makes it; `command`: its sub-command and rule (`rule`, where a target
+    has that name); `flow`: the word of the flow whose protocol choices it depends on. `address`: its folder below the
+    repository, with `FIELDS` in braces and `{results}` for the preset's folder. `outputs`: the files that it consists
+    of; `variants`: more files that some of them have, by the variant's name. `provenance`: the file that is written
+    last.
     `work`: `training` asks for the preset's threads and GPUs, `short` for one core. `gathers`: it is made of any
     number of results, all in one role. `seeded`: its command takes `--seeds`. `evidence`: the outputs that a
     committed reference keeps, those of `first_seed` for the first seed only. `dvc`: how `dvc.yaml` keeps its folder:
@@ -67,6 +69,7 @@ class Kind:
     evidence: tuple[str, ...] = ()
     first_seed: tuple[str, ...] = ()
     dvc: Literal["persist", "fresh", "metrics"] | None = None
+    rule: str = ""
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
@@ -121,6 +124,19 @@ TEACHER = Kind(
     work="training",
     priority=45,
     dvc="persist",
+)
+FEATURES = Kind(
+    "features",
+    stage="features",
+    command="features",
+    flow="evaluate",
+    address="{results}/features/{features}/s{seed}",
+    outputs=("network.safetensors", "metrics.json", "log.jsonl", "samples.png"),
+    message="feature network {features}, seed {seed}",
+    work="training",
+    priority=45,
+    dvc="persist",
+    rule="feature_network",
 )
 DISTILLED = Kind(
     "distilled",
@@ -286,6 +302,7 @@ KINDS: Mapping[str, Kind] = {
     for kind in (
         SPLIT,
         TEACHER,
+        FEATURES,
         DISTILLED,
         STUDENT,
         MEASURED,

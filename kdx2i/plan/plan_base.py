@@ -23,6 +23,7 @@ from kdx2i.config import (
 )
 from kdx2i.config.models import listed
 from kdx2i.errors import UserError
+from kdx2i.identity import file_hash
 from kdx2i.plan.kinds import Address, Kind
 from kdx2i.plan.leaf import Leaf
 from kdx2i.plan.mode import Mode
@@ -100,6 +101,19 @@ class PlanBase:
     def teachers(self) -> tuple[str, ...]:
         """The names of the teachers that can be trained, sorted."""
         return tuple(names_in(self.root / "benchmarks" / "teachers"))
+
+    @cached_property
+    def feature_networks(self) -> tuple[str, ...]:
+        """The names of the feature networks that the suite trains and ships, sorted."""
+        return tuple(names_in(self.root / "benchmarks" / "features"))
+
+    def extractor_files(self) -> dict[str, str]:
+        """Return the hash of the shipped feature network that evaluations use, by path; none for another extractor."""
+        name = self.evaluation_settings["extractor"]
+        if name not in self.feature_networks:
+            return {}
+        path = f"benchmarks/features/{name}.safetensors"
+        return {path: file_hash(self.root / path)}
 
     @cached_property
     def paper(self) -> PresetConfig:

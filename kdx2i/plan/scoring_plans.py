@@ -48,7 +48,8 @@ def plan_evaluation(
         inputs["segmenter"] = plan_segmenter(plan, dataset, resolution)
     modules = (*run.modules, plan.catalogue.tasks[run.spec.task].scoring, *modules_of(metrics))
     address: Address = {**run.address, "mode": mode}
-    return plan.leaf_of(EVALUATION, address, spec, inputs=inputs, files=run.files, modules=modules)
+    files = {**run.files, **plan.extractor_files()}
+    return plan.leaf_of(EVALUATION, address, spec, inputs=inputs, files=files, modules=modules)
 
 
 def plan_controls(plan: PlanBase, dataset: str, resolution: int) -> Leaf[ControlsSpec]:
@@ -79,7 +80,7 @@ def plan_controls(plan: PlanBase, dataset: str, resolution: int) -> Leaf[Control
     )
     address: Address = {"dataset": dataset, "resolution": resolution}
     modules = (task.module, task.scoring, *modules_of([*metrics, *directed_metrics]))
-    return plan.leaf_of(CONTROLS, address, spec, inputs=inputs, modules=modules)
+    return plan.leaf_of(CONTROLS, address, spec, inputs=inputs, files=plan.extractor_files(), modules=modules)
 
 
 def plan_classifier(plan: PlanBase, dataset: str, resolution: int) -> Leaf[ClassifierSpec]:
@@ -96,7 +97,8 @@ def plan_classifier(plan: PlanBase, dataset: str, resolution: int) -> Leaf[Class
     )
     inputs = {"split": plan_split(plan, dataset)}
     address: Address = {"dataset": dataset, "resolution": resolution}
-    return plan.leaf_of(CLASSIFIER, address, spec, inputs=inputs, modules=(task.module, task.scoring))
+    modules = (task.module, task.scoring)
+    return plan.leaf_of(CLASSIFIER, address, spec, inputs=inputs, files=plan.extractor_files(), modules=modules)
 
 
 def plan_segmenter(plan: PlanBase, dataset: str, resolution: int) -> Leaf[SegmenterSpec]:

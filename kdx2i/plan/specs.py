@@ -43,6 +43,14 @@ class TeacherSpec(Spec):
     config: Settings
 
 
+class FeaturesSpec(Spec):
+    """A feature network: the settings of `benchmarks/features/<name>.yaml`, with defaults, and one seed."""
+
+    features: str
+    seed: int
+    config: Settings
+
+
 class MethodSpec(Spec):
     """What students, runs and evaluations share: a method at a resolution, and one seed.
 

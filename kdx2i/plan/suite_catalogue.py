@@ -1,6 +1,6 @@
 """What a plan has to know of the rooms further right, handed in by whoever makes the plan (`kdx2i.suite`)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -118,12 +118,28 @@ class TeacherFacts(Protocol):
         """Return its settings, as JSON."""
 
 
+class FeatureFacts(Protocol):
+    """A feature network that can be trained: see `kdx2i.features.recipes`."""
+
+    @property
+    def seeds(self) -> Sequence[int]:
+        """The seeds that it is trained from."""
+
+    @property
+    def read(self) -> Sequence[str]:
+        """The datasets whose splits its training reads, each once."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return its settings without the seeds, as JSON."""
+
+
 @dataclass(frozen=True)
 class Catalogue:
-    """Tasks, architectures and transfers by name, the models of evaluation and segmenter settings, the teachers.
+    """Tasks, architectures and transfers by name, the models of evaluation and segmenter settings, teachers and
+    feature networks.
 
     `transfers` are those under the readings of the paper that a preset takes (`readings` is their model), by name.
-    `teachers` reads the settings of a teacher of the repository at a root, by name.
+    `teachers` and `features` read the settings of one of the repository at a root, by name.
     """
 
     tasks: Mapping[TaskName, TaskFacts]
@@ -133,6 +149,7 @@ class Catalogue:
     evaluation: type[BaseModel]
     segmenter: type[BaseModel]
     teachers: Callable[[Path, str], TeacherFacts]
+    features: Callable[[Path, str], FeatureFacts]
 
     def settings(self, architecture: str, config: ArchitectureConfig, resolution: int, where: str) -> dict[str, Any]:
         """Return `networks`, `distill` and `train` at one resolution, checked and completed with defaults, as JSON.

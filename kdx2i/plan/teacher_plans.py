@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from kdx2i.config import DatasetConfig
+from kdx2i.config import DatasetConfig, listed
 from kdx2i.identity import file_hash
-from kdx2i.plan.kinds import SPLIT, TEACHER
+from kdx2i.plan.kinds import FEATURES, SPLIT, TEACHER
 from kdx2i.plan.leaf import Leaf
 from kdx2i.plan.plan_base import PlanBase
-from kdx2i.plan.specs import SplitSpec, TeacherSpec
+from kdx2i.plan.specs import FeaturesSpec, SplitSpec, TeacherSpec
 
 
 def plan_split(plan: PlanBase, dataset: str) -> Leaf[SplitSpec]:
@@ -57,3 +57,15 @@ def read_teacher(plan: PlanBase, source: str, inputs: dict[str, Leaf[Any]], file
         return source
     inputs["teacher"] = trained = plan_teacher(plan, source)
     return (trained.directory / "teacher.safetensors").as_posix()
+
+
+def plan_features(plan: PlanBase, features: str, seed: int) -> Leaf[FeaturesSpec]:
+    """Return a feature network that the suite trains: `benchmarks/features/<features>.yaml`, from one seed."""
+    recipe = plan.catalogue.features(plan.root, features)
+    if seed not in recipe.seeds:
+        raise UserError(f"the feature network {features} is trained from the seeds {listed(recipe.seeds)}, not {seed}")
+    inputs = {f"split_{name}".replace("-", "_").replace(".", "_"): plan_split(plan, name) for name in recipe.read}
+    spec = FeaturesSpec(
+        features=features, seed=seed, config=recipe.as_json(), protocol=plan.protocol_switches("evaluate")
+    )
+    return plan.leaf_of(FEATURES, {"features": features, "seed": seed}, spec, inputs=inputs)

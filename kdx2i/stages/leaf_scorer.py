@@ -24,10 +24,12 @@ def scorer_of(
     trained = leaf.inputs.get("classifier")
     segmenter = leaf.inputs.get("segmenter")
     place = None if segmenter is None else segmenter.file("segmenter.safetensors")
+    shipped = plan.root / "benchmarks" / "features" / f"{settings.extractor}.safetensors"
     return run_scorer(
         scoring.real,
         scoring.task.classes,
         settings,
+        weights_path=shipped if settings.extractor in plan.feature_networks else None,
         real_classifier=None if trained is None else load_classifier(trained.file("classifier.safetensors")),
         segmenter=None if place is None else partial(load_segmenter, place, device),
         cache_dir=plan.root / plan.results / ".work" / "features",

@@ -47,6 +47,8 @@ CONTROL_MEANINGS: Mapping[str, str] = {
     REAL_AGAINST_REAL: "real images against real images is the floor of each metric",
     "Input copied": "the input copied is what no translation scores",
     "Label maps shuffled": "real images with the label maps of others are what following no map scores",
+    "Class mean": "the mean training image of the class is what no variety scores",
+    "Blank": "images of one colour, the mean of the training images, are what no drawing scores",
     "Noise images": "noise images are the other end",
 }
 """What the control row of each title says, for the notes below a table, in their order."""
@@ -61,7 +63,7 @@ TASKS: Mapping[TaskName, TaskFacts] = {
             given="a source image, a target class and, in the mode `reference`, an image of that class",
             modes=("latent", "reference"),
             provides=_POOLED | {Need.CLASSES, Need.TWO_IMAGES_A_CLASS, Need.CLASSIFIER, Need.OUTPUTS},
-            controls={**_REAL, "input_copied": "Input copied", **_NOISE},
+            controls={**_REAL, "input_copied": "Input copied", "class_mean": "Class mean", "blank": "Blank", **_NOISE},
             image_counts=frozenset({"images_per_class", "images_per_direction"}),
             module="kdx2i.tasks.image_to_image",
             scoring="kdx2i.tasks.scoring.image_to_image",

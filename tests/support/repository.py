@@ -84,5 +84,6 @@ def _values(leaf: Leaf) -> dict[str, object]:
     names = getattr(leaf.spec, "metrics", METRICS)
     metrics = {name: {"value": number, "n_real": 10, "n_generated": 20, "classes": 5} for name in names}
     if leaf.kind.name == "controls":
-        return {"real_vs_real": metrics, "input_copied": metrics, "noise": metrics}
+        names = ("real_vs_real", "input_copied", "class_mean", "blank", "noise")
+        return dict.fromkeys(names, metrics)
     return dict(metrics)

@@ -36,15 +36,15 @@ def control_values(real: RealImages, extractor: Extractor, metrics: tuple[str, .
     return controls.control_values(scorer, metrics, **options)
 
 
-def test_three_controls(real: RealImages, extractor: Extractor) -> None:
+def test_the_controls(real: RealImages, extractor: Extractor) -> None:
     first = control_values(real, extractor)
     assert tuple(first) == CONTROLS and all(set(values) == set(METRICS) for values in first.values())
     second = control_values(real, extractor)
     assert json.dumps(first, allow_nan=False) == json.dumps(second, allow_nan=False)
-    floor, copied, noise = (first[name] for name in CONTROLS)
+    floor, copied, mean, blank, noise = (first[name] for name in CONTROLS)
     for metric in ("mFID", "mKIDx100"):
         assert floor[metric]["value"] < copied[metric]["value"]
-        assert floor[metric]["value"] < noise[metric]["value"]
+        assert all(floor[metric]["value"] < other[metric]["value"] for other in (mean, blank, noise))
         assert (floor[metric]["n_real"], floor[metric]["n_generated"]) == (18, 18)
         assert floor[metric]["repeats"] == 3
     assert floor["RC"]["value"] > 90.0
@@ -61,10 +61,26 @@ def test_controls_of_one_direction_see_its_classes_only(real: RealImages, extrac
     assert tuple(rows_of_direction) == CONTROLS and all(
         set(values) == {"FID", "KIDx100"} for values in rows_of_direction.values()
     )
-    floor, copied, noise = (rows_of_direction[name]["FID"] for name in CONTROLS)
-    assert floor["value"] < copied["value"] and floor["value"] < noise["value"]
+    floor, *others = (rows_of_direction[name]["FID"] for name in CONTROLS)
+    assert all(floor["value"] < other["value"] for other in others)
     # Four of the twelve test images are dogs; of the eight dogs to train on, as many as translations are asked for.
-    assert [(entry["n_real"], entry["n_generated"]) for entry in (floor, copied, noise)] == [(4, 7), (4, 7), (4, 7)]
+    assert [(entry["n_real"], entry["n_generated"]) for entry in (floor, *others)] == [(4, 7)] * 5
+
+
+def test_a_class_mean_is_of_training_images_and_a_blank_of_one_colour(real: RealImages, extractor: Extractor) -> None:
+    scorer = run_scorer(real, CLASSES, SETTINGS, extractor=extractor)
+    train = real.images[~real.is_test].float()
+    means = controls.class_mean_images(scorer)
+    for label in range(3):
+        expected = train[real.labels[~real.is_test] == label].mean(0).round()
+        assert torch.equal(means[label].float(), expected)
+    blank = controls.blank_image(scorer)
+    assert blank.shape == real.images.shape[1:] and torch.equal(blank, blank[:, :1, :1].expand_as(blank))
+    assert (blank[:, 0, 0].float() - train.mean((0, 2, 3))).abs().max() <= 0.5
+    # A class whose test images alone change keeps its mean and the blank its colour.
+    changed = RealImages(torch.where(real.is_test[:, None, None, None], 0, real.images), real.labels, real.is_test)
+    other = run_scorer(changed, CLASSES, SETTINGS, extractor=extractor)
+    assert torch.equal(controls.class_mean_images(other), means) and torch.equal(controls.blank_image(other), blank)
 
 
 def test_without_accuracies_no_classifier_is_trained(real: RealImages, extractor: Extractor) -> None:
@@ -79,8 +95,8 @@ def test_without_accuracies_no_classifier_is_trained(real: RealImages, extractor
 def test_diversity_of_copies_is_zero(real: RealImages, extractor: Extractor) -> None:
     chosen = SETTINGS.model_copy(update={"diversity": DiversitySettings(sources=2, outputs=3)})
     values = control_values(real, extractor, ("FID", "LPIPS"), settings=chosen)
-    floor, copied, noise = (values[name]["LPIPS"] for name in CONTROLS)
-    assert copied["value"] == pytest.approx(0.0, abs=1e-9)
+    floor, copied, mean, blank, noise = (values[name]["LPIPS"] for name in CONTROLS)
+    assert all(same["value"] == pytest.approx(0.0, abs=1e-9) for same in (copied, mean, blank))
     assert floor["value"] > 0.01 and noise["value"] > 0.01
     assert (copied["n_sources"], copied["n_generated"], floor["n_generated"]) == (2, 6, 36)
 

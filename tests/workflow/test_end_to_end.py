@@ -203,6 +203,12 @@ def test_figures_and_directions_are_made_from_the_same_runs(finished: Path) -> N
     assert scores["direction"] == ["canid", "felid"] and set(scores["values"]) == {"FID", "KIDx100"}
     assert scores["values"]["FID"]["n_generated"] == 4
     controls = json.loads((finished / "results/open-smoke/controls/open-felid2canid/r32/metrics.json").read_text())
-    assert set(controls["directions"]["cat2dog"]) == {"real_vs_real", "input_copied", "noise"}
+    assert set(controls["directions"]["cat2dog"]) == {
+        "real_vs_real",
+        "input_copied",
+        "class_mean",
+        "blank",
+        "noise",
+    }
     markdown = (finished / "results/open-smoke/tables/table4.md").read_text()
     assert "Real against real" in markdown and "TransferI2I has no mode" not in markdown

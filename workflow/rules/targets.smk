@@ -6,6 +6,7 @@ localrules:
     splits,
     teachers,
     students,
+    features,
 
 
 rule tables:
@@ -49,6 +50,14 @@ rule students:
         RESULTS.students(),
     message:
         "all students are distilled"
+
+
+# The feature networks that the suite trains, from all their seeds; `kdx2i ship` puts the first in place.
+rule features:
+    input:
+        RESULTS.feature_networks(),
+    message:
+        "all feature networks are trained"
 
 
 for table_name in PLAN.tables:

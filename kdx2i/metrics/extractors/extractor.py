@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from kdx2i.errors import UserError
 from kdx2i.files import sha256_file, sha256_json
-from kdx2i.metrics.extractors import inception, lite0, networks, preprocessing, resize
+from kdx2i.metrics.extractors import drawings, inception, lite0, networks, preprocessing, resize
 from kdx2i.metrics.extractors.networks import NETWORKS, ImageFeatures
 from kdx2i.metrics.extractors.weights import DOWNLOADS
 from kdx2i.metrics.settings import EvaluationSettings
@@ -58,7 +58,8 @@ class Extractor:
     @property
     def key(self) -> str:
         """Return the SHA-256 of the description, the code behind it and what rounds its sums."""
-        sources = [networks.__file__, inception.__file__, lite0.__file__, preprocessing.__file__, resize.__file__]
+        modules = (networks, drawings, inception, lite0, preprocessing, resize)
+        sources = [module.__file__ for module in modules]
         code = [sha256_file(Path(source)) for source in sources]
         machine = {"torch": torch.__version__, "device": self.device.type, "batch": self.batch}
         return sha256_json({**self.describe(), **machine, "code": code})
@@ -132,8 +133,8 @@ def build_extractor(
 ) -> Extractor:
     """Return the extractor called `name` with verified weights on `device`.
 
-    `inception-v3-compat` and `inception-v3-torchvision` (2048-d) and `efficientnet-lite0` (1280-d) are this package's;
-    any other class registered with torch-fidelity's `register_feature_extractor` works by its name, with its own resize
+    `inception-v3-compat`, `inception-v3-torchvision` (2048-d), `efficientnet-lite0` (1280-d) and `open-drawings` (128-d) are this
+    package's; any other class registered with torch-fidelity's `register_feature_extractor` works by its name, with its own resize
     and weights. torch-fidelity's remaining built-in ones run code from files they download, so they are refused.
     `preprocessing` must be one of the network's own. `image_size` is the side of the generated images, to which
     StarGAN v2's evaluation brings all images first (None: they have it).

