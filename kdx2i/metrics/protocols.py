@@ -43,6 +43,8 @@ FEATURES: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("inception-v3-torchvision", "pytorch-fid-2018"): _TORCHVISION,
     ("efficientnet-lite0", "clean"): _GRAPH,
     ("efficientnet-lite0", "tf1"): _GRAPH,
+    ("open-drawings", "clean"): _GRAPH,
+    ("open-drawings", "tf1"): _GRAPH,
 }
 """Each network and preprocessing that belong together, with their alternatives of the dimensions `fid` and `is`."""
 

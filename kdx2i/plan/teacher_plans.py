@@ -3,6 +3,7 @@
 from typing import Any
 
 from kdx2i.config import DatasetConfig, listed
+from kdx2i.errors import UserError
 from kdx2i.identity import file_hash
 from kdx2i.plan.kinds import FEATURES, SPLIT, TEACHER
 from kdx2i.plan.leaf import Leaf

@@ -67,12 +67,12 @@ def test_the_registered_protocols_are_the_alternatives_of_the_register() -> None
 
 
 def test_only_what_a_metric_depends_on_makes_protocols() -> None:
-    assert len(protocols(["RC"])) == 2 * len(FEATURES) == 18
-    assert len(protocols(["mFID", "RC"])) == 3 * 2 * (len(FEATURES) + 1) == 60
-    assert len(protocols(["mFID", "mKIDx100"])) == 3 * 60
+    assert len(protocols(["RC"])) == 2 * len(FEATURES) == 22
+    assert len(protocols(["mFID", "RC"])) == 3 * 2 * (len(FEATURES) + 1) == 72
+    assert len(protocols(["mFID", "mKIDx100"])) == 3 * 72
     assert protocols(["mIoU"]) == []
     names = [protocol_name(protocol) for protocol in protocols(DEPENDS)]
-    assert len(set(names)) == len(names) == 3 * 2 * 3 * (5 * 3 + 3 + 2)
+    assert len(set(names)) == len(names) == 3 * 2 * 3 * (7 * 3 + 3 + 2)
     assert names[0] == "inception-v3-compat/clean/real-all/generated-all/kid-full-set/is-torch-fidelity"
 
 

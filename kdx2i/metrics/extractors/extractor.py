@@ -60,7 +60,7 @@ class Extractor:
         """Return the SHA-256 of the description, the code behind it and what rounds its sums."""
         modules = (networks, drawings, inception, lite0, preprocessing, resize)
         sources = [module.__file__ for module in modules]
-        code = [sha256_file(Path(source)) for source in sources]
+        code = [sha256_file(Path(str(source))) for source in sources]
         machine = {"torch": torch.__version__, "device": self.device.type, "batch": self.batch}
         return sha256_json({**self.describe(), **machine, "code": code})
 
@@ -133,9 +133,10 @@ def build_extractor(
 ) -> Extractor:
     """Return the extractor called `name` with verified weights on `device`.
 
-    `inception-v3-compat`, `inception-v3-torchvision` (2048-d), `efficientnet-lite0` (1280-d) and `open-drawings` (128-d) are this
-    package's; any other class registered with torch-fidelity's `register_feature_extractor` works by its name, with its own resize
-    and weights. torch-fidelity's remaining built-in ones run code from files they download, so they are refused.
+    `inception-v3-compat` and `inception-v3-torchvision` (2048-d), `efficientnet-lite0` (1280-d) and `open-drawings`
+    (128-d) are this package's; any other class registered with torch-fidelity's `register_feature_extractor` works by
+    its name, with its own resize and weights. torch-fidelity's remaining built-in ones run code from files they
+    download, so they are refused.
     `preprocessing` must be one of the network's own. `image_size` is the side of the generated images, to which
     StarGAN v2's evaluation brings all images first (None: they have it).
     `download` lets weights that are nowhere on this machine be downloaded (see `weights.download_inception`).
