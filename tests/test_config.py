@@ -113,7 +113,7 @@ def test_a_mistake_in_a_preset_is_one_sentence_with_its_key(
 
 
 def test_unknown_names_list_the_known_ones(root: Path) -> None:
-    with pytest.raises(UserError, match=r"no preset `opne`; the presets are open, open-long"):
+    with pytest.raises(UserError, match=r"no preset `opne`; the presets are open, open-distil, open-long"):
         load_preset(root, "opne")
     with pytest.raises(UserError, match=r"no table `table0`; the tables are .*table1"):
         load_table(root, "table0")
