@@ -274,7 +274,7 @@ def test_torchvision_inception_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path
     other = build_extractor(name, weights_path=path, preprocessing="stargan-v2")
     assert "image_size" not in other.describe() and other.key != first.key
     smaller = torch.stack([resize_pillow(picture, 32) for picture in pictures]).to(torch.uint8)
-    outputs, without = first(pictures), other(torch.cat([smaller, pictures]))
+    outputs, without = first(pictures), other([*smaller, *pictures])
     assert torch.equal(outputs, without[:2])
     assert not torch.equal(outputs, without[2:])
 
