@@ -33,7 +33,10 @@ class Rung:
 
 
 def rungs(side: int, seed: int = 0) -> list[Rung]:
-    """Return the rungs for images of `side` pixels; blur and blocks are in proportion to the side."""
+    """Return the rungs for images of `side` pixels; blur, blocks and tiles are in proportion to the side.
+
+    The mildest level of each damage is one that a person sees at once.
+    """
 
     def each(kind: str, damage: Callable[[Tensor, float], Tensor], levels: Mapping[str, float]) -> list[Rung]:
         return [
@@ -44,9 +47,9 @@ def rungs(side: int, seed: int = 0) -> list[Rung]:
     def noisy(images: Tensor, deviation: float) -> Tensor:
         return add_noise(images, deviation, torch.Generator().manual_seed(seed))
 
-    sigmas = [side / share for share in (64, 32, 16)]
+    sigmas = [side / share for share in (32, 16, 8)]
     blocks = [side // share for share in (16, 8, 4)]
-    tiles = [side // share for share in (2, 4, 8)]
+    tiles = [side // share for share in (4, 8)]
     return [
         Rung(REAL, REAL, 0, lambda images, _: images),
         *each("blur", blur, {f"{value:g} px": value for value in sigmas}),
