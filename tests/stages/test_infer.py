@@ -70,7 +70,7 @@ def test_only_what_a_metric_depends_on_makes_protocols() -> None:
     assert len(protocols(["mFID", "mKIDx100"])) == 108
     assert protocols(["mIoU"]) == []
     names = [protocol_name(protocol) for protocol in protocols(DEPENDS)]
-    assert len(set(names)) == len(names) == 216
+    assert len(set(names)) == len(names) == 324
     assert names[0] == "inception-v3-compat/clean/real-all/generated-all/kid-full-set/is-torch-fidelity"
 
 
