@@ -175,7 +175,7 @@ def plain(value: str) -> str:
 @pytest.mark.parametrize("entry", [e for e in load_protocol(ROOT).entries if e.key], ids=lambda entry: entry.id)
 def test_the_settings_of_the_preset_paper_are_what_the_register_chooses(entry: ProtocolEntry) -> None:
     key = str(entry.key)
-    if key.startswith("datasets."):
+    if key.startswith("datasets.") or key == "students":
         return
     spelled = {"rc-classifier-start": "none", "deepi2i-added-weights": str({str(4 * 2**n): 0.1 for n in range(4)})}
     chosen = spelled.get(entry.id, entry.chosen.lower())

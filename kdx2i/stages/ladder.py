@@ -31,7 +31,7 @@ from kdx2i.tasks.scoring.ladder import ACCURACY, DISTANCES, Climb, climb
 from kdx2i.training.determinism import pick_device
 
 COLUMNS = ("extractor", "extractor_sha256", "dataset", "resolution", "rung", "kind", "level", "metric", "value")
-_PLOT_STYLE: dict[str, Any] = {"svg.hashsalt": "kdx2i", "svg.fonttype": "path", "font.family": "DejaVu Sans",
+_PLOT_STYLE: dict[str, Any] = {"svg.hashsalt": "kdx2i", "svg.fonttype": "none", "font.family": "DejaVu Sans",
                                "font.size": 7.0}  # fmt: skip
 
 

@@ -119,7 +119,7 @@ def test_student_must_beat_every_yardstick_by_every_guidance(yardstick, guidance
 
 def test_without_alignment_the_images_as_a_whole_decide():
     for energy in (0.1, 0.3):
-        document = {"energy": energy, "energy_constant": 0.2, "guidance": {}}
+        document = {"energy": energy, "energy_blend": 0.2, "guidance": {}}
         assert verdict(document, aligned=False)[0] == (energy < 0.2)
 
 

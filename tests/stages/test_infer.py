@@ -21,6 +21,7 @@ from kdx2i.tables.published import CellName, read_published
 
 METRICS = ("mFID", "mKIDx100", "RC", "FC")
 FACTORS = {"inception-v3-compat": 1.0, "efficientnet-lite0": 0.3, "clean": 1.0, "tf1": 1.2, "all": 1.0, "half": 1.1}
+FACTORS |= {"open-drawings": 0.07}
 FACTORS |= {"train": 1.35, "test": 1.6, "full-set": 1.0, "torch-fidelity": 1.05, "clean-fid": 0.94}
 FACTORS |= {"inception-v3-torchvision": 0.6, "pytorch-fid": 1.12, "pytorch-fid-2018": 0.8, "stargan-v2": 0.9}
 FACTORS |= {"deepi2i": 0.85, "exact": 1.0, "newton-schulz": 1.02}

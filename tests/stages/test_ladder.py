@@ -33,13 +33,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ladder(data: Path, extractor: str, dataset: str, resolution: int) -> Ladder:
-    """Return a ladder on a dataset, from two halvings and without accuracies."""
+    """Return a ladder on a dataset, without accuracies."""
     weights = ROOT / "benchmarks/features/open-drawings.safetensors" if extractor == "open-drawings" else None
     network = build_extractor(extractor, weights_path=weights)
     scoring = open_scoring("image-to-image", Split(data / dataset), resolution)
     settings = EvaluationSettings(extractor=extractor)
     scorer = run_scorer(scoring.real, scoring.task.classes, settings, extractor=network)
-    return Ladder(dataset, resolution, climb(scorer, repeats=2, accuracy=False))
+    return Ladder(dataset, resolution, climb(scorer, accuracy=False))
 
 
 @pytest.mark.parametrize("resolution", [32, 64])

@@ -31,7 +31,7 @@ def metrics(*, distilled: bool) -> dict[str, Any]:
         "guidance": {"reference": MEASURES, "latent": MEASURES},
         "alignment": {"encoder": {"32": 0.5}},
         "energy": 0.1,
-        "energy_constant": 0.2,
+        "energy_blend": 0.2,
         "distilled": distilled,
         "reason": "made up",
     }

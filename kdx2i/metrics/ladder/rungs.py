@@ -13,6 +13,8 @@ from kdx2i.metrics.ladder.damage import add_noise, blur, pixelate, to_bytes
 REAL = "real"
 WRONG_CLASS, CLASS_MEAN, GREY, WHITE, PURE_NOISE = "wrong class", "class mean", "grey", "white", "pure noise"
 NO_DRAWING = (GREY, WHITE, PURE_NOISE)
+MILD_AT_FIRST = ("blur", "noise", "pixelation")
+"""Damage whose first level leaves the drawing to be seen."""
 BY_CLASS_ONLY = (WRONG_CLASS,)
 """What a pooled distance cannot see: of all classes together, images with other labels are the same images."""
 
@@ -33,7 +35,10 @@ class Rung:
 
 
 def rungs(side: int, seed: int = 0) -> list[Rung]:
-    """Return the rungs for images of `side` pixels; blur and blocks are in proportion to the side."""
+    """Return the rungs for images of `side` pixels; blur, blocks and tiles are in proportion to the side.
+
+    The mildest level of each damage is one that a person sees at once.
+    """
 
     def each(kind: str, damage: Callable[[Tensor, float], Tensor], levels: Mapping[str, float]) -> list[Rung]:
         return [
@@ -44,9 +49,9 @@ def rungs(side: int, seed: int = 0) -> list[Rung]:
     def noisy(images: Tensor, deviation: float) -> Tensor:
         return add_noise(images, deviation, torch.Generator().manual_seed(seed))
 
-    sigmas = [side / share for share in (64, 32, 16)]
+    sigmas = [side / share for share in (32, 16, 8)]
     blocks = [side // share for share in (16, 8, 4)]
-    tiles = [side // share for share in (2, 4, 8)]
+    tiles = [side // share for share in (4, 8)]
     return [
         Rung(REAL, REAL, 0, lambda images, _: images),
         *each("blur", blur, {f"{value:g} px": value for value in sigmas}),
@@ -96,16 +101,16 @@ def broken_order(values: Mapping[str, float], climbed: Sequence[Rung]) -> list[t
     """Return the pairs of rungs that a distance has in the wrong order, each as (should be below, should be above).
 
     Real images are below everything; within a kind of damage the distance grows with the level; what is no drawing
-    (grey, white, pure noise) is above the mildest level of each damage and above the wrong class; and the class mean
-    is above the mildest levels too. Nothing is asked between the class mean and the blanks, none of which have any
-    variety. `values` may lack rungs that the distance cannot see.
+    (grey, white, pure noise) is above the mildest level of blur, noise and pixelation and above the wrong class; and
+    the class mean is above these mildest levels too. Nothing is asked between the class mean and the blanks, none of
+    which have any variety. `values` may lack rungs that the distance cannot see.
     """
     seen = [rung for rung in climbed if rung.name in values]
     pairs = [(REAL, rung.name) for rung in seen if rung.name != REAL]
     kinds = dict.fromkeys(rung.kind for rung in seen)
     graded = [[rung.name for rung in seen if rung.kind == kind] for kind in kinds]
     pairs += [pair for names in graded for pair in itertools.pairwise(names)]
-    mild = [names[0] for names in graded if len(names) > 1]
+    mild = [names[0] for kind, names in zip(kinds, graded, strict=True) if kind in MILD_AT_FIRST]
     worst = [
         *((CLASS_MEAN, low) for low in mild),
         *((high, low) for high in NO_DRAWING for low in [*mild, WRONG_CLASS]),
