@@ -152,3 +152,14 @@ def ship(
         print(ship_features(plan, name))
         return
     print(ship_teacher(plan, plan.teacher(name)))
+
+
+@app.command()
+def score_teacher(
+    name: Annotated[str, typer.Argument(help="Name in benchmarks/teachers.")],
+    preset: Preset = "open",
+) -> None:
+    """Score a shipped teacher's samples against its training drawings, and look for copies of them."""
+    from kdx2i.stages.teacher_scores import score_teacher as score
+
+    print(score(asked_plan(preset), name))
