@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from kdx2i.data.images import load_images
@@ -24,14 +25,16 @@ from kdx2i.training.precision import to_pixels
 COUNT = 1000
 """Samples of a teacher."""
 BATCH = 50
+SIDE = 32
+"""Pixels of a side at which images are looked up among the drawings."""
 
 
 def score_teacher(plan: Plan, name: str) -> Path:
     """Write `benchmarks/teachers/<name>.scores.json` beside a shipped teacher, and return its path.
 
     FID and KID x 100 of 1,000 samples from all training drawings, by the feature network of the plan's preset, beside
-    those of one random half of the drawings from the other (floor) and of uniform noise. `memorisation`: L1 in [0, 1]
-    from a sample to the nearest training drawing or its mirror image (median, 5th percentile), the same from a training
+    those of one random half of the drawings from the other (floor) and of uniform noise. `memorisation`: L1 in [0, 1],
+    at 32 px, from a sample to the nearest training drawing or its mirror image (median, 5th percentile), the same from a training
     drawing to the nearest other one, and the share in per cent of samples that are nearer than the nearest 5 % of
     drawings are to each other. A teacher or split that is not there raises `UserError`.
     """
@@ -88,15 +91,21 @@ def distances(extractor: Extractor, images: Tensor, real: Tensor) -> dict[str, f
     return {"FID": frechet_distance(*features), "KIDx100": 100 * kernel_distance(*features)}
 
 
+def _small(images: Tensor) -> Tensor:
+    """Return uint8 images [N, 3, R, R] in [0, 1], at most `SIDE` pixels large, by means over squares."""
+    return F.avg_pool2d(images.float() / 255, max(1, images.shape[-1] // SIDE))
+
+
 def memorisation(drawn: Tensor, real: Tensor) -> dict[str, float]:
     """Return how near samples, and real images, uint8 [N, 3, R, R], are to the nearest (other) real image."""
-    known = torch.cat([real, real.flip(-1)]).flatten(1).float() / 255
+    drawn, real = (_small(images) for images in (drawn, real))
+    known = torch.cat([real, real.flip(-1)]).flatten(1)
     itself = torch.arange(len(real))
 
     def nearest(images: Tensor, without: bool) -> Tensor:
         found = []
         for start in range(0, len(images), BATCH):
-            part = images[start : start + BATCH].flatten(1).float() / 255
+            part = images[start : start + BATCH].flatten(1)
             away = torch.cdist(part, known, p=1) / known.shape[1]
             if without:
                 rows, own = torch.arange(len(part)), itself[start : start + BATCH]
