@@ -34,9 +34,9 @@ def score_teacher(plan: Plan, name: str) -> Path:
 
     FID and KID x 100 of 1,000 samples from all training drawings, by the feature network of the plan's preset, beside
     those of one random half of the drawings from the other (floor) and of uniform noise. `memorisation`: L1 in [0, 1],
-    at 32 px, from a sample to the nearest training drawing or its mirror image (median, 5th percentile), the same from a training
-    drawing to the nearest other one, and the share in per cent of samples that are nearer than the nearest 5 % of
-    drawings are to each other. A teacher or split that is not there raises `UserError`.
+    at 32 px, from a sample to the nearest training drawing or its mirror image (median, 5th percentile), the same from
+    a training drawing to the nearest other one, and the share in per cent of samples that are nearer than the nearest
+    5 % of drawings are to each other. A teacher or split that is not there raises `UserError`.
     """
     recipe = load_recipe(plan.root, name)
     weights = plan.root / "benchmarks" / "teachers" / f"{name}.safetensors"
