@@ -108,7 +108,7 @@ def memorisation(drawn: Tensor, real: Tensor) -> dict[str, float]:
             part = images[start : start + BATCH].flatten(1)
             away = torch.cdist(part, known, p=1) / known.shape[1]
             if without:
-                rows, own = torch.arange(len(part)), itself[start : start + BATCH]
+                rows, own = torch.arange(len(part)), itself[start : start + len(part)]
                 away[rows, own], away[rows, own + len(real)] = torch.inf, torch.inf
             found.append(away.min(dim=1).values)
         return torch.cat(found)
