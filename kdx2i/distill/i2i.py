@@ -97,7 +97,10 @@ class I2IDistillation:
         )
 
     def judged(self, x: Tensor) -> Features:
-        """Return D_T(x)_l, without from-RGB's output where only ResBlocks count (protocol entry i2i-from-rgb)."""
+        """Return D_T(x)_l [B, C, r, r] of images x [B, 3, R, R] by resolution r.
+
+        Without from-RGB's output where only ResBlocks count (protocol entry i2i-from-rgb).
+        """
         features = teacher_features(self.teacher_discriminator, x)
         return features if self.settings.from_rgb else {r: f for r, f in features.items() if r < x.shape[-1]}
 

@@ -1,7 +1,7 @@
 """What every rendering of a table shows: blocks of text cells, and the notes below them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.learning import NOT_LEARNED
@@ -47,10 +47,7 @@ def _block(table: Table, part: TablePart, dataset: str, published: Published) ->
     """Write one block."""
     used = table.context.datasets.get(dataset)
     shown = dataset if used == dataset else f"{dataset} (here: {used or 'none'})"
-    plain = [_line(table, part, row, dataset, published) for row in part.rows]
-    lines = tuple(
-        replace(line, label=marked(line.label, row.stage1)) for line, row in zip(plain, part.rows, strict=True)
-    )
+    lines = tuple(_line(table, part, row, dataset, published) for row in part.rows)
     headings = tuple(METRICS[metric].heading for metric in part.metrics)
     return TableBlock(f"{part.title}: {shown}", headings, lines)
 

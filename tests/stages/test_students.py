@@ -236,7 +236,7 @@ def test_a_figure_of_a_run_says_that_its_student_is_not_distilled(plan: Plan) ->
 
 def test_a_student_of_a_teacher_that_is_not_shipped_is_not_shipped(root: Path) -> None:
     own = root / "benchmarks/presets/own-teacher.yaml"
-    own.write_text("name: own-teacher\nextends: open-smoke\ntitle: own\nteachers: {faces: {32: faces-r32}}\n")
+    own.write_text("name: own-teacher\nextends: open-smoke\ntitle: own\nteachers: {faces: {32: faces-r32-long}}\n")
     recipe = root / "benchmarks/students/of-own.yaml"
     recipe.write_text(yaml.safe_dump(RECIPE | {"name": "of-own", "preset": "own-teacher"}))
     plan = make_plan(root, "own-teacher")

@@ -36,7 +36,11 @@ def test_the_discriminator_starts_as_the_reading_says(tmp_path, readings, transf
         "distilled": student(tmp_path / "own", 1.0, *own),
         "discriminator": student(tmp_path / "full", 2.0, "generator", "discriminator"),
     }
-    tensors = starting_tensors(SimpleNamespace(inputs=inputs), read)
+    spec = SimpleNamespace(student_file=None, discriminator_file=None)
+    tensors = starting_tensors(SimpleNamespace(root=tmp_path), SimpleNamespace(inputs=inputs, spec=spec), read)
+    shipped = {"student_file": "own/student.safetensors", "discriminator_file": "full/student.safetensors"}
+    leaf = SimpleNamespace(inputs={}, spec=SimpleNamespace(**shipped))
+    assert set(starting_tensors(SimpleNamespace(root=tmp_path), leaf, read)) == set(tensors)
     assert float(tensors["generator.weight"][0]) == 1.0
     found = tensors.get("discriminator.weight")
     assert (None if found is None else float(found[0])) == discriminator
