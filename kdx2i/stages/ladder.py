@@ -1,6 +1,5 @@
 """The ladder of an extractor: real images of datasets under growing damage, printed, written and drawn."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,8 +8,6 @@ from typing import Any
 
 from matplotlib import style
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import Progress
@@ -26,6 +23,7 @@ from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.plan import Plan
 from kdx2i.provenance import require_current
 from kdx2i.stages.console import screen
+from kdx2i.tables.plot import figure_bytes
 from kdx2i.tasks.scoring.base import open_scoring
 from kdx2i.tasks.scoring.ladder import ACCURACY, DISTANCES, Climb, climb
 from kdx2i.training.determinism import pick_device
@@ -155,14 +153,7 @@ def drawn(ladders: Sequence[Ladder], extractor: str, kind: str) -> bytes:
             for axes, metric in zip(row, DISTANCES, strict=True):
                 _panel(axes, ladder, metric)
         figure.suptitle(f"{extractor}: real images under growing damage (red: out of order)", fontsize=8)
-        buffer = io.BytesIO()
-        if kind == "svg":
-            FigureCanvasSVG(figure)
-            figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-        else:
-            FigureCanvasAgg(figure)
-            figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    return buffer.getvalue()
+        return figure_bytes(figure, kind, dpi=110)
 
 
 def _panel(axes: Axes, ladder: Ladder, metric: str) -> None:

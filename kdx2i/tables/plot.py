@@ -40,13 +40,18 @@ def render_plot(table: Table, published: Published, kind: str) -> bytes:
             _panel(figure.add_subplot(len(panels), 1, number), table, part, metric, published)
         title = table.title if not stand_in_line(table) else f"{table.title}\n{_stand_ins(table)}"
         figure.suptitle(title, fontsize=8)
-        buffer = io.BytesIO()
-        if kind == "svg":
-            FigureCanvasSVG(figure)
-            figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-        else:
-            FigureCanvasAgg(figure)
-            figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
+        return figure_bytes(figure, kind, dpi=160)
+
+
+def figure_bytes(figure: Figure, kind: str, *, dpi: int) -> bytes:
+    """Return a figure as `svg` or `png` bytes that hold no date and no program; `dpi` counts for png only."""
+    buffer = io.BytesIO()
+    if kind == "svg":
+        FigureCanvasSVG(figure)
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    else:
+        FigureCanvasAgg(figure)
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 
