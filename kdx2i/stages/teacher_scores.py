@@ -4,6 +4,8 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor
 
 from kdx2i.data.images import load_images
@@ -75,7 +77,7 @@ def samples(weights: Path, biggan: bool, labels: Tensor) -> Tensor:
     torch.manual_seed(0)
     network = load_biggan(weights).generator if biggan else load_teacher(weights).generator
     parts = []
-    for _ in range(COUNT // BATCH):
+    for _ in track(range(COUNT // BATCH), "samples", console=Console(stderr=True)):
         if biggan:
             z = torch.randn(BATCH, network.config.noise_dim)  # type: ignore[union-attr]
             images = network(z, labels[torch.randint(len(labels), (BATCH,))])
@@ -104,7 +106,7 @@ def memorisation(drawn: Tensor, real: Tensor) -> dict[str, float]:
 
     def nearest(images: Tensor, without: bool) -> Tensor:
         found = []
-        for start in range(0, len(images), BATCH):
+        for start in track(range(0, len(images), BATCH), "nearest drawings", console=Console(stderr=True)):
             part = images[start : start + BATCH].flatten(1)
             away = torch.cdist(part, known, p=1) / known.shape[1]
             if without:
