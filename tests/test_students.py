@@ -177,3 +177,18 @@ def test_show_explains_students_and_refuses_others(
     assert "kdx2i measure --preset shipped --architecture stargan_v2 --transfer kd --resolution 32" in shown
     assert main(["show", "stage1", "kd/99", "--preset", "shipped"]) == 2
     assert "preset shipped has no student `kd/99`; its students are stargan_v2/kd/32/s0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shipped", [True, False])
+def test_a_discriminator_of_another_student_is_shipped_or_distilled_as_that_student_is(
+    root: Path, shipped: bool
+) -> None:
+    pretend_shipped(root)
+    students = {"stargan_v2": {"kd": {32: FILE}}} if shipped else {}
+    add_preset(root, "judged", students)
+    path = root / "benchmarks/presets/judged.yaml"
+    path.write_text(path.read_text() + "transfers: {l1_discriminator: kd}\n")
+    run = make_plan(root, "judged").run(*METHOD, "kd-l1", 32, 0)
+    assert run.spec.student_file is None and run.inputs["distilled"].spec.transfer == "kd-l1"
+    assert (run.spec.discriminator_file == FILE) == (FILE in run.files) == shipped
+    assert ("discriminator" in run.inputs) != shipped
