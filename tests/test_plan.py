@@ -16,12 +16,14 @@ from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.mode import Mode
 from kdx2i.suite import catalogue, make_plan
 
+# The default with every kind of result: its students are distilled, not shipped.
+PRESET = "open-distil"
 METHOD = ("open-birds", "stargan_v2", "kd", 64, 0)
 
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return make_plan(ROOT, "open")
+    return make_plan(ROOT, PRESET)
 
 
 def everything(plan: Plan) -> dict[str, Leaf]:
@@ -32,7 +34,7 @@ def identities(plan: Plan) -> dict[str, str]:
     return {name: leaf.identity for name, leaf in everything(plan).items()}
 
 
-def changed(root: Path, preset: str = "open", **edits: Any) -> set[str]:
+def changed(root: Path, preset: str = PRESET, **edits: Any) -> set[str]:
     """Return the addresses whose identity changes when dotted keys (`__`) of the preset are set."""
     before = identities(make_plan(root, preset))
     path = root / "benchmarks" / "presets" / f"{preset}.yaml"
@@ -96,6 +98,9 @@ def test_the_jobs_follow_from_the_tables(plan: Plan) -> None:
     assert kinds.count("run") == 3 * len(methods)
     assert kinds.count("evaluation") == len(computed)
     assert kinds.count("controls") == kinds.count("classifier") == 3 * len(resolutions)
+    # With the shipped students of the default, nothing is distilled for the same table.
+    shipped = [leaf.kind.name for leaf in make_plan(ROOT, "open").rendered("table1").upstream()]
+    assert shipped == [kind for kind in kinds if kind != "distilled"]
 
 
 def test_inputs_come_before_what_is_made_from_them(plan: Plan) -> None:
@@ -156,12 +161,12 @@ def test_a_mode_is_a_guidance_and_perhaps_a_direction(text: str, mode: Mode) -> 
 
 
 def test_seeds_are_leaves_of_their_own() -> None:
-    plan = make_plan(ROOT, "open", [0, 1])
+    plan = make_plan(ROOT, PRESET, [0, 1])
     cell = next(cell for cell in plan.table("table1").cells if cell.leaves)
     assert [leaf.spec.seed for leaf in cell.leaves] == [0, 1]
     assert len({leaf.identity for leaf in cell.leaves}) == 2
     # Another list of seeds changes no run, only the table.
-    one = make_plan(ROOT, "open", [0])
+    one = make_plan(ROOT, PRESET, [0])
     assert one.run(*METHOD).identity == plan.run(*METHOD).identity
     assert one.rendered("table1").identity != plan.rendered("table1").identity
 
@@ -169,7 +174,7 @@ def test_seeds_are_leaves_of_their_own() -> None:
 def test_a_training_setting_changes_runs_and_what_is_made_from_them_only(tmp_path: Path) -> None:
     touched = changed(settings_copy(tmp_path), architectures__stargan_v2__train__learning_rate=0.123)
     assert touched == {
-        name for name in identities(make_plan(tmp_path, "open")) if "/runs/" in name and "stargan_v2" in name
+        name for name in identities(make_plan(tmp_path, PRESET)) if "/runs/" in name and "stargan_v2" in name
     }
 
 
@@ -177,7 +182,7 @@ def test_a_distillation_setting_leaves_the_baseline_alone(tmp_path: Path) -> Non
     touched = changed(settings_copy(tmp_path), architectures__stargan_v2__distill__learning_rate=0.123)
     expected = {
         name
-        for name in identities(make_plan(tmp_path, "open"))
+        for name in identities(make_plan(tmp_path, PRESET))
         if "/distilled/" in name or ("/runs/" in name and "/scratch/" not in name)
     }
     assert touched == expected
@@ -186,7 +191,7 @@ def test_a_distillation_setting_leaves_the_baseline_alone(tmp_path: Path) -> Non
 def test_a_setting_of_one_resolution_leaves_the_other_alone(tmp_path: Path) -> None:
     key = "architectures__stargan_v2__by_resolution__64__train"
     touched = changed(settings_copy(tmp_path), **{key: {"learning_rate": 0.123}})
-    runs = {name for name in identities(make_plan(tmp_path, "open")) if "/runs/" in name and "/r64/" in name}
+    runs = {name for name in identities(make_plan(tmp_path, PRESET)) if "/runs/" in name and "/r64/" in name}
     assert touched == {name for name in runs if "/stargan_v2/" in name}
 
 
@@ -212,7 +217,7 @@ def test_a_reading_of_an_ablation_changes_its_own_results_only(
     touched = changed(settings_copy(tmp_path), **{f"transfers__{reading}": choice})
     expected = {
         name
-        for name in identities(make_plan(tmp_path, "open"))
+        for name in identities(make_plan(tmp_path, PRESET))
         if transfers & set(name.split("/")) and rooms & set(name.split("/"))
     }
     assert touched == expected
@@ -220,24 +225,24 @@ def test_a_reading_of_an_ablation_changes_its_own_results_only(
 
 def test_encoders_without_a_teacher_have_a_student_of_their_own(tmp_path: Path) -> None:
     method = ("stargan_v2", "kd-encoder-scratch", 64, 0)
-    plan = make_plan(settings_copy(tmp_path), "open")
+    plan = make_plan(settings_copy(tmp_path), PRESET)
     assert plan.run("open-birds", *method).inputs["distilled"] is plan.distilled("stargan_v2", "kd", 64, 0)
-    path = tmp_path / "benchmarks/presets/open.yaml"
+    path = tmp_path / "benchmarks/presets/open-distil.yaml"
     path.write_text(path.read_text() + "transfers: {encoders_from_scratch: stage1}\n")
-    plan = make_plan(tmp_path, "open")
+    plan = make_plan(tmp_path, PRESET)
     assert plan.run("open-birds", *method).inputs["distilled"] is plan.distilled(*method)
 
 
 def test_the_discriminator_of_another_student_is_read_where_a_reading_says_so(tmp_path: Path) -> None:
     method = ("open-birds", "stargan_v2", "kd-l1", 64, 0)
-    path = settings_copy(tmp_path) / "benchmarks/presets/open.yaml"
-    assert "discriminator" not in make_plan(tmp_path, "open").run(*method).inputs
+    path = settings_copy(tmp_path) / "benchmarks/presets/open-distil.yaml"
+    assert "discriminator" not in make_plan(tmp_path, PRESET).run(*method).inputs
     path.write_text(path.read_text() + "transfers: {l1_discriminator: kd}\n")
-    plan = make_plan(tmp_path, "open")
+    plan = make_plan(tmp_path, PRESET)
     assert plan.run(*method).inputs["discriminator"] is plan.distilled("stargan_v2", "kd", 64, 0)
     path.write_text(path.read_text().replace("l1_discriminator: kd", "l1_discriminator: teacher"))
-    with pytest.raises(UserError, match=r"preset open, transfers: key `l1_discriminator`"):
-        make_plan(tmp_path, "open")
+    with pytest.raises(UserError, match=r"preset open-distil, transfers: key `l1_discriminator`"):
+        make_plan(tmp_path, PRESET)
 
 
 def test_budgets_and_names_change_no_leaf(tmp_path: Path) -> None:
@@ -248,12 +253,12 @@ def test_a_teacher_file_changes_what_is_distilled_from_it(tmp_path: Path) -> Non
     settings_copy(tmp_path)
     teacher = tmp_path / "benchmarks/teachers/faces-r64-long.safetensors"
     teacher.write_bytes(b"one")
-    before = identities(make_plan(tmp_path, "open"))
+    before = identities(make_plan(tmp_path, PRESET))
     teacher.write_bytes(b"another")
-    after = identities(make_plan(tmp_path, "open"))
+    after = identities(make_plan(tmp_path, PRESET))
     touched = {name for name in before if before[name] != after[name]}
-    assert "results/open/distilled/stargan_v2/kd/r64/s0" in touched
-    assert "results/open/runs/open-birds/stargan_v2/kd/r64/s0/latent" in touched
+    assert "results/open-distil/distilled/stargan_v2/kd/r64/s0" in touched
+    assert "results/open-distil/runs/open-birds/stargan_v2/kd/r64/s0/latent" in touched
     assert not any("/r32/" in name for name in touched)
     scratch = {name.split("/")[4] for name in touched if "/scratch/" in name}
     assert all(architectures()[architecture].starts_from_teacher for architecture in scratch)
@@ -281,12 +286,12 @@ def test_a_method_made_from_a_teacher_depends_on_its_file(tmp_path: Path) -> Non
 
 def test_a_dataset_changes_all_that_uses_it_and_nothing_else(tmp_path: Path) -> None:
     settings_copy(tmp_path)
-    before = identities(make_plan(tmp_path, "open"))
+    before = identities(make_plan(tmp_path, PRESET))
     path = tmp_path / "benchmarks/datasets/open-birds.yaml"
     data = yaml.safe_load(path.read_text())
     data["split"]["seed"] = 7
     path.write_text(yaml.safe_dump(data))
-    after = identities(make_plan(tmp_path, "open"))
+    after = identities(make_plan(tmp_path, PRESET))
     touched = {name for name in before if before[name] != after[name] and "/tables" not in name}
     assert touched == {name for name in before if "open-birds" in name and "open-birds-text" not in name}
 
@@ -310,7 +315,7 @@ def test_an_unknown_setting_is_one_sentence(tmp_path: Path) -> None:
         (lambda p: p.distilled("stargan_v2", "kd-encoder-scratch", 64, 0), "starts from the student of `kd`"),
         (lambda p: p.split("cats"), "there is no dataset `cats`"),
         (lambda p: p.table("table99"), "there is no table `table99`"),
-        (lambda p: make_plan(ROOT, "open", [1, 1]), "seeds must be different"),
+        (lambda p: make_plan(ROOT, PRESET, [1, 1]), "seeds must be different"),
     ],
 )
 def test_a_name_that_is_not_there_is_one_sentence(plan: Plan, call: Any, sentence: str) -> None:
@@ -328,24 +333,24 @@ def test_every_address_leads_back_to_its_leaf(plan: Plan) -> None:
 @given(st.lists(st.sampled_from(["results", "open", "runs", "tables", "r64", "s0", "sx", "x"]), max_size=9))
 def test_no_other_path_is_an_address(parts: list[str]) -> None:
     with pytest.raises(UserError):
-        make_plan(ROOT, "open").leaf_at(Path(*parts, "provenance.json"))
+        make_plan(ROOT, PRESET).leaf_at(Path(*parts, "provenance.json"))
 
 
 def test_every_leaf_has_a_command_that_names_it(plan: Plan) -> None:
     words = plan.command(plan.evaluation(*METHOD, "latent"))
     assert " ".join(words) == (
-        "kdx2i evaluate --preset open --dataset open-birds --architecture stargan_v2 --transfer kd"
+        "kdx2i evaluate --preset open-distil --dataset open-birds --architecture stargan_v2 --transfer kd"
         " --resolution 64 --seed 0 --mode latent"
     )
     assert plan.command(plan.rendered("table1")) == [
-        "kdx2i", "table", "--preset", "open", "--seeds", "0", "table1",
+        "kdx2i", "table", "--preset", "open-distil", "--seeds", "0", "table1",
     ]  # fmt: skip
     assert plan.command(plan.split("open-birds"))[-2:] == ["--dataset", "open-birds"]
     assert "--seed" not in plan.command(plan.controls("open-birds", 64))
 
 
 def test_the_budget_line_compares_with_the_paper() -> None:
-    lines = {(b.transfer, b.resolution): b for b in make_plan(ROOT, "open").table("table1").budget}
+    lines = {(b.transfer, b.resolution): b for b in make_plan(ROOT, PRESET).table("table1").budget}
     kd, scratch = lines["kd", 256], lines["scratch", 256]
     assert (kd.distill_paper, kd.train_paper, kd.distill_batch_paper) == (20000, 100000, 2)
     assert kd.train == scratch.train and scratch.distill is None
