@@ -76,7 +76,7 @@ def write_provenance(
         "outputs": {name: sha256_file(leaf.folder / name) for name in leaf.outputs},
         "preset": plan.preset.name,
         "config_sha256": sha256_json(spec),
-        "split_sha256": _split_hash(leaf),
+        "split_sha256": split_behind(leaf),
         "weights_sha256": _weights_hash(leaf),
         "extractor": _extractor(spec),
         "extractor_sha256": extractor_sha256,
@@ -124,16 +124,27 @@ def _broken_output(leaf: Leaf[Any], stated: Mapping[str, Any], checksums: bool) 
 
 def difference(leaf: Leaf[Any], document: Mapping[str, Any]) -> str:
     """Return in words what another result at a leaf's address, of which this is the provenance, was made from."""
-    spec, now = document.get("spec"), leaf.spec.as_json()
-    if isinstance(spec, dict) and spec != now:
-        return f"it was made with other settings ({', '.join(_differing(spec, now))})"
-    if document.get("files") != leaf.files:
-        return f"files that it reads have changed ({', '.join(_differing(document.get('files') or {}, leaf.files))})"
+    otherwise = made_otherwise(leaf, document)
+    if otherwise is not None:
+        return otherwise
     inputs = {upstream.name: upstream.identity for upstream in leaf.inputs.values()}
     changed = _differing(document.get("inputs") or {}, inputs)
     if changed:
         return f"what it is made from has changed ({', '.join(changed[:3])}{', ...' if len(changed) > 3 else ''})"
     return "the code that makes it has changed"
+
+
+def made_otherwise(leaf: Leaf[Any], document: Mapping[str, Any]) -> str | None:
+    """Return in words which settings or files of its own such a result was made with, None where they are the leaf's.
+
+    What it is made from, and the code, play no part.
+    """
+    spec, now = document.get("spec"), leaf.spec.as_json()
+    if isinstance(spec, dict) and spec != now:
+        return f"it was made with other settings ({', '.join(_differing(spec, now))})"
+    if document.get("files") != leaf.files:
+        return f"files that it reads have changed ({', '.join(_differing(document.get('files') or {}, leaf.files))})"
+    return None
 
 
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -210,7 +221,7 @@ def split_sha256(split: Leaf[Any]) -> str:
     return sha256_json(digests) if len(digests) > 1 else digests["split.csv"]
 
 
-def _split_hash(leaf: Leaf[Any]) -> str | None:
+def split_behind(leaf: Leaf[Any]) -> str | None:
     """Return `split_sha256` of the split that a leaf depends on, None where there is none or it is not whole."""
     for upstream in leaf.upstream():
         if upstream.kind is SPLIT:

@@ -13,7 +13,8 @@ from kdx2i.errors import UserError
 from kdx2i.files import read_json
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.kinds import EVALUATION, SPLIT
-from kdx2i.provenance import difference, problem, require_current
+from kdx2i.plan.leaf import upstream_of
+from kdx2i.provenance import made_otherwise, problem, require_current, split_behind
 from kdx2i.stages.console import screen
 from kdx2i.tables.agreement import RunAgreement, agreement_of
 from kdx2i.tables.agreement_text import basis_line, print_agreement, print_line, write_agreement
@@ -24,11 +25,16 @@ from kdx2i.tables.replicates import FILE, Replicate, read_replicates, replicates
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run agrees with a reference; `name` is the reference's folder, `notes` says what the band is made of."""
+    """How a run agrees with a reference.
+
+    `name` is the reference's folder, `notes` says what the band is made of, `other_code` is a sentence where the
+    reference was made by other code than is here.
+    """
 
     agreement: RunAgreement
     name: str
     notes: str
+    other_code: str
 
 
 def agree(plan: Plan, folder: Path, tables: Sequence[str] = ()) -> Outcome:
@@ -60,7 +66,8 @@ def agree(plan: Plan, folder: Path, tables: Sequence[str] = ()) -> Outcome:
             f"{name} holds one seed from one machine, so it records no spread to judge a run by; `kdx2i reference` "
             "with `--seeds 0,1,2` and `--also FOLDER` makes one that does"
         )
-    return Outcome(agreement, name, basis_line(agreement, len(machines), len(seeds)))
+    notes, other_code = basis_line(agreement, len(machines), len(seeds)), _other_code(plan, folder, theirs)
+    return Outcome(agreement, name, f"{notes} {other_code}".rstrip(), other_code)
 
 
 def _name(plan: Plan, folder: Path) -> str:
@@ -78,7 +85,7 @@ def _recorded(folder: Path, tables: Sequence[Table]) -> list[Replicate]:
 
 
 def _check_comparable(plan: Plan, folder: Path, name: str, run: Table, reference: Table) -> None:
-    """Raise `UserError` where a reference's table was not made as this run's: other preset, features, budget, code."""
+    """Raise `UserError` where a reference has another preset, features, budget, settings or files than the run."""
     here, there = run.context, reference.context
     why = None
     if here.preset != there.preset:
@@ -105,33 +112,47 @@ def _other_budget(run: Table, reference: Table) -> str | None:
 
 
 def _other_origin(plan: Plan, folder: Path, reference: Table) -> str | None:
-    """Return the first evaluation of a reference that is not what the plan would make, and what differs.
+    """Return the first thing behind a reference's table that has other settings or files than the plan, and which.
 
-    How tables are written plays no part.
+    Code and the way tables are written play no part: whether a change of code moved the numbers is what a comparison
+    is asked for.
     """
-    record = read_json(folder / "tables" / f"{reference.name}.provenance.json")
-    stated = record.get("inputs", {}) if isinstance(record, dict) else {}
-    seeds = reference.context.seeds
-    planned = plan if seeds == plan.seeds else plan.for_preset(plan.preset_argument, seeds)
-    for leaf in planned.table(reference.name).leaves:
-        if leaf.kind is not EVALUATION or stated.get(leaf.name) == leaf.identity:
+    for leaf in upstream_of(_evaluations(plan, reference)):
+        if leaf.kind is SPLIT:  # not copied into a reference; what is made from it states its checksum
             continue
-        if leaf.name not in stated:
+        record = _record_of(plan, folder, leaf)
+        if record is None:
             return f"it has no {leaf.name}"
-        return _first_difference(planned, folder, leaf)
+        otherwise = made_otherwise(leaf, record)
+        if otherwise is not None:
+            return f"{leaf.name} is another there: {otherwise}"
+        if split_behind(leaf) not in (None, record.get("split_sha256")):
+            return f"{leaf.name} is another there: it was made from another split"
     return None
 
 
-def _first_difference(plan: Plan, folder: Path, leaf: Leaf[Any]) -> str:
-    """Say what differs first among all that an evaluation is made from."""
-    for upstream in leaf.upstream():
-        if upstream.kind is SPLIT:
-            continue
-        path = folder / upstream.directory.relative_to(plan.results) / upstream.provenance
-        record = read_json(path) if path.is_file() else {}
-        if isinstance(record, dict) and record.get("identity") not in (None, upstream.identity):
-            return f"{upstream.name} is another there: {difference(upstream, record)}"
-    return f"{leaf.name} is another there: what it is made from has changed"
+def _other_code(plan: Plan, folder: Path, references: Sequence[Table]) -> str:
+    """Return a sentence for a reference whose numbers come from other code than is here, or nothing."""
+    for leaf in (leaf for table in references for leaf in _evaluations(plan, table)):
+        record = _record_of(plan, folder, leaf)
+        if record is not None and record.get("identity") != leaf.identity:
+            commit = str(record.get("git_commit") or "unknown")[:12]
+            return f"The reference was made by other code (commit {commit}), with the same settings and files."
+    return ""
+
+
+def _evaluations(plan: Plan, reference: Table) -> list[Leaf[Any]]:
+    """Return the evaluations that the plan would make for a reference's table and seeds."""
+    seeds = reference.context.seeds
+    planned = plan if seeds == plan.seeds else plan.for_preset(plan.preset_argument, seeds)
+    return [leaf for leaf in planned.table(reference.name).leaves if leaf.kind is EVALUATION]
+
+
+def _record_of(plan: Plan, folder: Path, leaf: Leaf[Any]) -> dict[str, Any] | None:
+    """Return the provenance of a leaf in a reference, None where there is none."""
+    path = folder / leaf.directory.relative_to(plan.results) / leaf.provenance
+    record = read_json(path) if path.is_file() else None
+    return record if isinstance(record, dict) else None
 
 
 def show(plan: Plan, folder: Path, tables: Sequence[str]) -> bool:
@@ -153,3 +174,5 @@ def line(plan: Plan, table: str, console: Console) -> None:
         console.print(escape(f"Agreement: {error}."), style="yellow", highlight=False, soft_wrap=True)
         return
     print_line(outcome.agreement, outcome.name, console)
+    if outcome.other_code:
+        console.print(escape(outcome.other_code), style="dim", highlight=False)

@@ -115,6 +115,22 @@ def test_a_reference_that_was_made_otherwise_is_refused_with_the_reason(plan):
     assert "cannot be compared with results/reference/open-smoke" in console.file.getvalue()
 
 
+def test_a_reference_of_other_code_is_compared_and_says_so(plan, elsewhere):
+    reference = export(plan, ["table1"], "open-smoke", also=[elsewhere])
+    assert not agree(plan, reference).other_code
+    for path in reference.rglob("*provenance.json"):
+        record = read_json(path) | {"code_sha256": "0" * 64, "identity": "1" * 64, "git_commit": "c0ffee"}
+        write_json(path, record)
+    outcome = agree(plan, reference)
+    assert outcome.agreement.agrees
+    assert outcome.other_code.startswith("The reference was made by other code (commit c0ffee)")
+    assert outcome.other_code in outcome.notes
+    evaluation = next(path for path in reference.rglob("latent/provenance.json"))
+    write_json(evaluation, read_json(evaluation) | {"split_sha256": "2" * 64})
+    with pytest.raises(UserError, match="it was made from another split"):
+        agree(plan, reference)
+
+
 def test_one_seed_from_one_machine_is_no_spread(plan):
     one = make_plan(plan.root, "open-smoke", [0])
     table.run(one, one.rendered("table1"))
