@@ -100,6 +100,21 @@ def folder(tmp_path: Path) -> Path:
         run = tmp_path / f"runs/birds/stargan_v2/kd/r64/s{seed}/latent"
         run.mkdir(parents=True)
         (run / "metrics.json").write_text(f'{{"values": {{"RC": {{"value": {value}}}}}}}')
+    (tmp_path / "tables").mkdir()
+    learned = "part,dataset,label,learned\nlatent,foods,Ours,no\nlatent,birds,Ours,yes\n"
+    (tmp_path / "tables/t.csv").write_text(learned)
+    # By seed, the mean over machines of Ours - SDIT is 4, 5, 6 on birds and -1, 0, 1 on foods; seed 3 has no partner.
+    # The pooled variance is 1 with 4 degrees of freedom: t is 2.776, and 2.776 / sqrt(3) = 1.60.
+    lines = [
+        f"t,latent,{label},{dataset},{metric},{seed},{machine},{base + gain + noise}"
+        for dataset, middle in (("birds", 5.0), ("foods", 0.0))
+        for seed, base, shift in ((0, 20.0, -1.0), (1, 30.0, 0.0), (2, 10.0, 1.0))
+        for machine, noise in (("a", -2.0), ("b", 2.0))
+        for label, gain in (("Ours", middle + shift), ("SDIT", 0.0))
+        for metric in ("RC", "mFID")
+    ]
+    head = "table,part,label,dataset,metric,seed,machine,value"
+    (tmp_path / "spread.csv").write_text("\n".join([head, *lines, "t,latent,Ours,birds,RC,3,a,90.0"]) + "\n")
     return tmp_path
 
 
@@ -122,6 +137,16 @@ def folder(tmp_path: Path) -> Path:
             "runs runs datasets=birds,foods transfers=kd metrics=RC mode=latent size=64",
             "\n| RC % ↑ | birds | foods |\n| --- | ---: | ---: |\n| kd | 45.0 | – |\n",
         ),
+        (
+            "gains . table=t part=latent label=Ours against=SDIT datasets=birds,foods metrics=RC,mFID digits=1,2",
+            "\n| Ours − SDIT | birds | foods |\n| --- | ---: | ---: |\n"
+            "| RC % ↑ | +5.0 ± 1.6, better | +0.0 ± 1.6, a row has not learned |\n"
+            "| mFID ↓ | +5.00 ± 1.60, worse | +0.00 ± 1.60, a row has not learned |\n",
+        ),
+        (
+            "gains . table=t part=latent label=SDIT against=SDIT datasets=birds metrics=RC",
+            "\n| SDIT − SDIT | birds |\n| --- | ---: |\n| RC % ↑ | +0.0 ± 0.0, cannot tell |\n",
+        ),
     ],
 )
 def test_a_marker_is_filled_from_its_file_whatever_stood_there(folder: Path, marker: str, made: str) -> None:
@@ -140,6 +165,8 @@ def test_a_marker_is_filled_from_its_file_whatever_stood_there(folder: Path, mar
         "value t.csv label='Ours*' metric=mFID minus label='StarGANv2*'",
         "table t.csv part=latent",
         "table t.csv metrics=RC,mFID digits=1",
+        "gains . table=t part=latent label=Ours against=DMIT datasets=birds metrics=RC",
+        "gains . table=t part=latent label=Ours datasets=birds metrics=RC",
         "runs runs datasets=foods transfers=kd metrics=RC mode=latent size=64",
         "runs runs datasets=birds transfers=kd metrics=FC mode=latent size=64",
     ],

@@ -15,6 +15,11 @@ read from the runs of a reference, the mean over its seeds:
 
     <!-- runs FOLDER datasets=open-birds,open-foods transfers=scratch,kd metrics=mFID,RC mode=reference size=64 -->
     <!-- end -->
+
+One row of a reference's table against another, with intervals over its seeds (`kdx2i.inspection.page_gains`):
+
+    <!-- gains FOLDER table=table1 part=latent label='Ours*' against='StarGANv2*' datasets=birds,foods metrics=RC -->
+    <!-- end -->
 """
 
 import csv
@@ -27,10 +32,11 @@ from typing import Any
 
 from kdx2i.errors import UserError
 from kdx2i.files import read_json, write_text
+from kdx2i.inspection.page_gains import difference_rows
 from kdx2i.metric_catalogue import METRICS
 
 MARKER = re.compile(
-    r"(?P<open><!-- (?P<kind>value|table|runs) (?P<ask>[^>]*?) -->)(?P<old>.*?)(?P<close><!-- end -->)", re.DOTALL
+    r"(?P<open><!-- (?P<kind>value|table|runs|gains) (?P<ask>[^>]*?) -->)(?P<old>.*?)(?P<close><!-- end -->)", re.DOTALL
 )
 NONE = "–"
 Row = dict[str, str]
@@ -49,8 +55,10 @@ def rendered(text: str, root: Path, where: str) -> str:
                 made = _value(_rows(root / name), asked)
             elif match["kind"] == "table":
                 made = f"\n{_table(_rows(root / name), asked)}\n"
-            else:
+            elif match["kind"] == "runs":
                 made = f"\n{_runs(root / name, asked)}\n"
+            else:
+                made = f"\n{_gains(root / name, asked)}\n"
         except (ValueError, KeyError, OSError) as error:
             raise UserError(f"{where}: the marker `{match['ask']}` cannot be filled: {error}") from None
         return match["open"] + made + match["close"]
@@ -137,6 +145,17 @@ def _runs(folder: Path, asked: Sequence[str]) -> str:
     if all(line.count(NONE) == len(datasets) for line in lines[2:]):
         raise ValueError("there is no such run")
     return "\n".join(lines)
+
+
+def _gains(folder: Path, asked: Sequence[str]) -> str:
+    """Return a Markdown table of metrics by datasets: one row of a table minus another."""
+    keys = _keys(asked)
+    digits = _digits(keys)
+    datasets, labels = keys["datasets"].split(","), (keys["label"], keys["against"])
+    title = " − ".join(label.replace("*", r"\*") for label in labels)
+    lines = [f"| {title} | {' | '.join(datasets)} |", "| --- |" + " ---: |" * len(datasets)]
+    rows = difference_rows(folder, keys["table"], keys["part"], labels, digits, datasets)
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
 def _digits(keys: dict[str, str]) -> dict[str, str]:
