@@ -163,3 +163,17 @@ def test_outside_the_repository_it_says_where_to_go(
     monkeypatch.chdir(tmp_path)
     assert main(["check"]) == 2
     assert "is not inside the kdx2i repository" in capsys.readouterr().err
+
+
+def test_a_root_that_is_not_the_clone_around_the_folder_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here, there = settings_copy(tmp_path / "here"), settings_copy(tmp_path / "there")
+    monkeypatch.chdir(here / "benchmarks")
+    monkeypatch.setenv("KDX2I_ROOT", str(there))
+    assert main(["verify", *SMOKE]) == 1
+    assert f"KDX2I_ROOT is {there}: this command works there, and not in {here}\n" in capsys.readouterr().err
+    for root in (str(here), ""):
+        monkeypatch.setenv("KDX2I_ROOT", root)
+        main(["verify", *SMOKE])
+        assert "KDX2I_ROOT" not in capsys.readouterr().err

@@ -12,7 +12,7 @@ from kdx2i.plan import Leaf, Plan
 from kdx2i.provenance import write_provenance
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("Snakefile", "params.yaml", "dvc.yaml", "dvc.lock", ".dvcignore", ".dvc", ".gitignore")
+PARTS = ("Snakefile", "params.yaml", "dvc.yaml", "dvc.lock", ".dvcignore", ".dvc", ".dvc-site", ".gitignore")
 FOLDERS = ("benchmarks", "kdx2i", "profiles", "workflow")
 
 
