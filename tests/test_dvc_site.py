@@ -27,4 +27,3 @@ def test_dvc_keeps_its_index_in_the_clone_and_lets_no_other_user_write_there(tmp
     assert any(place.rglob("*.db"))
     folders = [folder for folder in (place, *place.parents) if folder.is_relative_to(copy)]
     assert [str(folder) for folder in folders if folder.stat().st_mode & 0o022] == []
-

@@ -17,18 +17,28 @@ from kdx2i.suite import make_plan
 
 @app.command()
 def verify(names: Tables = None, preset: Preset = "open", seeds: Seeds = "") -> None:
-    """Compute every result's identity and checksums again; name what is stale, corrupt or missing."""
+    """Compute every result's identity and checksums again; name what is stale, corrupt or missing.
+
+    1 where something is, and where there is no result at all.
+    """
     from kdx2i.inspection.shipped_students import notices
+    from kdx2i.inspection.verify import shipped_problem
     from kdx2i.inspection.verify import verify as look
 
     plan = asked_plan(preset, seeds)
     told = notices(plan)
     findings = look(plan, names or ())
     problems = [finding.problem for finding in findings if finding.problem is not None]
+    damaged = shipped_problem(plan)
     for sentence in [problem.sentence for problem in problems] + [notice.sentence for notice in told]:
         print(sentence)
-    print(f"{len(findings) - len(problems)} of {len(findings)} results are current and whole")
-    if problems or any(notice.kind == "corrupt" for notice in told):
+    if damaged is not None:
+        print(damaged)
+    if findings:
+        print(f"{len(findings) - len(problems)} of {len(findings)} results are current and whole")
+    else:
+        print(f"no result of preset {plan.preset.name} is here: `snakemake` makes them, `dvc pull` fetches kept ones")
+    if problems or not findings or damaged is not None or any(notice.kind == "corrupt" for notice in told):
         raise typer.Exit(1)
 
 

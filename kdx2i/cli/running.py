@@ -19,13 +19,14 @@ def run_leaf(plan: Plan, leaf: Leaf[Any], stage: str = "") -> None:
     The number of threads decides how sums are split, hence the last digits: it belongs to the preset, not
     to the machine.
     """
-    from kdx2i.provenance import problem, require_current
+    from kdx2i.provenance import problem, require_as_shipped, require_current
 
     with making(leaf) as waited:
         if waited and not stage and problem(leaf) is None:
             Console(stderr=True).print(f"{leaf.name} is made", highlight=False, markup=False, soft_wrap=True)
             return
         require_current(leaf.inputs.values())
+        require_as_shipped(leaf.root, leaf.files)
         os.environ["OMP_NUM_THREADS"] = str(plan.preset.resources.threads)
         if leaf.kind.work == "training":
             _require_gpus(plan)
