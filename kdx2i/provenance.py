@@ -274,9 +274,39 @@ def instructions() -> dict[str, str]:
 
 def machine_of(document: Mapping[str, Any]) -> str:
     """Return the machine that a provenance states, for people: `cpu: AMD EPYC, AVX2, ONEDNN_MAX_CPU_ISA=AVX2`."""
-    stated = document.get("instructions") or {}
+    stated = document.get("instructions")
+    stated = stated if isinstance(stated, Mapping) else {}
     words = [str(value) if name == "PyTorch" else f"{name}={value}" for name, value in stated.items()]
     return ", ".join([str(document.get("device") or "unknown"), *words])
+
+
+def kinds_of_machine(leaves: Iterable[Leaf[Any]]) -> dict[str, list[str]]:
+    """Return the names of results that were computed, by what their bits depend on beside the identity.
+
+    That is the device, the instruction set, the version of PyTorch and the number of threads, as a result's provenance
+    states them. Results that are not there, and those that only gather others, have no part.
+    """
+    kinds: dict[str, list[str]] = {}
+    for leaf in leaves:
+        document = stated_by(leaf) if leaf.kind.work == "training" else {}
+        if not document:
+            continue
+        versions = document.get("packages")
+        version = versions.get("torch") if isinstance(versions, dict) else None
+        threads = document.get("threads")
+        words = [machine_of(document), *([f"PyTorch {version}"] if version else []),
+                 *([f"{threads} thread{'' if threads == 1 else 's'}"] if threads else [])]  # fmt: skip
+        kinds.setdefault(", ".join(words), []).append(leaf.name)
+    return kinds
+
+
+def mixture(table: Leaf[Any]) -> str | None:
+    """Return the sentence on a table whose cells were made on several kinds of machine; None where it was one."""
+    kinds = kinds_of_machine(table.upstream())
+    if len(kinds) < 2:
+        return None
+    told = "; ".join(f"{kind} ({len(names)} results, such as {names[0]})" for kind, names in kinds.items())
+    return f"{table.name}: what it is made from was computed on {len(kinds)} kinds of machine: {told}"
 
 
 @cache

@@ -133,14 +133,20 @@ def table(
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Print what is there, write nothing; 1 if something is not.")
     ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse cells that were made on several kinds of machine.")
+    ] = False,
 ) -> None:
     """Make tables from their evaluations, which must all be there and current."""
+    from kdx2i.provenance import mixture
     from kdx2i.stages.table import preview, show
     from kdx2i.stages.table import run as make
 
     plan = asked_plan(preset, seeds)
     problems = []
     for name in names or plan.tables:
+        if strict and (mixed := mixture(plan.rendered(name))) is not None:
+            raise UserError(f"{mixed}; without --strict the table says so in a note")
         if allow_partial:
             problems += preview(plan, name)
         else:

@@ -10,7 +10,7 @@ from kdx2i.files import read_json
 from kdx2i.identity import file_hash
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.kinds import COMPARISON, SPLIT, STAGE1, TABLE
-from kdx2i.provenance import Problem, problem, require_as_shipped
+from kdx2i.provenance import Problem, mixture, problem, require_as_shipped, stated_by
 from kdx2i.stages import split
 
 
@@ -64,6 +64,27 @@ def shipped_problem(plan: Plan) -> str | None:
     except UserError as error:
         return str(error)
     return None
+
+
+def doubts(plan: Plan, findings: Iterable[Finding]) -> list[str]:
+    """Return sentences on results that are current, but whose last digits may be others than those of a new run.
+
+    Tables of several kinds of machine, and results of another number of threads than the preset asks for: sums are
+    split by thread, and no identity holds it.
+    """
+    current = [finding.leaf for finding in findings if finding.leaf is not None and finding.problem is None]
+    told = [sentence for leaf in current if leaf.kind is TABLE and (sentence := mixture(leaf)) is not None]
+    asked, others = plan.preset.resources.threads, []
+    for leaf in current:
+        threads = stated_by(leaf).get("threads", asked) if leaf.kind.work == "training" else asked
+        if threads != asked:
+            others.append(leaf.name)
+    if others:
+        told.append(
+            f"{len(others)} results, such as {others[0]}, were made with another number of threads than the {asked} "
+            f"that preset {plan.preset.name} asks for"
+        )
+    return told
 
 
 def provenance_files(plan: Plan) -> Iterator[Path]:
