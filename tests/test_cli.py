@@ -15,6 +15,7 @@ SMOKE = ["--preset", "open-smoke"]
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("KDX2I_ROOT", str(settings_copy(tmp_path)))
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
