@@ -57,10 +57,10 @@ def find_root(start: Path | None = None) -> Path:
             raise UserError(f"KDX2I_ROOT is {stated}, which has no folder benchmarks/presets")
         return root
     origin = (start or Path.cwd()).resolve()
-    root = root_around(origin)
-    if root is None:
+    around = root_around(origin)
+    if around is None:
         raise UserError(f"{origin} is not inside the kdx2i repository: go there, or set KDX2I_ROOT to it")
-    return root
+    return around
 
 
 def root_around(folder: Path) -> Path | None:

@@ -106,7 +106,7 @@ def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> str:
     for name, tensor in sorted(tensors.items()):
         ready = tensor.detach().to("cpu").contiguous()
         state.update(f"{name} {ready.dtype} {tuple(ready.shape)}\n".encode())
-        state.update(ready.reshape(-1).view(torch.uint8).numpy())
+        state.update(ready.reshape(-1).view(torch.uint8).numpy().data)
     return state.hexdigest()
 
 
