@@ -4,6 +4,7 @@
 """
 
 import importlib.metadata
+import json
 import os
 import platform
 import shutil
@@ -42,6 +43,10 @@ INSTRUCTION_SWITCHES = (
 """The environment variables by which PyTorch, MKL and oneDNN take another instruction set than the processor's."""
 
 
+SMALL = 1 << 20
+"""Bytes of an output up to which it is read whenever a result is looked at: all metrics and tables."""
+
+
 class Problem(NamedTuple):
     """Why a leaf cannot be used, and the sentence that says so."""
 
@@ -70,7 +75,8 @@ def write_provenance(
         "identity": leaf.identity,
         "kind": leaf.kind.name,
         "spec": spec,
-        "inputs": {upstream.name: upstream.identity for upstream in leaf.inputs.values()},
+        "inputs": _inputs(leaf),
+        "read": _bytes_read(leaf),
         "files": dict(leaf.files),
         "code_sha256": code_hash(leaf.code),
         "outputs": {name: sha256_file(leaf.folder / name) for name in leaf.outputs},
@@ -85,18 +91,53 @@ def write_provenance(
         "python": platform.python_version(),
         "device": device,
         "instructions": instructions(),
+        "threads": int(os.environ.get("OMP_NUM_THREADS", "1") or 1),
         "git_commit": git_commit(plan.root),
         "protocol": plan.protocol_of(leaf.kind.flow),
         **(extra or {}),
     }
-    write_json(leaf.provenance_path, document)
+    write_json(leaf.provenance_path, {**document, "sha256": _seal(document)})
     return leaf.provenance_path
+
+
+def _inputs(leaf: Leaf[Any]) -> dict[str, str]:
+    """Return the identities of what a leaf is made from, by name."""
+    return {upstream.name: upstream.identity for upstream in leaf.inputs.values()}
+
+
+def _bytes_read(leaf: Leaf[Any]) -> dict[str, str]:
+    """Return one checksum of the files of each result that a leaf is made from and that is there, by name.
+
+    On another machine the same identity may have other bytes.
+    """
+    found = {}
+    for upstream in leaf.inputs.values():
+        document = stated_by(upstream)
+        if document.get("identity") == upstream.identity and isinstance(document.get("outputs"), dict):
+            found[upstream.name] = sha256_json(document["outputs"])
+    return found
+
+
+def stated_by(leaf: Leaf[Any]) -> dict[str, Any]:
+    """Return the provenance of a leaf as it stands on disk; empty where there is none to read."""
+    try:
+        document = read_json(leaf.provenance_path)
+    except UserError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _seal(document: Mapping[str, Any]) -> str:
+    """Return the checksum of a provenance without its own: an edited one is no witness."""
+    rest = {name: value for name, value in document.items() if name != "sha256"}
+    return sha256_json(json.loads(json.dumps(rest)))
 
 
 def problem(leaf: Leaf[Any], *, checksums: bool = True) -> Problem | None:
     """Return why a leaf is not what the plan wants, or None when it is.
 
-    Without `checksums` the outputs are only looked for, not read.
+    Without `checksums` an output is only read where that costs nothing (`SMALL`), or where the file system says that
+    it was changed after the provenance was written.
     """
     if not leaf.provenance_path.is_file():
         return Problem("missing", f"{leaf.name} is missing: it has not been computed, or not finished")
@@ -104,20 +145,54 @@ def problem(leaf: Leaf[Any], *, checksums: bool = True) -> Problem | None:
         document = read_json(leaf.provenance_path)
     except UserError as error:
         return Problem("corrupt", f"{leaf.name} is corrupt: {error}")
-    if not isinstance(document, dict) or not isinstance(document.get("outputs"), dict):
+    if not _is_provenance(document):
         return Problem("corrupt", f"{leaf.name} is corrupt: {leaf.provenance} does not hold a provenance")
-    if document.get("identity") != leaf.identity:
+    if document["identity"] != leaf.identity:
         return Problem("stale", f"{leaf.name} is stale: {difference(leaf, document)}")
-    return _broken_output(leaf, document["outputs"], checksums)
+    if not _as_written(leaf, document):
+        return Problem("corrupt", f"{leaf.name} is corrupt: {leaf.provenance} is not the file that was written")
+    broken = _broken_output(leaf, document["outputs"], checksums)
+    if broken is None and (other := _made_again(leaf, document)) is not None:
+        return Problem("stale", f"{leaf.name} is stale: {other} has been made again since, with other bytes")
+    return broken
+
+
+def _is_provenance(document: Any) -> bool:
+    """Tell whether a JSON value has what this module reads of a provenance, of the right types."""
+    mappings = ("spec", "inputs", "files", "outputs")
+    return (
+        isinstance(document, dict)
+        and isinstance(document.get("identity"), str)
+        and all(isinstance(document.get(name), dict) for name in mappings)
+        and isinstance(document.get("read", {}), dict)
+    )
+
+
+def _as_written(leaf: Leaf[Any], document: Mapping[str, Any]) -> bool:
+    """Tell whether a provenance with the leaf's identity says what that identity was computed from, and is unedited."""
+    made_from = {"kind": leaf.kind.name, "spec": leaf.spec.as_json(), "inputs": _inputs(leaf), "files": leaf.files}
+    if any(document.get(name) != value for name, value in made_from.items()):
+        return False
+    # Results of before there were seals have none.
+    return "sha256" not in document or document["sha256"] == _seal(document)
+
+
+def _made_again(leaf: Leaf[Any], document: Mapping[str, Any]) -> str | None:
+    """Return the name of a result that a leaf was made from and that has had other bytes since, or None."""
+    now = _bytes_read(leaf)
+    return next((name for name, digest in document.get("read", {}).items() if now.get(name, digest) != digest), None)
 
 
 def _broken_output(leaf: Leaf[Any], stated: Mapping[str, Any], checksums: bool) -> Problem | None:
     """Compare the outputs with the checksums that the provenance states."""
+    written = leaf.provenance_path.stat().st_ctime_ns
     for name in leaf.outputs:
         path = leaf.folder / name
         if not path.is_file():
             return Problem("missing", f"{leaf.name} is missing its file {name}")
-        if checksums and sha256_file(path) != stated.get(name):
+        state = path.stat()
+        read = checksums or state.st_size <= SMALL or state.st_ctime_ns > written
+        if read and sha256_file(path) != stated.get(name):
             return Problem("corrupt", f"{leaf.name} is corrupt: {name} is not the file that was written")
     return None
 
@@ -164,7 +239,27 @@ def require_current(leaves: Iterable[Leaf[Any]]) -> None:
     problems = [fault for leaf in leaves if (fault := problem(leaf)) is not None]
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise UserError(f"{problems[0].sentence}{more}; `snakemake` makes what is missing, `kdx2i verify` lists it")
+        help_ = "`snakemake` makes what is missing, `kdx2i verify` lists it"
+        if problems[0].kind == "corrupt":
+            help_ = "`kdx2i restore` removes what is corrupt, then `snakemake` makes it again"
+        raise UserError(f"{problems[0].sentence}{more}; {help_}")
+
+
+def require_as_shipped(root: Path, files: Mapping[str, str]) -> None:
+    """Refuse shipped weights that are not the file that the provenance beside them states: `UserError` names one.
+
+    `files` are paths relative to the root with their SHA-256; what has no provenance beside it is taken as it is.
+    """
+    for path, digest in files.items():
+        beside = (root / path).with_suffix(".provenance.json")
+        if not beside.is_file():
+            continue
+        document = read_json(beside)
+        if not isinstance(document, dict) or document.get("sha256") != digest:
+            raise UserError(
+                f"{path} is corrupt: it is not the file that {beside.name} beside it states; "
+                f"`git checkout -- {path}` brings the shipped one back"
+            )
 
 
 def instructions() -> dict[str, str]:
@@ -179,9 +274,39 @@ def instructions() -> dict[str, str]:
 
 def machine_of(document: Mapping[str, Any]) -> str:
     """Return the machine that a provenance states, for people: `cpu: AMD EPYC, AVX2, ONEDNN_MAX_CPU_ISA=AVX2`."""
-    stated = document.get("instructions") or {}
+    stated = document.get("instructions")
+    stated = stated if isinstance(stated, Mapping) else {}
     words = [str(value) if name == "PyTorch" else f"{name}={value}" for name, value in stated.items()]
     return ", ".join([str(document.get("device") or "unknown"), *words])
+
+
+def kinds_of_machine(leaves: Iterable[Leaf[Any]]) -> dict[str, list[str]]:
+    """Return the names of results that were computed, by what their bits depend on beside the identity.
+
+    That is the device, the instruction set, the version of PyTorch and the number of threads, as a result's provenance
+    states them. Results that are not there, and those that only gather others, have no part.
+    """
+    kinds: dict[str, list[str]] = {}
+    for leaf in leaves:
+        document = stated_by(leaf) if leaf.kind.work == "training" else {}
+        if not document:
+            continue
+        versions = document.get("packages")
+        version = versions.get("torch") if isinstance(versions, dict) else None
+        threads = document.get("threads")
+        words = [machine_of(document), *([f"PyTorch {version}"] if version else []),
+                 *([f"{threads} thread{'' if threads == 1 else 's'}"] if threads else [])]  # fmt: skip
+        kinds.setdefault(", ".join(words), []).append(leaf.name)
+    return kinds
+
+
+def mixture(table: Leaf[Any]) -> str | None:
+    """Return the sentence on a table whose cells were made on several kinds of machine; None where it was one."""
+    kinds = kinds_of_machine(table.upstream())
+    if len(kinds) < 2:
+        return None
+    told = "; ".join(f"{kind} ({len(names)} results, such as {names[0]})" for kind, names in kinds.items())
+    return f"{table.name}: what it is made from was computed on {len(kinds)} kinds of machine: {told}"
 
 
 @cache

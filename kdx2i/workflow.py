@@ -108,6 +108,7 @@ class Results:
 
         Its content differs each time: Snakemake compares the checksums of small inputs too.
         """
+        self._leave_the_future(leaf)
         if not leaf.provenance_path.is_file() or self.is_current(leaf):
             return None
         name = hashlib.sha256(leaf.name.encode()).hexdigest()[:16]
@@ -118,6 +119,19 @@ class Results:
         if newest >= place.stat().st_mtime:
             os.utime(place, (newest + 1, newest + 1))
         return path.as_posix()
+
+    def _leave_the_future(self, leaf: Leaf[Any]) -> None:
+        """Give files of a leaf, and of what it is made from, that a clock dated after now the time of now.
+
+        Snakemake takes a job for failed, and deletes what it made, where an input is newer than that.
+        """
+        now = time.time()
+        for place in (self.plan.root / path for one in (leaf, *leaf.inputs.values()) for path in one.paths):
+            try:
+                if place.stat().st_mtime > now:
+                    os.utime(place, (now, now))
+            except OSError:  # It is not there, or not ours to date.
+                continue
 
     def is_current(self, leaf: Leaf[Any]) -> bool:
         """Tell whether a result is there with the identity that is planned (asked once in a process)."""

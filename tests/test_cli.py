@@ -15,6 +15,7 @@ SMOKE = ["--preset", "open-smoke"]
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("KDX2I_ROOT", str(settings_copy(tmp_path)))
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
@@ -163,3 +164,35 @@ def test_outside_the_repository_it_says_where_to_go(
     monkeypatch.chdir(tmp_path)
     assert main(["check"]) == 2
     assert "is not inside the kdx2i repository" in capsys.readouterr().err
+
+
+def test_a_root_that_is_not_the_clone_around_the_folder_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here, there = settings_copy(tmp_path / "here"), settings_copy(tmp_path / "there")
+    monkeypatch.chdir(here / "benchmarks")
+    monkeypatch.setenv("KDX2I_ROOT", str(there))
+    assert main(["verify", *SMOKE]) == 1
+    said = capsys.readouterr()
+    assert f"KDX2I_ROOT is {there}: this command works there, and not in {here}\n" in said.err
+    assert said.out.startswith("no result of preset open-smoke is here: `snakemake` makes them")
+    for root in (str(here), ""):
+        monkeypatch.setenv("KDX2I_ROOT", root)
+        main(["verify", *SMOKE])
+        assert "KDX2I_ROOT" not in capsys.readouterr().err
+
+
+def test_shipped_weights_that_are_not_those_of_their_provenance_are_refused(
+    finished: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "benchmarks/teachers/faces-r32-long.safetensors"
+    path = finished.root / name
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert main(["distill", *[word for word in RUN if word not in ("--dataset", "open-birds")], *SMOKE]) == 2
+    assert f"{name} is corrupt: it is not the file that faces-r32-long.provenance.json" in capsys.readouterr().err
+    assert main(["verify", *SMOKE]) == 1
+    assert f"`git checkout -- {name}` brings the shipped one back" in capsys.readouterr().out
+    path.with_suffix(".provenance.json").unlink()
+    main(["verify", *SMOKE])
+    assert "git checkout" not in capsys.readouterr().out

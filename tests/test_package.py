@@ -1,6 +1,7 @@
 """What a package owes its users: one version everywhere, types in the wheel, names completed by the shell."""
 
 import os
+import py_compile
 import re
 import shutil
 import subprocess
@@ -104,3 +105,31 @@ def test_a_wheel_tells_that_it_has_types(tmp_path: Path) -> None:
     with zipfile.ZipFile(next(tmp_path.glob("kdx2i-*.whl"))) as wheel:
         names = wheel.namelist()
     assert "kdx2i/py.typed" in names and "kdx2i/frames.py" in names
+
+
+def test_bytecode_of_an_older_source_is_never_run(tmp_path: Path) -> None:
+    """The old source had the same size and time, as after a checkout within one second."""
+    package = tmp_path / "kdx2i"
+    package.mkdir()
+    (package / "__init__.py").write_bytes((ROOT / "kdx2i/__init__.py").read_bytes())
+    module = package / "sample.py"
+
+    def value(source: str) -> str:
+        module.write_text(source)
+        os.utime(module, (1_000_000_000, 1_000_000_000))
+        ask = [sys.executable, "-c", "import kdx2i.sample as s; print(s.VALUE, s.__cached__)"]
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        return subprocess.run(ask, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+
+    module.write_text("VALUE = 1\n")
+    os.utime(module, (1_000_000_000, 1_000_000_000))
+    py_compile.compile(str(module), invalidation_mode=py_compile.PycInvalidationMode.TIMESTAMP)
+    first, cached = value("VALUE = 2\n").split()
+    assert first == "2"
+    written = Path(cached).read_bytes()
+    assert written[4:8] == b"\3\0\0\0"
+    assert value("VALUE = 2\n").split()[0] == "2"
+    assert Path(cached).read_bytes() == written
+    assert value("VALUE = 3\n").split()[0] == "3"
+    assert Path(cached).read_bytes() != written

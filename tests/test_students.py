@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from repository import settings_copy
+from repository import fabricate, settings_copy
 from shipped import FILE, NAME, add_preset, add_recipe, pretend_shipped
 
 from kdx2i.cli import main
@@ -144,6 +144,7 @@ def test_a_student_of_other_settings_is_named_and_the_run_still_planned(
     assert "distill.iterations" in notice.sentence
     assert plan.run(*METHOD, "kd", 32, 0).identity == before
     monkeypatch.setenv("KDX2I_ROOT", str(root))
+    fabricate(plan, plan.split("open-birds"))
     assert main(["verify", "--preset", "shipped"]) == 0
     assert notice.sentence in capsys.readouterr().out
 

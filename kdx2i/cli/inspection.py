@@ -16,19 +16,38 @@ from kdx2i.suite import make_plan
 
 
 @app.command()
-def verify(names: Tables = None, preset: Preset = "open", seeds: Seeds = "") -> None:
-    """Compute every result's identity and checksums again; name what is stale, corrupt or missing."""
+def verify(
+    names: Tables = None,
+    preset: Preset = "open",
+    seeds: Seeds = "",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="1 also for tables of several kinds of machine and other threads.")
+    ] = False,
+) -> None:
+    """Compute every result's identity and checksums again; name what is stale, corrupt or missing.
+
+    1 where something is, and where there is no result at all.
+    """
     from kdx2i.inspection.shipped_students import notices
+    from kdx2i.inspection.verify import doubts, shipped_problem
     from kdx2i.inspection.verify import verify as look
 
     plan = asked_plan(preset, seeds)
     told = notices(plan)
     findings = look(plan, names or ())
     problems = [finding.problem for finding in findings if finding.problem is not None]
+    damaged = shipped_problem(plan)
     for sentence in [problem.sentence for problem in problems] + [notice.sentence for notice in told]:
         print(sentence)
-    print(f"{len(findings) - len(problems)} of {len(findings)} results are current and whole")
-    if problems or any(notice.kind == "corrupt" for notice in told):
+    doubtful = doubts(plan, findings)
+    for sentence in [*([] if damaged is None else [damaged]), *doubtful]:
+        print(sentence)
+    if findings:
+        print(f"{len(findings) - len(problems)} of {len(findings)} results are current and whole")
+    else:
+        print(f"no result of preset {plan.preset.name} is here: `snakemake` makes them, `dvc pull` fetches kept ones")
+    corrupt = damaged is not None or any(notice.kind == "corrupt" for notice in told)
+    if problems or not findings or corrupt or (strict and doubtful):
         raise typer.Exit(1)
 
 

@@ -1,11 +1,14 @@
 """The options that several commands share, and the plan that they describe."""
 
+import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from kdx2i import completion
-from kdx2i.config import find_root, parse_seeds
+from kdx2i.config import find_root, parse_seeds, root_around
 from kdx2i.plan import Plan
 from kdx2i.suite import make_plan
 
@@ -33,5 +36,12 @@ Tables = Annotated[list[str] | None, typer.Argument(help="Names of tables.", aut
 
 
 def asked_plan(preset: str, seeds: str = "") -> Plan:
-    """Return the plan of a preset for the repository that the command runs in."""
-    return make_plan(find_root(), preset, parse_seeds(seeds))
+    """Return the plan of a preset for the repository that the command runs in, or that KDX2I_ROOT names.
+
+    Where these are two, the one that is worked on is said.
+    """
+    root, around = find_root(), root_around(Path.cwd())
+    if around not in (None, root):
+        sentence = f"KDX2I_ROOT is {os.environ['KDX2I_ROOT']}: this command works there, and not in {around}"
+        Console(stderr=True).print(sentence, highlight=False, markup=False, soft_wrap=True)
+    return make_plan(root, preset, parse_seeds(seeds))

@@ -11,6 +11,7 @@ from rich.console import Console
 from kdx2i import completion
 from kdx2i.cli import options
 from kdx2i.cli.app import app
+from kdx2i.cli.locking import making
 from kdx2i.cli.options import Preset, Seeds, Tables, asked_plan
 from kdx2i.cli.running import run_leaf
 from kdx2i.errors import UserError
@@ -56,6 +57,7 @@ def split(
     check: Annotated[bool, typer.Option("--check", help="Read every file again and compare.")] = False,
 ) -> None:
     """Make `data/<dataset>/`: tables, images and conditions; or check them."""
+    from kdx2i.provenance import problem
     from kdx2i.stages import split as stage
 
     plan = asked_plan(preset)
@@ -65,7 +67,9 @@ def split(
             stage.check(leaf)
             Console(stderr=True).print(f"{leaf.directory}: every file is as the split states", highlight=False)
         else:
-            stage.run(plan, leaf)
+            with making(leaf) as waited:
+                if not waited or problem(leaf) is not None:
+                    stage.run(plan, leaf)
 
 
 @app.command()
@@ -115,7 +119,9 @@ def stage1(preset: Preset = "open", seeds: Seeds = "") -> None:
     from kdx2i.stages.stage1 import show
 
     plan = asked_plan(preset, seeds)
-    make(plan, plan.stage1())
+    leaf = plan.stage1()
+    with making(leaf):
+        make(plan, leaf)
     show(plan)
 
 
@@ -127,18 +133,26 @@ def table(
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Print what is there, write nothing; 1 if something is not.")
     ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse cells that were made on several kinds of machine.")
+    ] = False,
 ) -> None:
     """Make tables from their evaluations, which must all be there and current."""
+    from kdx2i.provenance import mixture
     from kdx2i.stages.table import preview, show
     from kdx2i.stages.table import run as make
 
     plan = asked_plan(preset, seeds)
     problems = []
     for name in names or plan.tables:
+        if strict and (mixed := mixture(plan.rendered(name))) is not None:
+            raise UserError(f"{mixed}; without --strict the table says so in a note")
         if allow_partial:
             problems += preview(plan, name)
         else:
-            make(plan, plan.rendered(name))
+            leaf = plan.rendered(name)
+            with making(leaf):
+                make(plan, leaf)
             show(plan, name)
     if problems:
         raise typer.Exit(1)
@@ -198,5 +212,7 @@ def compare(
             infer(plan, name)
         return
     leaf = plan.comparison(names or current_tables(plan))
-    if make(plan, leaf, expectations=expect):
+    with making(leaf):
+        failed = make(plan, leaf, expectations=expect)
+    if failed:
         raise typer.Exit(1)

@@ -1,9 +1,12 @@
-"""Running the stage that makes a result, with the threads and GPUs that the preset asks for."""
+"""Running the stage that makes a result, alone, with the threads and GPUs that the preset asks for."""
 
 import importlib
 import os
 from typing import Any
 
+from rich.console import Console
+
+from kdx2i.cli.locking import making
 from kdx2i.errors import UserError
 from kdx2i.plan import Leaf, Plan
 
@@ -11,16 +14,23 @@ from kdx2i.plan import Leaf, Plan
 def run_leaf(plan: Plan, leaf: Leaf[Any], stage: str = "") -> None:
     """Run the stage of a leaf, or another `stage` that reads the same, whose inputs must be there and current.
 
+    Where another process has just made the same result, nothing is left to do.
+
     The number of threads decides how sums are split, hence the last digits: it belongs to the preset, not
     to the machine.
     """
-    from kdx2i.provenance import require_current
+    from kdx2i.provenance import problem, require_as_shipped, require_current
 
-    require_current(leaf.inputs.values())
-    os.environ["OMP_NUM_THREADS"] = str(plan.preset.resources.threads)
-    if leaf.kind.work == "training":
-        _require_gpus(plan)
-    importlib.import_module(f"kdx2i.stages.{stage or leaf.kind.stage}").run(plan, leaf)
+    with making(leaf) as waited:
+        if waited and not stage and problem(leaf) is None:
+            Console(stderr=True).print(f"{leaf.name} is made", highlight=False, markup=False, soft_wrap=True)
+            return
+        require_current(leaf.inputs.values())
+        require_as_shipped(leaf.root, leaf.files)
+        os.environ["OMP_NUM_THREADS"] = str(plan.preset.resources.threads)
+        if leaf.kind.work == "training":
+            _require_gpus(plan)
+        importlib.import_module(f"kdx2i.stages.{stage or leaf.kind.stage}").run(plan, leaf)
 
 
 def _require_gpus(plan: Plan) -> None:

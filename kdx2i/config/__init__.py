@@ -37,6 +37,7 @@ from kdx2i.config.reading import (
     names_in,
     parse_seeds,
     read_yaml,
+    root_around,
     validate,
 )
 from kdx2i.config.students import StudentRecipe
@@ -73,5 +74,6 @@ __all__ = [
     "names_in",
     "parse_seeds",
     "read_yaml",
+    "root_around",
     "validate",
 ]

@@ -57,10 +57,16 @@ def find_root(start: Path | None = None) -> Path:
             raise UserError(f"KDX2I_ROOT is {stated}, which has no folder benchmarks/presets")
         return root
     origin = (start or Path.cwd()).resolve()
-    for folder in (origin, *origin.parents):
-        if (folder / "benchmarks" / "presets").is_dir():
-            return folder
-    raise UserError(f"{origin} is not inside the kdx2i repository: go there, or set KDX2I_ROOT to it")
+    around = root_around(origin)
+    if around is None:
+        raise UserError(f"{origin} is not inside the kdx2i repository: go there, or set KDX2I_ROOT to it")
+    return around
+
+
+def root_around(folder: Path) -> Path | None:
+    """Return the first folder upwards from one that holds `benchmarks/presets`, whatever KDX2I_ROOT is; or None."""
+    origin = folder.resolve()
+    return next((place for place in (origin, *origin.parents) if (place / "benchmarks" / "presets").is_dir()), None)
 
 
 Model = TypeVar("Model", bound=BaseModel)

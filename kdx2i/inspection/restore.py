@@ -11,9 +11,8 @@ from typing import Any
 from kdx2i.config import listed
 from kdx2i.errors import UserError
 from kdx2i.files import write_bytes
-from kdx2i.inspection.verify import Finding, verify
+from kdx2i.inspection.verify import Finding, verify, whole_problem
 from kdx2i.plan import Leaf, Plan
-from kdx2i.provenance import problem
 from kdx2i.stages import split
 
 
@@ -28,7 +27,7 @@ def restore(
     """
     for dataset in plan.datasets:
         leaf = _split_of(plan, dataset)
-        fault = problem(leaf) if leaf is not None and leaf.file("split.csv").is_file() else None
+        fault = whole_problem(leaf) if leaf is not None and leaf.file("split.csv").is_file() else None
         if leaf is None or fault is None or dry_run:
             continue
         if fault.kind == "missing":

@@ -7,9 +7,11 @@ from typing import Any
 
 from kdx2i.errors import UserError
 from kdx2i.files import read_json
+from kdx2i.identity import file_hash
 from kdx2i.plan import Leaf, Plan
-from kdx2i.plan.kinds import COMPARISON, STAGE1, TABLE
-from kdx2i.provenance import Problem, problem
+from kdx2i.plan.kinds import COMPARISON, SPLIT, STAGE1, TABLE
+from kdx2i.provenance import Problem, mixture, problem, require_as_shipped, stated_by
+from kdx2i.stages import split
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,51 @@ def verify(plan: Plan, tables: Iterable[str] = ()) -> list[Finding]:
     for leaf in needed:
         path = leaf.provenance_path.relative_to(plan.root)
         if path.as_posix() not in findings:
-            findings[path.as_posix()] = Finding(path, leaf, problem(leaf))
+            findings[path.as_posix()] = Finding(path, leaf, whole_problem(leaf))
     return [findings[key] for key in sorted(findings)]
+
+
+def whole_problem(leaf: Leaf[Any]) -> Problem | None:
+    """Return what is wrong with a result (None: nothing), down to the images and conditions of a split."""
+    fault = problem(leaf)
+    if fault is None and leaf.kind is SPLIT:
+        try:
+            split.check(leaf)
+        except UserError as error:
+            return Problem("corrupt", f"{leaf.name} is corrupt: {error}")
+    return fault
+
+
+def shipped_problem(plan: Plan) -> str | None:
+    """Return the sentence on a shipped teacher or feature network of the preset that is damaged; None: none is."""
+    sources = [path for files in plan.preset.teachers.values() for path in files.values()]
+    shipped = {path: file_hash(plan.root / path) for path in sources if (plan.root / path).is_file()}
+    try:
+        require_as_shipped(plan.root, shipped | plan.extractor_files())
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def doubts(plan: Plan, findings: Iterable[Finding]) -> list[str]:
+    """Return sentences on results that are current, but whose last digits may be others than those of a new run.
+
+    Tables of several kinds of machine, and results of another number of threads than the preset asks for: sums are
+    split by thread, and no identity holds it.
+    """
+    current = [finding.leaf for finding in findings if finding.leaf is not None and finding.problem is None]
+    told = [sentence for leaf in current if leaf.kind is TABLE and (sentence := mixture(leaf)) is not None]
+    asked, others = plan.preset.resources.threads, []
+    for leaf in current:
+        threads = stated_by(leaf).get("threads", asked) if leaf.kind.work == "training" else asked
+        if threads != asked:
+            others.append(leaf.name)
+    if others:
+        told.append(
+            f"{len(others)} results, such as {others[0]}, were made with another number of threads than the {asked} "
+            f"that preset {plan.preset.name} asks for"
+        )
+    return told
 
 
 def provenance_files(plan: Plan) -> Iterator[Path]:

@@ -6,7 +6,7 @@ from typing import Any
 from kdx2i.files import read_json
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import TableSpec
-from kdx2i.provenance import Problem, problem, require_current, write_provenance
+from kdx2i.provenance import Problem, kinds_of_machine, problem, require_current, write_provenance
 from kdx2i.stages.console import screen
 from kdx2i.stages.teacher_overlap import teacher_notes
 from kdx2i.tables.assemble import Absent
@@ -28,6 +28,9 @@ def run(plan: Plan, leaf: Leaf[TableSpec]) -> None:
     table = build_table(
         plan, name, lambda upstream: read_json(upstream.file("metrics.json")), teacher_notes(plan, name)
     )
+    machines = tuple(kinds_of_machine(leaf.upstream()))
+    if len(machines) > 1:
+        table = table.model_copy(update={"machines": machines})
     published = read_published(plan.root, name)
     write_table(table, published, leaf.folder)
     if plan.table(name).config.plot:

@@ -133,6 +133,8 @@ def _spread(numbers: Sequence[int]) -> str:
 def notes(table: Table, published: Published) -> list[str]:
     """Return the lines below a table: conditions, what the numbers are not, budgets, and what is absent."""
     lines = [table.caption, _conditions(table.context)]
+    if table.machines:
+        lines.append(f"The cells were made on {len(table.machines)} kinds of machine: {'; '.join(table.machines)}.")
     lines += [line for line in (stand_in_line(table), _interval_line(table), _stage1_line(table)) if line]
     shown = {row.label for part in table.parts for row in part.controls()}
     meanings = ", ".join(text for title, text in CONTROL_MEANINGS.items() if title in shown)

@@ -181,7 +181,11 @@ class TablePart(Strict):
 
 
 class Table(Strict):
-    """One assembled table; `teachers` are the cells whose teacher has seen training images of their dataset."""
+    """One assembled table.
+
+    `teachers` are the cells whose teacher has seen training images of their dataset; `machines` the kinds of machine
+    that its cells were made on, where it was more than one.
+    """
 
     name: str
     title: str
@@ -189,6 +193,7 @@ class Table(Strict):
     context: Context
     parts: tuple[TablePart, ...]
     teachers: tuple[TeacherNote, ...] = ()
+    machines: tuple[str, ...] = ()
 
     def teacher_note(self, row: TableRow, dataset: str) -> str:
         """Return what a row's teacher has seen of a dataset's training images, empty for nothing that is known."""

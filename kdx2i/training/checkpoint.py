@@ -1,9 +1,10 @@
 """Tensor files: safetensors with JSON metadata, written atomically, verified on reading.
 
-A checkpoint holds the networks, their averages, the optimisers and the step. Randomness needs no state
-(`kdx2i.training.determinism`).
+A checkpoint holds the networks, their averages, the optimisers and the step, and the checksum of all that. Randomness
+needs no state (`kdx2i.training.determinism`).
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,10 @@ from torch.optim import Optimizer
 
 from kdx2i.errors import UserError
 from kdx2i.files import replacing
+
+
+class DamagedCheckpoint(UserError):  # noqa: N818 - a state of a file
+    """A checkpoint is not the file that was written."""
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
@@ -92,7 +97,17 @@ def save_checkpoint(
         tensors |= prefixed(f"module.{name}", module.state_dict())
     for name, optimizer in optimizers.items():
         tensors |= prefixed(f"optimizer.{name}", optimizer_tensors(optimizer))
-    save_tensors(path, tensors, metadata)
+    save_tensors(path, tensors, {**metadata, "sha256": _digest(tensors, metadata)})
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of tensors, with their names, types and shapes, and of metadata."""
+    state = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        ready = tensor.detach().to("cpu").contiguous()
+        state.update(f"{name} {ready.dtype} {tuple(ready.shape)}\n".encode())
+        state.update(ready.reshape(-1).view(torch.uint8).numpy().data)
+    return state.hexdigest()
 
 
 def load_checkpoint(
@@ -100,9 +115,16 @@ def load_checkpoint(
 ) -> dict[str, Any]:
     """Restore what `save_checkpoint` wrote and return its metadata.
 
-    A checkpoint of other networks or optimisers raises `UserError` naming the file.
+    A checkpoint of other networks or optimisers raises `UserError` naming the file; one that is cut, or has one bit
+    that was not written, raises `DamagedCheckpoint` before anything is restored.
     """
-    tensors, metadata = load_tensors(path)
+    try:
+        tensors, metadata = load_tensors(path)
+    except UserError as error:
+        raise DamagedCheckpoint(str(error)) from None
+    stated = metadata.pop("sha256", None)
+    if stated != _digest(tensors, metadata):
+        raise DamagedCheckpoint(f"{path} is not the checkpoint that was written: its checksum is another")
     known = {f"module.{name}" for name in modules} | {f"optimizer.{name}" for name in optimizers}
     surplus = sorted({".".join(name.split(".")[:2]) for name in tensors} - known)
     if surplus:

@@ -22,7 +22,7 @@ from torchvision.utils import make_grid
 from kdx2i.errors import UserError
 from kdx2i.files import replacing, write_text
 from kdx2i.training import distributed
-from kdx2i.training.checkpoint import load_checkpoint, save_checkpoint
+from kdx2i.training.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
 from kdx2i.training.determinism import seed_step
 from kdx2i.training.precision import to_pixels
 
@@ -116,7 +116,8 @@ class _Log:
 def train(trainable: Trainable, settings: LoopSettings, work: Path, title: str) -> None:
     """Run `settings.iterations` steps, resuming from `work`, which keeps checkpoint, log and sample grids.
 
-    Only rank 0 writes. Raises `UserError` when a logged loss is not finite or the checkpoint does not fit.
+    Only rank 0 writes. A damaged checkpoint is said, and the training starts again. Raises `UserError` when a logged
+    loss is not finite or the checkpoint does not fit.
     """
     work.mkdir(parents=True, exist_ok=True)
     checkpoint = work / "checkpoint.safetensors"
@@ -125,7 +126,8 @@ def train(trainable: Trainable, settings: LoopSettings, work: Path, title: str) 
     if not distributed.agree(start):
         raise UserError(f"the processes see different checkpoints in {work}: they must share one folder")
     if writes:
-        for left in work.glob(".*.part"):  # What a killed process was writing.
+        # What a killed process was writing; safetensors writes its own.
+        for left in (*work.glob(".*.part"), *work.glob(".tmp*")):
             left.unlink()
     log = _Log(work / "log.jsonl", start) if writes else None
 
@@ -158,8 +160,17 @@ def train(trainable: Trainable, settings: LoopSettings, work: Path, title: str) 
 
 
 def _resume(trainable: Trainable, checkpoint: Path, iterations: int) -> int:
-    """Restore a checkpoint and return the number of steps done; one that does not fit raises `UserError`."""
-    metadata = load_checkpoint(checkpoint, _modules(trainable), trainable.optimizers)
+    """Restore a checkpoint and return the number of steps done: none of a damaged one, which is said.
+
+    One that does not fit raises `UserError`.
+    """
+    try:
+        metadata = load_checkpoint(checkpoint, _modules(trainable), trainable.optimizers)
+    except DamagedCheckpoint as error:
+        if distributed.rank() == 0:
+            console = Console(stderr=True)
+            console.print(f"{error}; the training starts again", highlight=False, markup=False, soft_wrap=True)
+        return 0
     try:
         trainable.restore_scalars(metadata["scalars"])
         start = int(metadata["step"])

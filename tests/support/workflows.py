@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from repository import clone, fabricate_all, snakemake
 
+from kdx2i.files import sha256_file, write_json
 from kdx2i.plan import Plan
 from kdx2i.stages import compare as compare_stage
 from kdx2i.stages import table as table_stage
@@ -26,11 +27,12 @@ SIZES = {
 
 
 def tiny_teacher(path: Path) -> None:
-    """Write a random teacher at 32 px: the graph is tested here, not the images."""
+    """Write a random teacher at 32 px, and what stands beside a shipped one: the graph is tested, not the images."""
     torch.manual_seed(0)
     generator = Generator(GeneratorConfig(32, z_dim=8, w_dim=8, num_layers=2, channel_base=256, channel_max=8))
     discriminator = Discriminator(DiscriminatorConfig(32, channel_base=256, channel_max=8))
     save_teacher(path, generator, discriminator, {"note": "random"})
+    write_json(path.with_suffix(".provenance.json"), {"sha256": sha256_file(path)})
 
 
 def working_copy(target: Path) -> Path:

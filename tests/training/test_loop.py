@@ -1,6 +1,9 @@
 """The loop: averages, logs, grids, and runs that end in the same bytes whenever they were interrupted."""
 
+import contextlib
+import io
 import json
+import shutil
 
 import pytest
 import tiny
@@ -11,6 +14,7 @@ from PIL import Image
 from torch import nn
 
 from kdx2i.errors import UserError
+from kdx2i.training.checkpoint import save_checkpoint
 from kdx2i.training.loop import LoopSettings, save_grid, train, update_averages
 from kdx2i.training.optimizers import step_optimizers
 
@@ -218,9 +222,9 @@ def test_checkpoint_of_another_kind_is_refused(tmp_path):
 
 
 def test_checkpoint_without_the_loop_s_state_is_refused(tmp_path):
-    train(Simple(), LoopSettings(1, 0), tmp_path, "x")
-    path = tmp_path / "checkpoint.safetensors"
-    path.write_bytes(path.read_bytes().replace(b"scalars", b"scalarz"))
+    simple = Simple()
+    modules = {**simple.networks, "net_average": simple.averages["net"]}
+    save_checkpoint(tmp_path / "checkpoint.safetensors", modules, simple.optimizers, {"step": 1})
     with pytest.raises(UserError, match=r"checkpoint\.safetensors lacks the state of a training"):
         train(Simple(), LoopSettings(2, 0), tmp_path, "x")
 
@@ -250,3 +254,33 @@ def test_interrupted_training_on_the_gpu_ends_in_the_same_bytes(tmp_path, monkey
     finally:
         torch.use_deterministic_algorithms(False)
     assert tiny.outcome(tmp_path / "stopped") == tiny.outcome(tmp_path / "whole")
+
+
+@settings(max_examples=20)
+@given(st.data())
+def test_a_flipped_checkpoint_is_refused_and_the_training_starts_again(whole_work, tmp_path_factory, data):
+    """Any bit of it; what comes out has the same bytes, and what killed processes left is gone."""
+    work = tmp_path_factory.mktemp("flipped")
+    shutil.copytree(whole_work, work, dirs_exist_ok=True)
+    (work / ".tmpANatuy").write_bytes(b"of safetensors")
+    path = work / "checkpoint.safetensors"
+    content = bytearray(path.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(bytes(content))
+    trainable = Simple()
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        train(trainable, LoopSettings(4, 0), work, "x")
+    assert "checkpoint.safetensors" in said.getvalue() and "; the training starts again\n" in said.getvalue()
+    assert trainable.restored is None
+    assert path.read_bytes() == (whole_work.parent / "longer" / path.name).read_bytes()
+    assert sorted(p.name for p in work.iterdir()) == ["checkpoint.safetensors", "log.jsonl", "samples.png"]
+
+
+@pytest.fixture(scope="module")
+def whole_work(tmp_path_factory):
+    """A training of three steps, beside one of four."""
+    base = tmp_path_factory.mktemp("whole")
+    train(Simple(), LoopSettings(3, 0), base / "work", "x")
+    train(Simple(), LoopSettings(4, 0), base / "longer", "x")
+    return base / "work"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from repository import ROOT, clone, run, snakemake
+from repository import ROOT, clone, run, settings_copy, snakemake
 
 from kdx2i.errors import UserError
 from kdx2i.workflow import CONFIG_KEYS, check_config
@@ -34,8 +34,9 @@ def test_an_unknown_key_is_one_sentence_before_any_job() -> None:
 
 
 @pytest.mark.workflow
-def test_a_clone_and_an_interpreter_may_have_blanks_and_quotes_in_their_path(tmp_path: Path) -> None:
-    root = clone(tmp_path / "a b'c")
+def test_a_clone_and_an_interpreter_may_have_any_signs_in_their_path(tmp_path: Path) -> None:
+    """And jobs work in the Snakefile's clone, whatever other one a shell's KDX2I_ROOT names."""
+    root, other = clone(tmp_path / "a b'c\"d;e$HOME&f"), settings_copy(tmp_path / "other")
     (root / ".venv").symlink_to(sys.prefix)
     python = root / ".venv" / "bin" / Path(sys.executable).name
     own = {**yaml.safe_load((ROOT / "benchmarks/presets/open-smoke.yaml").read_text()), "name": "open-smoke"}
@@ -43,8 +44,10 @@ def test_a_clone_and_an_interpreter_may_have_blanks_and_quotes_in_their_path(tmp
     preset.parent.mkdir()
     preset.write_text(yaml.safe_dump(own))
     config = ("--config", f"preset={preset.relative_to(root)}")
-    dry = run(root, str(python), "-m", "snakemake", "-n", "--cores", "1", "table1", *config)
+    asked = ("env", f"KDX2I_ROOT={other}", str(python), "-m", "snakemake", "--cores", "1")
+    dry = run(root, *asked, "-n", "table1", *config)
     assert dry.returncode == 0, dry.stdout + dry.stderr
-    done = run(root, str(python), "-m", "snakemake", "--cores", "1", SPLIT, *config)
+    done = run(root, *asked, SPLIT, *config)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (root / SPLIT).read_text().startswith("image,class,role")
+    assert [path.name for path in other.iterdir()] == ["benchmarks"]

@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,24 @@ def test_the_whole_suite_can_be_planned_without_results(copy: Path) -> None:
         done = snakemake(copy, "tables", "--cores", "2", "-n", "--config", f"preset={preset}")
         assert done.returncode == 0, done.stdout + done.stderr
         assert "table7 of preset" in done.stdout + done.stderr
+
+
+def test_results_of_a_clock_that_was_ahead_do_no_harm(pretended: Plan) -> None:
+    """Snakemake fails a job, and deletes what it made, where an input is newer."""
+    ahead = time.time() + 7200
+    for path in [*pretended.root.glob("results/**/*"), *pretended.root.glob("data/**/*")]:
+        os.utime(path, (ahead, ahead))
+    table = pretended.rendered("table1")
+    table.file("table1.csv").write_text("edited by hand")
+    os.utime(table.file("table1.csv"), (ahead, ahead))
+    assert jobs(pretended.root) == TABLE
+    done = snakemake(pretended.root, "table1", "--cores", "1", *CONFIG)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert table.file("table1.csv").read_text().startswith("table,part,mode")
+    assert jobs(pretended.root) == set()
+
+
+def test_a_flipped_byte_of_weights_is_trained_again(pretended: Plan) -> None:
+    weights = pretended.run("open-birds", "stargan_v2", "scratch", 32, 0).file("networks.safetensors")
+    weights.write_bytes(b"!" + weights.read_bytes()[1:])
+    assert f"train {SCRATCH}" in jobs(pretended.root)
