@@ -194,7 +194,7 @@ def load_face_parser(
         f"and name it in {VARIABLE}"
     )
     if not given:
-        raise UserError(f"the weights of the face parser BiSeNet are not on this machine; {advice}")
+        raise UserError(f"the weights of the face parser BiSeNet are not on this machine; {advice}", whole=True)
     try:
         data = Path(given).read_bytes()
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
@@ -206,8 +206,10 @@ def load_face_parser(
         network = BiSeNet()
         network.load_state_dict(state)
     except OSError:
-        raise UserError(f"the weights file {given} cannot be read; {advice}") from None
+        raise UserError(f"the weights file {given} cannot be read; {advice}", whole=True) from None
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
         kind = type(error).__name__
-        raise UserError(f"{given} does not hold the weights of the face parser BiSeNet ({kind}); {advice}") from None
+        raise UserError(
+            f"{given} does not hold the weights of the face parser BiSeNet ({kind}); {advice}", whole=True
+        ) from None
     return FaceParser(network, hashlib.sha256(data).hexdigest(), torch.device(device))
