@@ -3,11 +3,12 @@
 A bound decides what is refused and never what a result is: changing one makes no result stale.
 """
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, Literal
 
-# Images. A photograph of 100 megapixels would still be drawn at 64 to 1024 pixels; three bytes a pixel are held.
-PIXELS: Final = 40_000_000
-IMAGE_BYTES: Final = 64 * 2**20
+# Images: a photograph of 64 megapixels, which takes up to 267 MB decoded. Pillow warns of more pixels.
+PIXELS: Final = 89_000_000
+IMAGE_BYTES: Final = 256 * 2**20
 DRAWING_SIDE: Final = 2048  # pixels of a rasterised drawing: four bytes a pixel, several layers
 
 # Archives: the largest public data sets of the field have some millions of files below 300 GB.
@@ -26,8 +27,10 @@ PACK_LINE_BYTES: Final = 4 * 2**20
 DRAWING_UNITS: Final = 4096
 
 # SVG: the renderer goes down a drawing by recursion and copies what `use` names.
-SVG_DEPTH: Final = 64  # the pack's deepest drawing has 11
+SVG_DEPTH: Final = 64  # drawings of the pack have some five levels
 SVG_ELEMENTS: Final = 100_000  # drawn, references followed
+SVG_LAYERS: Final = 500  # of them; the pack's richest drawing refers to some 170
+SVG_DASHED: Final = 5  # of them; the renderer draws up to a million dashes of each
 
 # Settings (YAML, JSON) and tables (CSV): people write them, or the suite does.
 SETTINGS_BYTES: Final = 2**20  # the longest file of `benchmarks/` has 60 KB
@@ -37,7 +40,11 @@ DOCUMENT_BYTES: Final = 64 * 2**20  # provenance, metrics, logs
 DOCUMENT_NESTING: Final = 64
 WHOLE_NUMBER_BITS: Final = 64
 TABLE_BYTES: Final = 2**30  # some 300 bytes an image
-CONDITION_BYTES: Final = {"captions": 2**20, "speech": 16 * 2**20, "label-maps": 16 * 2**20}
+CONDITION_BYTES: Final[Mapping[Literal["captions", "speech", "label-maps"], int]] = {
+    "captions": 2**20,
+    "speech": 16 * 2**20,
+    "label-maps": 16 * 2**20,
+}
 
 # Tensors: no file may describe more than it holds, so its size bounds what its tensors take.
 TENSOR_HEADER_BYTES: Final = 16 * 2**20  # StyleGAN2 at 1024 px has 20 KB

@@ -18,6 +18,11 @@ _ITEM_BITS = {
     **dict.fromkeys(("I32", "U32", "F32"), 32),
     **dict.fromkeys(("I64", "U64", "F64"), 64),
 }
+_MEANINGS = {
+    MemoryError: "it asks for too much memory",
+    RecursionError: "it is nested too deeply",
+    EOFError: "it is cut off",
+}
 
 
 @contextmanager
@@ -37,8 +42,8 @@ def refusing(sentence: str) -> Iterator[None]:
 def reason(error: Exception) -> str:
     """Return what an exception says, in at most `bounds.REASON` characters."""
     words = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    if isinstance(error, MemoryError | RecursionError):
-        words = "it asks for too much memory" if isinstance(error, MemoryError) else "it is nested too deeply"
+    for kind, meaning in _MEANINGS.items():
+        words = meaning if isinstance(error, kind) and (kind is not EOFError or not str(error)) else words
     return shortened(" ".join(words.split()), bounds.REASON)
 
 
@@ -56,7 +61,7 @@ def open_plain(path: Path, missing: str = "") -> BinaryIO:
     handle = os.fdopen(descriptor, "rb") if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
     if handle is None:
         os.close(descriptor)
-        raise UserError(f"{path} is no plain file: only plain files are read")
+        raise UserError(f"{path} cannot be read: it is no plain file")
     return handle
 
 
@@ -69,7 +74,7 @@ def require_plain(path: Path) -> os.stat_result | None:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {reason(error)}") from None
     if not stat.S_ISREG(state.st_mode):
-        raise UserError(f"{path} is no plain file: only plain files are read")
+        raise UserError(f"{path} cannot be read: it is no plain file")
     return state
 
 

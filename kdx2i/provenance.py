@@ -14,9 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from kdx2i.bounds import DOCUMENT_BYTES
 from kdx2i.config import listed
 from kdx2i.errors import UserError
-from kdx2i.files import read_json, sha256_file, sha256_json, write_json
+from kdx2i.files import sha256_file, sha256_json, write_json
+from kdx2i.foreign import parse_json, read_plain
 from kdx2i.identity import code_hash
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.kinds import SPLIT
@@ -40,6 +42,10 @@ INSTRUCTION_SWITCHES = (
     "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA",
 )  # fmt: skip
 """The environment variables by which PyTorch, MKL and oneDNN take another instruction set than the processor's."""
+
+
+_TABLES = ("spec", "inputs", "files", "outputs")
+"""What every provenance states as a table."""
 
 
 class Problem(NamedTuple):
@@ -101,10 +107,12 @@ def problem(leaf: Leaf[Any], *, checksums: bool = True) -> Problem | None:
     if not leaf.provenance_path.is_file():
         return Problem("missing", f"{leaf.name} is missing: it has not been computed, or not finished")
     try:
-        document = read_json(leaf.provenance_path)
+        document = parse_json(
+            read_plain(leaf.provenance_path, DOCUMENT_BYTES), f"{leaf.provenance_path} is not a readable JSON file"
+        )
     except UserError as error:
         return Problem("corrupt", f"{leaf.name} is corrupt: {error}")
-    if not isinstance(document, dict) or not isinstance(document.get("outputs"), dict):
+    if not isinstance(document, dict) or not all(isinstance(document.get(key), dict) for key in _TABLES):
         return Problem("corrupt", f"{leaf.name} is corrupt: {leaf.provenance} does not hold a provenance")
     if document.get("identity") != leaf.identity:
         return Problem("stale", f"{leaf.name} is stale: {difference(leaf, document)}")
