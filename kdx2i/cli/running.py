@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from kdx2i.errors import UserError
+from kdx2i.inspection.leftovers import check_work
 from kdx2i.plan import Leaf, Plan
 
 
@@ -20,6 +21,7 @@ def run_leaf(plan: Plan, leaf: Leaf[Any], stage: str = "") -> None:
     os.environ["OMP_NUM_THREADS"] = str(plan.preset.resources.threads)
     if leaf.kind.work == "training":
         _require_gpus(plan)
+        check_work(leaf.work)
     importlib.import_module(f"kdx2i.stages.{stage or leaf.kind.stage}").run(plan, leaf)
 
 
