@@ -128,6 +128,11 @@ def parse_json(data: bytes | str, sentence: str) -> Any:
     return value
 
 
+def read_document(path: Path) -> Any:
+    """Return the value of a JSON file of at most `bounds.DOCUMENT_BYTES`; see `open_plain` and `parse_json`."""
+    return parse_json(read_plain(path, bounds.DOCUMENT_BYTES), f"{path} is not a readable JSON file")
+
+
 def nesting(value: Any) -> int:
     """Return how deep lists and mappings lie in each other, 0 for a plain value; without recursion."""
     depth, level = 0, [value]

@@ -14,11 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from kdx2i.bounds import DOCUMENT_BYTES
 from kdx2i.config import listed
 from kdx2i.errors import UserError
 from kdx2i.files import sha256_file, sha256_json, write_json
-from kdx2i.foreign import parse_json, read_plain
+from kdx2i.foreign import read_document
 from kdx2i.identity import code_hash
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.kinds import SPLIT
@@ -107,9 +106,7 @@ def problem(leaf: Leaf[Any], *, checksums: bool = True) -> Problem | None:
     if not leaf.provenance_path.is_file():
         return Problem("missing", f"{leaf.name} is missing: it has not been computed, or not finished")
     try:
-        document = parse_json(
-            read_plain(leaf.provenance_path, DOCUMENT_BYTES), f"{leaf.provenance_path} is not a readable JSON file"
-        )
+        document = read_document(leaf.provenance_path)
     except UserError as error:
         return Problem("corrupt", f"{leaf.name} is corrupt: {error}")
     if not isinstance(document, dict) or not all(isinstance(document.get(key), dict) for key in _TABLES):

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from kdx2i.config import find_root
 from kdx2i.errors import UserError
-from kdx2i.files import read_json, replacing
+from kdx2i.files import replacing
+from kdx2i.foreign import read_document
 
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 INCEPTION_FILES = (
@@ -218,7 +219,7 @@ def find_shipped(name: str, explicit: str | os.PathLike[str] | None = None) -> t
     path = Path(explicit) if explicit is not None else _shipped_place(name)
     provenance = path.with_suffix(".provenance.json")
     try:
-        sha256 = read_json(provenance)["sha256"]
+        sha256 = read_document(provenance)["sha256"]
     except (UserError, KeyError, TypeError):
         raise UserError(
             f"{provenance}, which states the checksum of {path}, cannot be read; {advice}", whole=True
