@@ -47,6 +47,7 @@ CONDITION_BYTES: Final[Mapping[Literal["captions", "speech", "label-maps"], int]
 }
 
 # Tensors: no file may describe more than it holds, so its size bounds what its tensors take.
+WEIGHTS_BYTES: Final = 2**31  # of a published network that scores: the largest has 109 MB
 TENSOR_HEADER_BYTES: Final = 16 * 2**20  # StyleGAN2 at 1024 px has 20 KB
 TENSORS: Final = 100_000
 TENSOR_DIMENSIONS: Final = 8

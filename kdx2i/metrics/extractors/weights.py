@@ -15,10 +15,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
+from kdx2i.bounds import WEIGHTS_BYTES
 from kdx2i.config import find_root
 from kdx2i.errors import UserError
 from kdx2i.files import replacing
-from kdx2i.foreign import read_document
+from kdx2i.foreign import read_document, read_plain
 
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 INCEPTION_FILES = (
@@ -49,8 +50,8 @@ def load_verified(path: Path, sha256: str | tuple[str, ...], advice: str) -> dic
     Raises `UserError` that ends with `advice` when the file is absent, has other bytes or is no state dict.
     """
     try:
-        data = path.read_bytes()
-    except OSError:
+        data = read_plain(path, WEIGHTS_BYTES)
+    except UserError:
         raise UserError(f"the weights file {path} cannot be read; {advice}", whole=True) from None
     actual = hashlib.sha256(data).hexdigest()
     expected = (sha256,) if isinstance(sha256, str) else sha256

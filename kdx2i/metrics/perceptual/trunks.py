@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from kdx2i.errors import UserError
+from kdx2i.foreign import open_plain
 from kdx2i.metrics.extractors.weights import LITE0_SHA256, find_lite0, load_verified, torch_checkpoints
 
 Normalisation = Literal["lpips", "stargan-v2"]
@@ -181,9 +182,9 @@ def _verified_trunk(name: str, explicit: str | os.PathLike[str] | None) -> tuple
     given = explicit or os.environ.get(trunk.variable)
     path = Path(given) if given else target
     try:
-        with path.open("rb") as handle:
+        with open_plain(path) as handle:
             sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
-    except OSError:
+    except (UserError, OSError):
         if given:
             raise UserError(f"the weights file {path} cannot be read; {advice}", whole=True) from None
         raise UserError(f"the weights of {name} for LPIPS are not on this machine; {advice}", whole=True) from None
