@@ -6,8 +6,9 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from kdx2i import bounds
 from kdx2i.errors import UserError, shortened
@@ -47,7 +48,7 @@ def reason(error: Exception) -> str:
     return shortened(" ".join(words.split()), bounds.REASON)
 
 
-def open_plain(path: Path, missing: str = "") -> BinaryIO:
+def open_plain(path: Path, missing: str = "") -> BufferedReader:
     """Open a plain file for reading; anything else (a folder, a device, a pipe) raises `UserError` naming it.
 
     `missing` is what to do where there is none. Opening a pipe does not wait for its writer.
