@@ -236,7 +236,7 @@ SHARED = b")" + b"".join(b"q" + bytes([n]) + b"h" + bytes([n]) + b"\x86" for n i
             b"c_codecs\nencode\nq\x00X" + (350_000).to_bytes(4, "little") + b"a" * 350_000
             + b"X\x06\x00\x00\x00latin1\x86q\x01" + b"h\x00h\x01R" * 70_000
         ),
-        frames(b"(" * 3_000_000),
+        frames(b"(" * 1_100_000),
     ],
     ids=["deep", "lists", "shared", "circle", "number", "message", "copies", "marks"],
 )  # fmt: skip
