@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 from kdx2i import bounds
 from kdx2i.errors import UserError
@@ -191,7 +190,7 @@ class _Meter(io.RawIOBase):
     more memory than that.
     """
 
-    def __init__(self, unpacked: BinaryIO | gzip.GzipFile, raw: BinaryIO, path: Path, limits: Limits) -> None:
+    def __init__(self, unpacked: io.BufferedIOBase, raw: io.BufferedIOBase, path: Path, limits: Limits) -> None:
         super().__init__()
         self._unpacked, self._raw, self._path, self._limits = unpacked, raw, path, limits
         self._total = 0
