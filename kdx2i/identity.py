@@ -15,12 +15,13 @@ from typing import Any
 
 from kdx2i.errors import UserError
 from kdx2i.files import sha256_file, sha256_json
+from kdx2i.foreign import require_plain
 
 PACKAGE = "kdx2i"
 # These decide which results exist and where they lie, not what is in them: what they decide reaches a
 # result through its spec, which is hashed by value. A change here must not train everything again.
 _ORCHESTRATION = (
-    "kdx2i", "kdx2i.errors", "kdx2i.metric_catalogue", "kdx2i.config", "kdx2i.identity", "kdx2i.plan",
+    "kdx2i", "kdx2i.bounds", "kdx2i.errors", "kdx2i.metric_catalogue", "kdx2i.config", "kdx2i.identity", "kdx2i.plan",
     "kdx2i.provenance",
 )  # fmt: skip
 ABSENT = "absent"
@@ -46,10 +47,12 @@ def identity(
 
 
 def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file, remembered while its size and time stay the same; `absent` without it."""
-    try:
-        state = path.stat()
-    except FileNotFoundError:
+    """Return the SHA-256 of a file, remembered while its size and time stay the same; `absent` without it.
+
+    A folder, device or pipe raises `UserError` naming it: reading one might never end.
+    """
+    state = require_plain(path)
+    if state is None:
         return ABSENT
     return _file_hash(path, state.st_size, state.st_mtime_ns)
 

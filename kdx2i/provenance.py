@@ -17,7 +17,8 @@ from typing import Any, Literal, NamedTuple
 
 from kdx2i.config import listed
 from kdx2i.errors import UserError
-from kdx2i.files import read_json, sha256_file, sha256_json, write_json
+from kdx2i.files import sha256_file, sha256_json, write_json
+from kdx2i.foreign import read_document
 from kdx2i.identity import code_hash
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.kinds import SPLIT
@@ -142,7 +143,7 @@ def problem(leaf: Leaf[Any], *, checksums: bool = True) -> Problem | None:
     if not leaf.provenance_path.is_file():
         return Problem("missing", f"{leaf.name} is missing: it has not been computed, or not finished")
     try:
-        document = read_json(leaf.provenance_path)
+        document = read_document(leaf.provenance_path)
     except UserError as error:
         return Problem("corrupt", f"{leaf.name} is corrupt: {error}")
     if not _is_provenance(document):

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from kdx2i.cli.locking import making
 from kdx2i.errors import UserError
+from kdx2i.inspection.leftovers import check_work
 from kdx2i.plan import Leaf, Plan
 
 
@@ -30,6 +31,7 @@ def run_leaf(plan: Plan, leaf: Leaf[Any], stage: str = "") -> None:
         os.environ["OMP_NUM_THREADS"] = str(plan.preset.resources.threads)
         if leaf.kind.work == "training":
             _require_gpus(plan)
+            check_work(leaf.work)
         importlib.import_module(f"kdx2i.stages.{stage or leaf.kind.stage}").run(plan, leaf)
 
 

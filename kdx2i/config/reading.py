@@ -1,5 +1,6 @@
 """Read and check the YAML files of `benchmarks/`; every mistake names its file and key."""
 
+import math
 import os
 import re
 import types
@@ -11,14 +12,30 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from kdx2i.bounds import SETTINGS_BYTES, SETTINGS_NESTING, SETTINGS_NODES, WHOLE_NUMBER_BITS
 from kdx2i.config.figures import FigureConfig
 from kdx2i.config.models import DatasetConfig, PresetConfig, ProtocolRegister, TableConfig, listed
 from kdx2i.config.students import StudentRecipe
 from kdx2i.errors import UserError
+from kdx2i.foreign import read_text, refusing
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """YAML without code and without silently repeated keys."""
+
+
+def _number(loader: _Loader, node: yaml.ScalarNode) -> float:
+    value = float(loader.construct_yaml_float(node))
+    if not math.isfinite(value):
+        raise yaml.constructor.ConstructorError(None, None, f"the number {node.value} is not finite", node.start_mark)
+    return value
+
+
+def _whole_number(loader: _Loader, node: yaml.ScalarNode) -> int:
+    value = int(loader.construct_yaml_int(node))
+    if value.bit_length() > WHOLE_NUMBER_BITS:
+        raise yaml.constructor.ConstructorError(None, None, "a number is too long", node.start_mark)
+    return value
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
@@ -33,16 +50,49 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_Loader.add_constructor("tag:yaml.org,2002:float", _number)
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
+
+
+def _check_extent(text: str) -> None:
+    """Raise `ValueError` for YAML that nests too deeply or, its aliases followed, holds too much.
+
+    It goes through the parser's events, which neither recur nor follow aliases: building the objects does both.
+    """
+    anchors: dict[str, int] = {}
+    open_: list[tuple[str | None, int]] = [(None, 0)]  # of each collection: its anchor, what it holds so far
+    for event in yaml.parse(text, Loader=_Loader):
+        count = 1
+        if isinstance(event, yaml.CollectionStartEvent):
+            open_.append((event.anchor, 1))
+            if len(open_) > SETTINGS_NESTING:
+                raise ValueError("it is nested too deeply")
+            continue
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in anchors:
+                raise ValueError(f"the alias {event.anchor} has no anchor before it")
+            count = anchors[event.anchor]
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, count = open_.pop()
+            if anchor is not None:
+                anchors[anchor] = count
+        elif isinstance(event, yaml.ScalarEvent):
+            if event.anchor is not None:
+                anchors[event.anchor] = 1
+        else:
+            continue
+        anchor, held = open_[-1]
+        open_[-1] = (anchor, held + count)
+        if held + count > SETTINGS_NODES:
+            raise ValueError("it holds more than settings may")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping; a missing or broken file raises `UserError` naming it and the line."""
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # a SafeLoader
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} is not a readable YAML file: {' '.join(str(error).split())}") from None
+    text = read_text(path, SETTINGS_BYTES)
+    with refusing(f"{path} is not a readable YAML file"):
+        _check_extent(text)
+        data = yaml.load(text, Loader=_Loader)  # a SafeLoader
     if not isinstance(data, dict):
         raise UserError(f"{path} must hold a YAML mapping of keys to values")
     return data
@@ -197,6 +247,8 @@ def _extended(folder: Path, path: Path, below: tuple[Path, ...]) -> dict[str, An
     base = data.get("extends")
     if base is None:
         return data
+    if not isinstance(base, str) or "/" in base:
+        raise UserError(f"{path.name}: the key `extends` must name a preset, not {str(base)!r}")
     chosen = {key: data[key] for key in ("datasets", "resolutions", "students") if key in data}
     return merged(_extended(folder, folder / f"{base}.yaml", (*below, path)), data) | chosen
 

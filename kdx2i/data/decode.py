@@ -7,12 +7,14 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from kdx2i import bounds
 from kdx2i.errors import UserError
+from kdx2i.foreign import read_plain, reason
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-MAX_PIXELS = 40_000_000
-MAX_IMAGE_BYTES = 64 * 2**20
+MAX_PIXELS = bounds.PIXELS
+MAX_IMAGE_BYTES = bounds.IMAGE_BYTES
 
 
 def decode_rgb(data: bytes, name: str, formats: Sequence[str] = FORMATS) -> Image.Image:
@@ -34,21 +36,20 @@ def decode_rgb(data: bytes, name: str, formats: Sequence[str] = FORMATS) -> Imag
         raise UserError(f"{name} has more than {MAX_PIXELS} pixels: refused before decoding") from None
     except UnidentifiedImageError:
         raise UserError(f"{name} is not an image that can be read ({', '.join(formats)})") from None
-    except (OSError, SyntaxError, ValueError, MemoryError) as error:
-        raise UserError(f"{name} is a truncated or broken image: {error}") from None
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001 (Pillow's plug-ins raise anything on broken bytes)
+        raise UserError(f"{name} is a truncated or broken image: {reason(error)}") from None
 
 
 def read_rgb(path: Path) -> Image.Image:
     """Decode an image file; see `decode_rgb`. A missing or oversized file raises `UserError` naming it."""
-    try:
-        with path.open("rb") as handle:
-            data = handle.read(MAX_IMAGE_BYTES + 1)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: run `kdx2i split` for its dataset") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    if len(data) > MAX_IMAGE_BYTES:
-        raise UserError(f"{path} is larger than {MAX_IMAGE_BYTES} bytes: refused before decoding")
+    data = read_plain(
+        path,
+        MAX_IMAGE_BYTES,
+        "run `kdx2i split` for its dataset",
+        f"is larger than {MAX_IMAGE_BYTES} bytes: refused before decoding",
+    )
     return decode_rgb(data, str(path))
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Literal
 
 from kdx2i.data.pack import read_verified
 from kdx2i.errors import UserError
+from kdx2i.foreign import parse_json, refusing
 
 Role = Literal["train", "test"]
 ROLES: tuple[Role, ...] = ("train", "test")
@@ -54,18 +54,19 @@ def read_manifest(path: Path, sha256: str | None) -> Iterator[ManifestRow]:
         text = read_verified(path, sha256).decode("utf-8")
     except UnicodeDecodeError:
         raise UserError(f"{path} is not UTF-8 text") from None
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    if reader.fieldnames != COLUMNS:
-        raise UserError(f"{path} must have the columns {', '.join(COLUMNS)}")
-    for record in reader:
-        yield _row(record, f"{path}, line {reader.line_num}")
+    with refusing(f"{path} is not a readable table"):
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        if reader.fieldnames != COLUMNS:
+            raise UserError(f"{path} must have the columns {', '.join(COLUMNS)}")
+        for record in reader:
+            yield _row(record, f"{path}, line {reader.line_num}")
 
 
 def _row(record: dict[str, str], where: str) -> ManifestRow:
     """Build one row from its texts."""
     try:
         role = next(role for role in ROLES if role == record["split"])
-        captions = json.loads(record["captions"])
+        captions = parse_json(record["captions"], f"{where}, is not a row of the manifest")
         if record["share_alike"] not in ("0", "1") or not isinstance(captions, list):
             raise ValueError
         return ManifestRow(

@@ -6,14 +6,16 @@ import lzma
 from collections.abc import Iterator
 from pathlib import Path
 
+from kdx2i import bounds
 from kdx2i.data.svg import Icon
 from kdx2i.errors import UserError
+from kdx2i.foreign import parse_json, read_plain, refusing
 
-MAX_PACK_BYTES = 64 * 2**20
-MAX_DECODER_MEMORY = 128 * 2**20
-MAX_UNPACKED_BYTES = 512 * 2**20
-MAX_LINE_BYTES = 4 * 2**20
-MAX_SIDE_UNITS = 4096
+MAX_PACK_BYTES = bounds.PACK_BYTES
+MAX_DECODER_MEMORY = bounds.PACK_DECODER_MEMORY
+MAX_UNPACKED_BYTES = bounds.PACK_UNPACKED_BYTES
+MAX_LINE_BYTES = bounds.PACK_LINE_BYTES
+MAX_SIDE_UNITS = bounds.DRAWING_UNITS
 _CHUNK = 2**20
 _KEYS = ["set", "name", "w", "h", "body"]
 
@@ -24,15 +26,7 @@ def read_verified(path: Path, sha256: str | None, limit: int = MAX_PACK_BYTES) -
     The bytes that were hashed are the bytes that are used. A missing, larger or different file raises
     `UserError` naming it; `sha256=None` skips the comparison.
     """
-    try:
-        with path.open("rb") as handle:
-            data = handle.read(limit + 1)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: restore it with git") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    if len(data) > limit:
-        raise UserError(f"{path} is larger than {limit} bytes: refused")
+    data = read_plain(path, limit, "restore it with git")
     if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
         raise UserError(f"{path} is not the file that the dataset states (its SHA-256 differs): restore it with git")
     return data
@@ -72,8 +66,8 @@ def icon_line(icon: Icon) -> bytes:
 
 def parse_icon(line: bytes, where: str) -> Icon:
     """Return the drawing of one line; anything but the five keys with values in range raises `UserError`."""
-    try:
-        record = json.loads(line)
+    with refusing(f"{where} is not a drawing"):
+        record = parse_json(line, f"{where} is not a drawing")
         if not isinstance(record, dict) or list(record) != _KEYS:
             raise ValueError(f"its keys are not {', '.join(_KEYS)}")
         texts = (record["set"], record["name"], record["body"])
@@ -84,8 +78,6 @@ def parse_icon(line: bytes, where: str) -> Icon:
             raise ValueError("w and h must be numbers")
         if not all(0 < side <= MAX_SIDE_UNITS for side in sides):
             raise ValueError(f"w and h must lie between 0 and {MAX_SIDE_UNITS}")
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{where} is not a drawing: {error}") from None
     return Icon(texts[0], texts[1], sides[0], sides[1], texts[2])
 
 

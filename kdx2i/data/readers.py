@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import zipfile
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,7 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
+from kdx2i import bounds
 from kdx2i.config import DatasetConfig, SourceFile, validate
 from kdx2i.data.archive import read_members
 from kdx2i.data.decode import SUFFIXES, decode_rgb, png_bytes
@@ -20,6 +22,7 @@ from kdx2i.data.pack import read_icons, read_verified
 from kdx2i.data.svg import MAX_SIDE, Icon, rasterise
 from kdx2i.errors import UserError
 from kdx2i.files import sha256_file
+from kdx2i.foreign import refusing, require_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +167,13 @@ class OpenEmoji:
     def _label_maps(self, sources: Collection[str]) -> dict[str, np.ndarray]:
         """Return the label maps, uint8 (H, W), of the drawings from the checked file `face_parts`."""
         path, source = self._file("face_parts")
-        with np.load(io.BytesIO(read_verified(path, source.sha256)), allow_pickle=False) as stored:
-            maps = dict(zip(map(str, stored["keys"]), stored["labels"], strict=True))
+        data = read_verified(path, source.sha256)
+        with refusing(f"{path} holds no label maps"):
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                if sum(info.file_size for info in archive.infolist()) > bounds.PACK_UNPACKED_BYTES:
+                    raise ValueError("it unpacks to more than a pack of drawings may hold")
+            with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+                maps = dict(zip(map(str, stored["keys"]), stored["labels"], strict=True))
         lacking = [name for name in sources if name not in maps]
         if lacking:
             raise UserError(f"{path} has no label map of {min(lacking)} ({len(lacking)} such images)")
@@ -195,6 +203,13 @@ class ImageFolderOptions(Options):
     roles: dict[str, Role] = Field(default_factory=dict)
 
 
+def _is_image(name: str) -> bool:
+    """Return whether a member is an image of the dataset."""
+    path = PurePosixPath(name)
+    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    return path.suffix.lower() in SUFFIXES and not hidden
+
+
 class ImageFolder:
     """Reader `image-folder`: a folder or archive with one sub-folder of images for each class.
 
@@ -220,11 +235,7 @@ class ImageFolder:
 
     def _images(self) -> Iterator[tuple[str, bytes]]:
         """Yield the image files of the source, those of macOS's resource forks left out."""
-        for name, data in read_members(self._path):
-            path = PurePosixPath(name)
-            hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-            if path.suffix.lower() in SUFFIXES and not hidden:
-                yield name, data
+        yield from read_members(self._path, wanted=_is_image)
 
     def entries(self) -> list[Entry]:
         """Read the source once from front to back: names, classes and checksums of the bytes."""
@@ -302,7 +313,7 @@ def source_file(dataset: DatasetConfig, assets_root: Path, name: str) -> tuple[P
     if source.path is None:
         raise UserError(f"dataset {dataset.name}: download {source.url} and state its place as `path`")
     path = assets_root / source.path
-    if not path.exists():
+    if not path.is_dir() and require_plain(path) is None:
         origin = f": download it from {source.url}" if source.url else ""
         raise UserError(f"dataset {dataset.name}: {path} does not exist{origin}")
     return path, source

@@ -8,9 +8,11 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from kdx2i import bounds
 from kdx2i.data.manifest import ROLES, Role
 from kdx2i.errors import UserError
 from kdx2i.files import write_csv
+from kdx2i.foreign import read_text, refusing
 
 TABLE = "split.csv"
 IMAGES = "images"
@@ -48,16 +50,12 @@ def _values(row: ImageRow) -> tuple[str, ...]:
 
 def read_rows(path: Path) -> list[ImageRow]:
     """Read `split.csv`; a missing or malformed table raises `UserError` naming the file and the line."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: run `kdx2i split {path.parent.name}`") from None
-    except (OSError, UnicodeDecodeError):
-        raise UserError(f"{path} is not a readable table") from None
-    reader = csv.reader(io.StringIO(text, newline=""))
-    if tuple(next(reader, ())) != COLUMNS:
-        raise UserError(f"{path} must have the columns {', '.join(COLUMNS)}")
-    return [_row(values, f"{path}, line {reader.line_num}") for values in reader]
+    text = read_text(path, bounds.TABLE_BYTES, f"run `kdx2i split {path.parent.name}`")
+    with refusing(f"{path} is not a readable table"):
+        reader = csv.reader(io.StringIO(text, newline=""))
+        if tuple(next(reader, ())) != COLUMNS:
+            raise UserError(f"{path} must have the columns {', '.join(COLUMNS)}")
+        return [_row(values, f"{path}, line {reader.line_num}") for values in reader]
 
 
 def _row(values: list[str], where: str) -> ImageRow:
@@ -69,7 +67,7 @@ def _row(values: list[str], where: str) -> ImageRow:
     parts = PurePosixPath(image).parts
     if role is None:
         raise UserError(f"{where}: the role is {role_text!r}, not train or test")
-    if not parts or parts[0] != IMAGES or ".." in parts or "\\" in image:
+    if not parts or parts[0] != IMAGES or ".." in parts or "\\" in image or "\0" in image:
         raise UserError(f"{where}: the image {image!r} does not lie in the folder {IMAGES}")
     return ImageRow(image, label, role, group, source, source_sha256, pixels_sha256)
 

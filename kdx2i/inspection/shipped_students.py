@@ -5,7 +5,8 @@ from typing import Any, Literal, NamedTuple
 
 from kdx2i.config import names_in
 from kdx2i.errors import UserError
-from kdx2i.files import read_json, sha256_file
+from kdx2i.files import sha256_file
+from kdx2i.foreign import read_document
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.shipped import read_shipped
 from kdx2i.provenance import difference
@@ -59,7 +60,7 @@ def _notice(plan: Plan, path: str) -> Notice | None:
 def _document(path: Path) -> dict[str, Any]:
     """Return a shipped student's provenance, empty where there is none."""
     try:
-        document = read_json(path)
+        document = read_document(path)
     except UserError:
         return {}
     return document if isinstance(document, dict) else {}

@@ -1,15 +1,14 @@
 """Shipped students: files that say, in their own header, what they are. Torch-free."""
 
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
 
 from kdx2i.config import Settings, Strict
 from kdx2i.errors import UserError
+from kdx2i.foreign import require_plain, tensor_metadata
 from kdx2i.plan.specs import DistillSpec
 
 BITS = 16
@@ -44,21 +43,18 @@ def distilled_by(metrics: Any) -> bool | None:
 
 def read_shipped(path: Path) -> ShippedStudent:
     """Read the header of a shipped student; a missing, broken or foreign file raises `UserError`."""
-    try:
-        state = path.stat()
-    except FileNotFoundError:
+    state = require_plain(path)
+    if state is None:
         raise UserError(
             f"{path} does not exist: `kdx2i ship` makes a shipped student, `students: {{}}` in a preset distils instead"
-        ) from None
+        )
     return _read(path, state.st_size, state.st_mtime_ns)
 
 
 @lru_cache(maxsize=256)
 def _read(path: Path, _size: int, _mtime: int) -> ShippedStudent:
+    metadata = tensor_metadata(path)
     try:
-        with safe_open(str(path), framework="numpy") as handle:
-            return ShippedStudent.model_validate(json.loads((handle.metadata() or {}).get("kdx2i", "{}")))
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is not a whole safetensors file ({error}): delete it or restore it") from None
-    except (ValueError, ValidationError):
+        return ShippedStudent.model_validate(metadata)
+    except ValidationError:
         raise UserError(f"{path} is not a student that `kdx2i ship` wrote: its header says something else") from None

@@ -4,9 +4,10 @@ from typing import Any
 
 from kdx2i.config import DatasetConfig, listed
 from kdx2i.errors import UserError
-from kdx2i.identity import file_hash
+from kdx2i.identity import ABSENT, file_hash
 from kdx2i.plan.kinds import FEATURES, SPLIT, TEACHER
 from kdx2i.plan.leaf import Leaf
+from kdx2i.plan.network_files import require_network
 from kdx2i.plan.plan_base import PlanBase
 from kdx2i.plan.specs import FeaturesSpec, SplitSpec, TeacherSpec
 
@@ -55,6 +56,8 @@ def read_teacher(plan: PlanBase, source: str, inputs: dict[str, Leaf[Any]], file
     """
     if "/" in source or source.endswith(".safetensors"):
         files[source] = file_hash(plan.root / source)
+        if files[source] != ABSENT:
+            require_network(plan.root / source, files[source])
         return source
     inputs["teacher"] = trained = plan_teacher(plan, source)
     return (trained.directory / "teacher.safetensors").as_posix()

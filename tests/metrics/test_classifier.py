@@ -155,8 +155,8 @@ def test_wrong_input_is_one_sentence(extractor: Extractor, tmp_path: Path) -> No
     with pytest.raises(UserError, match="does not exist"):
         load_classifier(path)
     path.write_bytes(b"damaged")
-    with pytest.raises(UserError, match="not a readable classifier"):
+    with pytest.raises(UserError, match="not a whole safetensors file"):
         load_classifier(path)
     save_file({"weight": torch.zeros(1)}, path)
-    with pytest.raises(UserError, match="not a readable classifier"):
+    with pytest.raises(UserError, match="no classifier that kdx2i trained"):
         load_classifier(path)

@@ -78,8 +78,8 @@ def test_wrong_input_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         load_segmenter(path)
     path.write_bytes(b"damaged")
-    with pytest.raises(UserError, match="not a readable segmenter"):
+    with pytest.raises(UserError, match="not a whole safetensors file"):
         load_segmenter(path)
     save_file({"weight": torch.zeros(1)}, path)
-    with pytest.raises(UserError, match="not a readable segmenter"):
+    with pytest.raises(UserError, match="no segmenter that kdx2i trained"):
         load_segmenter(path)

@@ -8,9 +8,11 @@ from dataclasses import astuple, dataclass
 from pathlib import Path, PurePosixPath
 from typing import get_args
 
+from kdx2i import bounds
 from kdx2i.config import ConditionKind
 from kdx2i.errors import UserError
 from kdx2i.files import write_csv
+from kdx2i.foreign import read_text, refusing
 
 CONDITION_TABLE = "conditions.csv"
 CONDITIONS = "conditions"
@@ -47,16 +49,12 @@ def write_condition_rows(path: Path, rows: Iterable[ConditionRow]) -> None:
 
 def read_condition_rows(path: Path) -> list[ConditionRow]:
     """Read `conditions.csv`; a missing or malformed table raises `UserError` naming the file and the line."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: run `kdx2i split --dataset {path.parent.name}`") from None
-    except (OSError, UnicodeDecodeError):
-        raise UserError(f"{path} is not a readable table") from None
-    reader = csv.reader(io.StringIO(text, newline=""))
-    if tuple(next(reader, ())) != COLUMNS:
-        raise UserError(f"{path} must have the columns {', '.join(COLUMNS)}")
-    return [_row(values, f"{path}, line {reader.line_num}") for values in reader]
+    text = read_text(path, bounds.TABLE_BYTES, f"run `kdx2i split --dataset {path.parent.name}`")
+    with refusing(f"{path} is not a readable table"):
+        reader = csv.reader(io.StringIO(text, newline=""))
+        if tuple(next(reader, ())) != COLUMNS:
+            raise UserError(f"{path} must have the columns {', '.join(COLUMNS)}")
+        return [_row(values, f"{path}, line {reader.line_num}") for values in reader]
 
 
 def _row(values: list[str], where: str) -> ConditionRow:

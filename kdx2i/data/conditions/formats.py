@@ -4,36 +4,30 @@ import hashlib
 import io
 import json
 import wave
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from kdx2i import bounds
 from kdx2i.config import ConditionKind
 from kdx2i.data.conditions.condition_rows import CONDITION_TABLE, ConditionRow
 from kdx2i.data.decode import MAX_PIXELS, pixels_sha256, png_bytes
 from kdx2i.errors import UserError
+from kdx2i.foreign import parse_json, read_plain, reason
 
 RATE = 22_050
 SAMPLE_BYTES = 2
 SUFFIXES: dict[ConditionKind, str] = {"captions": ".txt", "speech": ".wav", "label-maps": ".png"}
-MAX_BYTES: dict[ConditionKind, int] = {"captions": 2**20, "speech": 16 * 2**20, "label-maps": 16 * 2**20}
+MAX_BYTES: Mapping[ConditionKind, int] = bounds.CONDITION_BYTES
 
 
 def read_bounded(path: Path, kind: ConditionKind) -> bytes:
     """Return the bytes of a condition file, at most `MAX_BYTES` of its kind; `UserError` names it."""
-    try:
-        with path.open("rb") as handle:
-            data = handle.read(MAX_BYTES[kind] + 1)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: run `kdx2i split` for its dataset") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    if len(data) > MAX_BYTES[kind]:
-        raise UserError(f"{path} is larger than the {MAX_BYTES[kind]} bytes that {kind} may have: refused")
-    return data
+    larger = f"is larger than the {MAX_BYTES[kind]} bytes that {kind} may have: refused"
+    return read_plain(path, MAX_BYTES[kind], "run `kdx2i split` for its dataset", larger)
 
 
 def checksum(data: bytes, row_kind: ConditionKind, image: str, name: str) -> str:
@@ -109,8 +103,8 @@ def decode_speech(data: bytes, name: str) -> np.ndarray:
             layout = (reader.getnchannels(), reader.getsampwidth(), reader.getframerate())
             count = reader.getnframes()
             frames = reader.readframes(count)
-    except (wave.Error, EOFError, ValueError, OverflowError, MemoryError) as error:
-        raise UserError(f"{name} is not a WAV file that can be read: {error or 'it is cut off'}") from None
+    except Exception as error:  # noqa: BLE001 (the reader of chunks raises anything on broken bytes)
+        raise UserError(f"{name} is not a WAV file that can be read: {reason(error)}") from None
     if layout != (1, SAMPLE_BYTES, RATE):
         raise UserError(f"{name} must be 16-bit PCM with one channel at {RATE} Hz")
     if not count or len(frames) != SAMPLE_BYTES * count:
@@ -140,8 +134,10 @@ def decode_label_map(data: bytes, name: str) -> np.ndarray:
         raise UserError(f"{name} has more than {MAX_PIXELS} pixels: refused before decoding") from None
     except UnidentifiedImageError:
         raise UserError(f"{name} is not a PNG image that can be read") from None
-    except (OSError, SyntaxError, ValueError, MemoryError) as error:
-        raise UserError(f"{name} is a truncated or broken image: {error}") from None
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001 (Pillow's plug-ins raise anything on broken bytes)
+        raise UserError(f"{name} is a truncated or broken image: {reason(error)}") from None
 
 
 def require_known_labels(numbers: np.ndarray, labels: Sequence[str], name: str) -> None:
@@ -157,10 +153,9 @@ def encode_description(description: dict[str, Any]) -> bytes:
 
 def decode_labels(data: bytes, name: str) -> tuple[str, ...]:
     """Return the names of the labels, in the order of their numbers, from the description of label maps."""
-    try:
-        labels = json.loads(data)["labels"]
-        if not labels or not all(isinstance(label, str) for label in labels):
-            raise ValueError
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise UserError(f"{name} does not list the names of the labels") from None
+    sentence = f"{name} does not list the names of the labels"
+    described = parse_json(data, sentence)
+    labels = described.get("labels") if isinstance(described, dict) else None
+    if not labels or not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise UserError(sentence)
     return tuple(labels)

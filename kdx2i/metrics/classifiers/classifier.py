@@ -13,19 +13,33 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from kdx2i.bounds import NETWORK_NUMBER
 from kdx2i.errors import UserError
 from kdx2i.files import write_bytes
+from kdx2i.foreign import refusing, require_plain
 from kdx2i.metrics.classifiers.probe import LinearProbe, train_probe
 from kdx2i.metrics.classifiers.resnet import build_resnet, resnet_logits, train_resnet
 from kdx2i.metrics.extractors.extractor import Extractor, extract
+from kdx2i.metrics.network_file import read_network
 from kdx2i.metrics.settings import ClassifierSettings
 
 _FORMAT = "kdx2i-classifier-1"
 _Z95 = 1.959963984540054  # two-sided 95 % point of the normal distribution
+
+
+class _Header(BaseModel):
+    """What the file of a classifier says of it."""
+
+    model_config = ConfigDict(strict=True)
+
+    settings: ClassifierSettings
+    classes: int = Field(ge=1, le=NETWORK_NUMBER)
+    samples: int
+    extractor: str | None
 
 
 @dataclass(frozen=True)
@@ -167,22 +181,24 @@ def save_classifier(path: Path, classifier: Classifier, metadata: Mapping[str, A
 
 def load_classifier(path: Path, device: str | torch.device = "cpu") -> Classifier:
     """Return the classifier that `save_classifier` wrote; `UserError` for a missing or damaged file."""
-    try:
-        with safe_open(path, framework="pt") as handle:
-            header = json.loads((handle.metadata() or {}).get("kdx2i", "{}"))
-            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
-        if header.get("format") != _FORMAT:
-            raise KeyError("format")
-        settings = ClassifierSettings.model_validate(header["settings"])
-        if settings.architecture == "linear-probe":
+    if require_plain(path) is None:
+        raise UserError(f"{path} does not exist; train the real classifier first")
+    tensors, metadata = read_network(path)
+    if metadata.get("format") != _FORMAT:
+        raise UserError(f"{path} is no classifier that kdx2i trained")
+    with refusing(f"{path} is not a readable classifier"):
+        header = _Header.model_validate({key: metadata.get(key) for key in _Header.model_fields})
+        if header.settings.architecture == "linear-probe":
             model: LinearProbe | nn.Module = LinearProbe(**tensors)
+            width, kinds = len(tensors["centre"]), {tensor.dtype for tensor in tensors.values()}
+            shapes = [tuple(tensors[name].shape) for name in ("centre", "weight", "bias")]
+            if shapes != [(width,), (width, header.classes), (header.classes,)] or kinds != {torch.float64}:
+                raise ValueError("its tensors do not belong together")
         else:
-            bare = settings.model_copy(update={"initial_weights": None, "initial_weights_sha256": None})
-            model = build_resnet(header["classes"], bare)
+            if tensors["fc.bias"].shape != (header.classes,):
+                raise ValueError(f"its last layer does not have {header.classes} classes")
+            bare = header.settings.model_copy(update={"initial_weights": None, "initial_weights_sha256": None})
+            model = build_resnet(header.classes, bare)
             model.load_state_dict(tensors)
             model = model.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; train the real classifier first") from None
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{path} is not a readable classifier ({type(error).__name__}); delete it") from None
-    return Classifier(settings, header["classes"], header["samples"], header["extractor"], model)
+    return Classifier(header.settings, header.classes, header.samples, header.extractor, model)

@@ -35,7 +35,7 @@ def build_resnet(classes: int, settings: ClassifierSettings) -> nn.Module:
     except RuntimeError:
         missing, unexpected = ["a tensor of the right shape"], []
     if unexpected or not set(missing) <= {"fc.weight", "fc.bias"}:
-        raise UserError(f"{path} does not hold the weights of a resnet18; {advice}")
+        raise UserError(f"{path} does not hold the weights of a resnet18; {advice}", whole=True)
     return network
 
 

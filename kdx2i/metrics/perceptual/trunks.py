@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from kdx2i.errors import UserError
+from kdx2i.foreign import open_plain
 from kdx2i.metrics.extractors.weights import LITE0_SHA256, find_lite0, load_verified, torch_checkpoints
 
 Normalisation = Literal["lpips", "stargan-v2"]
@@ -107,7 +108,7 @@ def build_perceptual(
     # The package cuts torchvision's `features` into slices and keeps the numbers of the layers.
     state = {key: weights.get(f"features.{key.split('.', 1)[1]}") for key in expected}
     if any(value is None or value.shape != expected[key].shape for key, value in state.items()):
-        raise UserError(f"{path} does not hold the weights of {name}; {advice}")
+        raise UserError(f"{path} does not hold the weights of {name}; {advice}", whole=True)
     model.net.load_state_dict(state)
     return from_model(model, name, sha256, normalisation, place)
 
@@ -181,13 +182,13 @@ def _verified_trunk(name: str, explicit: str | os.PathLike[str] | None) -> tuple
     given = explicit or os.environ.get(trunk.variable)
     path = Path(given) if given else target
     try:
-        with path.open("rb") as handle:
+        with open_plain(path) as handle:
             sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
-    except OSError:
+    except (UserError, OSError):
         if given:
-            raise UserError(f"the weights file {path} cannot be read; {advice}") from None
-        raise UserError(f"the weights of {name} for LPIPS are not on this machine; {advice}") from None
+            raise UserError(f"the weights file {path} cannot be read; {advice}", whole=True) from None
+        raise UserError(f"the weights of {name} for LPIPS are not on this machine; {advice}", whole=True) from None
     prefix = Path(trunk.file).stem.rsplit("-", 1)[1]
     if not sha256.startswith(prefix):
-        raise UserError(f"the weights file {path} has SHA-256 {sha256}, expected {prefix}...; {advice}")
+        raise UserError(f"the weights file {path} has SHA-256 {sha256}, expected {prefix}...; {advice}", whole=True)
     return path, sha256, advice

@@ -8,7 +8,6 @@ test images included, so its mIoU is optimistic for every method alike. Its offi
 import hashlib
 import io
 import os
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,9 @@ import torch.nn.functional as functional
 from PIL import Image
 from torch import Tensor, nn
 
+from kdx2i.bounds import WEIGHTS_BYTES
 from kdx2i.errors import UserError
+from kdx2i.foreign import read_plain
 from kdx2i.metrics.segmentation.label_orders import FACE_PARSING
 
 INPUT_SIZE = 512
@@ -194,9 +195,12 @@ def load_face_parser(
         f"and name it in {VARIABLE}"
     )
     if not given:
-        raise UserError(f"the weights of the face parser BiSeNet are not on this machine; {advice}")
+        raise UserError(f"the weights of the face parser BiSeNet are not on this machine; {advice}", whole=True)
     try:
-        data = Path(given).read_bytes()
+        data = read_plain(Path(given), WEIGHTS_BYTES)
+    except UserError:
+        raise UserError(f"the weights file {given} cannot be read; {advice}", whole=True) from None
+    try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         if not isinstance(state, dict):
             raise ValueError("no state dict")
@@ -205,9 +209,9 @@ def load_face_parser(
             raise ValueError("another number of classes")
         network = BiSeNet()
         network.load_state_dict(state)
-    except OSError:
-        raise UserError(f"the weights file {given} cannot be read; {advice}") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+    except Exception as error:  # noqa: BLE001 (PyTorch's reader raises anything on broken bytes)
         kind = type(error).__name__
-        raise UserError(f"{given} does not hold the weights of the face parser BiSeNet ({kind}); {advice}") from None
+        raise UserError(
+            f"{given} does not hold the weights of the face parser BiSeNet ({kind}); {advice}", whole=True
+        ) from None
     return FaceParser(network, hashlib.sha256(data).hexdigest(), torch.device(device))

@@ -12,13 +12,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as functional
-from safetensors import SafetensorError, safe_open
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from kdx2i.bounds import NETWORK_RESOLUTION, SEGMENTER_WIDTH
 from kdx2i.errors import UserError
 from kdx2i.files import write_bytes
+from kdx2i.foreign import refusing, require_plain
 from kdx2i.metrics.extractors.resize import resize_clean
+from kdx2i.metrics.network_file import read_network
 from kdx2i.metrics.segmentation.bisenet import ConvBNReLU, ohem_loss
 from kdx2i.metrics.segmentation.settings import SegmenterSettings
 
@@ -51,6 +54,17 @@ class UNet(nn.Module):
         for layer in reversed(list(self.up)):
             y = layer(torch.cat([skips.pop(), functional.interpolate(y, scale_factor=2, mode="nearest")], dim=1))
         return functional.pixel_shuffle(self.head(y), 2)
+
+
+class _Header(BaseModel):
+    """What the file of a segmenter says of it."""
+
+    model_config = ConfigDict(strict=True)
+
+    settings: SegmenterSettings
+    classes: list[str] = Field(min_length=1, max_length=256)
+    resolution: int = Field(ge=_FACTOR, le=NETWORK_RESOLUTION)
+    samples: int
 
 
 @dataclass(frozen=True)
@@ -99,21 +113,19 @@ class TrainedSegmenter:
 
 def load_segmenter(path: Path, device: str | torch.device = "cpu") -> TrainedSegmenter:
     """Return the segmenter that `TrainedSegmenter.save` wrote; `UserError` for a missing or damaged file."""
-    try:
-        with safe_open(path, framework="pt") as handle:
-            header = json.loads((handle.metadata() or {}).get("kdx2i", "{}"))
-            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
-        if header.get("format") != _FORMAT:
-            raise KeyError("format")
-        settings = SegmenterSettings.model_validate(header["settings"])
-        network = UNet(settings.width, len(header["classes"]))
+    if require_plain(path) is None:
+        raise UserError(f"{path} does not exist; train the segmenter first")
+    tensors, metadata = read_network(path)
+    if metadata.get("format") != _FORMAT:
+        raise UserError(f"{path} is no segmenter that kdx2i trained")
+    with refusing(f"{path} is not a readable segmenter"):
+        header = _Header.model_validate({key: metadata.get(key) for key in _Header.model_fields})
+        if header.settings.width > SEGMENTER_WIDTH or header.resolution % _FACTOR:
+            raise ValueError(f"a width of {header.settings.width}, or images of {header.resolution} pixels")
+        network = UNet(header.settings.width, len(header.classes))
         network.load_state_dict(tensors)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; train the segmenter first") from None
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{path} is not a readable segmenter ({type(error).__name__}); delete it") from None
     network.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
-    return TrainedSegmenter(settings, tuple(header["classes"]), header["resolution"], header["samples"], network)
+    return TrainedSegmenter(header.settings, tuple(header.classes), header.resolution, header.samples, network)
 
 
 def train_segmenter(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from kdx2i.errors import UserError
 from kdx2i.files import sha256_file
+from kdx2i.foreign import refusing
 from kdx2i.teacher.biggan import (
     BOTTOM,
     DISCRIMINATOR_WIDTHS,
@@ -42,7 +43,8 @@ def import_biggan(paths: Sequence[Path]) -> BigGANTeacher:
             "discriminator (D.pth); with a model of DeepI2I, E1.pth and A1.pth may follow"
         )
     states = {role: (path, files[path]) for role, path in roles.items()}
-    g_config, d_config = _generator_config(*states["generator"]), _discriminator_config(*states["discriminator"])
+    with refusing(f"{roles['generator']} or {roles['discriminator']} does not fit BigGAN"):
+        g_config, d_config = _generator_config(*states["generator"]), _discriminator_config(*states["discriminator"])
     for name in ("resolution", "num_classes"):
         if getattr(g_config, name) != getattr(d_config, name):
             raise UserError(
@@ -68,8 +70,6 @@ def import_biggan(paths: Sequence[Path]) -> BigGANTeacher:
 
 def _read(path: Path) -> dict[str, LazyTensor]:
     """Read one flat state dict, lazily."""
-    if not path.is_file():
-        raise UserError(f"{path} does not exist")
     content = read_torch_file(path)
     if not isinstance(content, dict) or not content or not all(isinstance(v, LazyTensor) for v in content.values()):
         raise UserError(f"{path} is not a flat table of tensors, as BigGAN-PyTorch writes for one network")

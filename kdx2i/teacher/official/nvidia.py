@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, Final, cast
 
 from kdx2i.errors import UserError
+from kdx2i.foreign import open_plain, refusing
 from kdx2i.teacher.official.pickle_reader import Inert, MalformedPickleError, only, read_pickle
 from kdx2i.teacher.official.torch_files import (
     NUMPY,
@@ -139,12 +140,10 @@ def read_networks(path: Path) -> tuple[PersistentObject, PersistentObject]:
     A file that asks for anything but tensor data, that is damaged or that holds other networks raises
     `UserError`.
     """
-    try:
-        with path.open("rb") as handle:
+    with refusing(f"{path} is damaged or is not an NVIDIA network pickle"):
+        with open_plain(path) as handle:
             mapped = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
         content = read_pickle(cast(IO[bytes], mapped), _resolver(path))
-    except (MalformedPickleError, OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged or is not an NVIDIA network pickle: {error}") from None
     networks = [content.get(name) if isinstance(content, dict) else None for name in ("G_ema", "D")]
     for network, class_name in zip(networks, ("Generator", "Discriminator"), strict=True):
         if not isinstance(network, PersistentObject) or network.class_name != class_name:

@@ -3,7 +3,7 @@
 Python's own unpickler calls whatever the file names. This interpreter walks the opcodes itself: a file can
 only name what the caller lists, each name stands for an inert function of this package, and memory stays
 proportional to the file (no loops exist in a pickle, indices are checked, nothing is sized by a number that
-the file merely claims).
+the file merely claims, and what calls copy is counted).
 """
 
 import pickletools
@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
+from kdx2i import bounds
 from kdx2i.errors import UserError
+from kdx2i.foreign import reason
 
 MAX_PROTOCOL = 5
 _KEY_TYPES = (str, bytes, int, float, bool, type(None))
@@ -61,23 +63,19 @@ def read_pickle(stream: IO[bytes], resolve: Resolve, persistent_load: Callable[[
     `MalformedPickleError` for bytes that are no such pickle and what `resolve` raises.
     """
     machine = _Machine(resolve, persistent_load)
+    start = stream.tell()
     try:
-        for opcode, argument, _ in pickletools.genops(stream):
+        for steps, (opcode, argument, position) in enumerate(pickletools.genops(stream)):
             if opcode.name == "STOP":
                 return machine.result()
+            if steps > bounds.PICKLE_STEPS:
+                raise MalformedPickleError("the pickle has more steps than a network needs")
+            machine.read = (position or 0) - start
             machine.step(opcode.name, argument)
     except (UserError, MalformedPickleError):
         raise
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-    ) as error:
-        raise MalformedPickleError(str(error) or type(error).__name__) from None
+    except Exception as error:  # noqa: BLE001 (the opcodes of a foreign file end in any exception)
+        raise MalformedPickleError(reason(error)) from None
     raise MalformedPickleError("the pickle has no end")
 
 
@@ -88,8 +86,48 @@ def _checked_key(key: Any) -> Any:
     return key
 
 
+def _below(item: Any) -> list[Any]:
+    """Return what a container holds, or an object has as its state; nothing for other values."""
+    if isinstance(item, dict):
+        return list(item.values())
+    if isinstance(item, list | tuple | set | frozenset):
+        return list(item)
+    state = getattr(item, "state", None)
+    return [state] if isinstance(state, dict) else []
+
+
+def _check_extent(root: Any) -> None:
+    """Refuse an object that contains itself, nests too deeply, or would be too large with all that it shares copied.
+
+    What reads the object may go down it by recursion, copy or print it. This goes down without recursion.
+    """
+    extent: dict[int, tuple[int, int]] = {}  # of each container: its depth, and its parts with shared ones each time
+    path: dict[int, tuple[Any, list[Any]]] = {id(root): (root, _below(root))}
+    while path:
+        key, (item, waiting) = next(reversed(path.items()))
+        if waiting:
+            part = waiting.pop()
+            if id(part) in path and _below(part):
+                raise MalformedPickleError("an object that contains itself")
+            if id(part) not in extent and id(part) not in path:
+                path[id(part)] = (part, _below(part))
+            continue
+        parts = [extent[id(part)] for part in _below(item)]
+        depth = 1 + max((below for below, _ in parts), default=0)
+        nodes = 1 + sum(count for _, count in parts)
+        if depth > bounds.PICKLE_NESTING or nodes > bounds.PICKLE_NODES:
+            raise MalformedPickleError("objects that are nested too deeply, or too many")
+        extent[key] = (depth, nodes)
+        del path[key]
+
+
+def _length(value: Any) -> int:
+    """Return how much a copy of a value takes: its bytes, letters or items."""
+    return len(value) if isinstance(value, str | bytes | list | tuple | dict | set | frozenset) else 1
+
+
 class _Machine:
-    """Stack, marks and memo of one pickle."""
+    """Stack, marks and memo of one pickle; `read` is how many of its bytes have been read."""
 
     PUSHED = frozenset(
         [
@@ -116,16 +154,26 @@ class _Machine:
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
+        self.read = self.copied = 0
+
+    def charge(self, *values: Any) -> None:
+        """Count what a call may copy: all calls together copy hardly more than the file has."""
+        self.copied += sum(_length(value) for value in values)
+        if self.copied > 4 * self.read + bounds.PICKLE_FREE_COPIES:
+            raise MalformedPickleError("calls that copy more than the file holds")
 
     def result(self) -> Any:
         """Return the one object that a finished pickle leaves."""
         if len(self.stack) != 1 or self.marks:
             raise MalformedPickleError("the pickle does not end with one object")
+        _check_extent(self.stack[0])
         return self.stack[0]
 
     def step(self, name: str, argument: Any) -> None:
         """Execute one opcode."""
         if name in self.PUSHED:
+            if isinstance(argument, int) and argument.bit_length() > bounds.PICKLE_NUMBER_BITS:
+                raise MalformedPickleError("a number that is too long")
             self.stack.append(argument)
         elif name in self.CONSTANTS:
             self.stack.append(self.CONSTANTS[name])
@@ -279,6 +327,7 @@ class _Machine:
         arguments, function = self.stack.pop(), self.stack.pop()
         if not isinstance(function, Inert) or not isinstance(arguments, tuple):
             raise MalformedPickleError("a call of something that is not a function")
+        self.charge(*arguments)
         self.stack.append(function.call(*arguments))
 
     op_newobj = op_reduce
@@ -287,6 +336,7 @@ class _Machine:
         """Give the object below its state; a dict's own attributes (`_metadata`) are dropped."""
         state = self.stack.pop()
         target = self.stack[-1]
+        self.charge(state)
         if hasattr(target, "build"):
             target.build(state)
         elif not isinstance(target, dict):

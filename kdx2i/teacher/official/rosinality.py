@@ -174,8 +174,10 @@ def infer_generator(shapes: Mapping[str, tuple[int, ...]], where: object) -> Gen
     """Return the configuration that the shapes of an official generator's state dict imply."""
     levels = _levels(shapes, r"to_rgbs\.(\d+)\.conv\.weight$")
     depth = _levels(shapes, r"style\.(\d+)\.weight$") - 1
+    if levels > 8:
+        raise UserError(f"{where} does not hold a rosinality StyleGAN2 generator")
     needed = ["input.input", "style.1.weight", *(f"convs.{2 * i + 1}.conv.weight" for i in range(levels))]
-    if depth < 1 or levels > 8 or any(key not in shapes or len(shapes[key]) < 2 for key in needed):
+    if depth < 1 or any(key not in shapes or len(shapes[key]) < 2 for key in needed):
         raise UserError(f"{where} does not hold a rosinality StyleGAN2 generator")
     channels = [shapes["input.input"][1], *(shapes[f"convs.{2 * i + 1}.conv.weight"][1] for i in range(levels))]
     return generator_config(2 ** (levels + 2), shapes["style.1.weight"][1], depth, channels)
@@ -184,7 +186,9 @@ def infer_generator(shapes: Mapping[str, tuple[int, ...]], where: object) -> Gen
 def infer_discriminator(shapes: Mapping[str, tuple[int, ...]], where: object) -> DiscriminatorConfig:
     """Return the configuration that the shapes of an official discriminator's state dict imply."""
     levels = _levels(shapes, r"convs\.(\d+)\.conv1\.0\.weight$") - 1
+    if levels < 0 or levels > 8:
+        raise UserError(f"{where} does not hold a rosinality StyleGAN2 discriminator")
     needed = ["convs.0.0.weight", *(f"convs.{i}.conv2.1.weight" for i in range(1, levels + 1))]
-    if levels < 0 or levels > 8 or any(key not in shapes or not shapes[key] for key in needed):
+    if any(key not in shapes or not shapes[key] for key in needed):
         raise UserError(f"{where} does not hold a rosinality StyleGAN2 discriminator")
     return discriminator_config(2 ** (levels + 2), [shapes[key][0] for key in reversed(needed)])

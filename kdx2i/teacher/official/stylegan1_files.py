@@ -23,8 +23,6 @@ def read_stylegan1(path: Path, config: StyleGAN1Config) -> dict[str, dict[str, T
 
     A file that is missing, damaged, asks to run code or does not fit the sizes raises `UserError`.
     """
-    if not path.is_file():
-        raise UserError(f"{path} does not exist")
     content = read_torch_file(path)
     parts = [part for part in PARTS if isinstance(content, dict) and isinstance(content.get(part), dict)]
     for part in REQUIRED:

@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from kdx2i import bounds
 from kdx2i.errors import UserError
 from kdx2i.files import sha256_file
+from kdx2i.foreign import check_network, open_plain, refusing
 from kdx2i.teacher.official import nvidia, rosinality
 from kdx2i.teacher.official.pickle_reader import MalformedPickleError
 from kdx2i.teacher.official.torch_files import LEGACY_MAGIC, LazyTensor, is_zip, materialise, read_torch_file
@@ -30,8 +32,8 @@ from kdx2i.teacher.stylegan2.layers import fir_kernel
 from kdx2i.teacher.stylegan2.weights import Teacher
 
 MEAN_STYLE_SAMPLES = 4096
-MAX_RESOLUTION = 4096
-MAX_LAYERS = 64
+MAX_RESOLUTION = bounds.NETWORK_RESOLUTION
+MAX_LAYERS = bounds.NETWORK_LAYERS
 
 
 class Official(NamedTuple):
@@ -45,23 +47,24 @@ class Official(NamedTuple):
 
 def load_official(path: Path) -> Official:
     """Read an official weight file; anything else, damaged or asking to run code, raises `UserError`."""
-    if not path.is_file():
-        raise UserError(f"{path} does not exist")
-    with path.open("rb") as handle:
+    with open_plain(path) as handle:
         head = handle.read(32)
-    if is_zip(path) or LEGACY_MAGIC.to_bytes(10, "little") in head:
-        official = _load_rosinality(path)
-    elif head[:1] == b"\x80":
-        official = _load_nvidia(path)
-    else:
-        raise UserError(
-            f"{path} is neither a .pt checkpoint of rosinality/stylegan2-pytorch nor a .pkl network of NVIDIA"
-        )
+    with refusing(f"{path} is damaged"):
+        official = _read(path, head)
     for name, tensor in {**official.generator, **official.discriminator}.items():
         if not bool(torch.isfinite(tensor).all()):
             raise UserError(f"{path} is damaged: {name} holds values that are not finite")
     source = {"source": path.name, "source_sha256": sha256_file(path)}
     return official._replace(provenance={**source, **official.provenance})
+
+
+def _read(path: Path, head: bytes) -> Official:
+    """Read a file of the kind that its first bytes tell."""
+    if is_zip(path) or LEGACY_MAGIC.to_bytes(10, "little") in head:
+        return _load_rosinality(path)
+    if head[:1] == b"\x80":
+        return _load_nvidia(path)
+    raise UserError(f"{path} is neither a .pt checkpoint of rosinality/stylegan2-pytorch nor a .pkl network of NVIDIA")
 
 
 def import_official(path: Path) -> Teacher:
@@ -76,12 +79,23 @@ def import_official(path: Path) -> Teacher:
     return Teacher(generator, discriminator, official.provenance)
 
 
+def _sizes_of(config: GeneratorConfig | DiscriminatorConfig) -> dict[str, Any]:
+    """Return the fields of a configuration, none copied; `ValueError` for one that is neither a number nor a name."""
+    fields = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(config).items()}
+    for name, value in fields.items():
+        for part in value if isinstance(value, list) else (value,):
+            if not isinstance(part, int | float | str | None):
+                raise ValueError(f"{name} is neither a number nor a name")
+    return fields
+
+
 def _outline(config: GeneratorConfig | DiscriminatorConfig, where: Path) -> Generator | Discriminator:
     """Return the network on the meta device (shapes only); impossible sizes raise `UserError`."""
     layers = config.num_layers if isinstance(config, GeneratorConfig) else config.mapping_layers
     try:
         if not 4 <= config.img_resolution <= MAX_RESOLUTION or not 1 <= layers <= MAX_LAYERS:
             raise ValueError("impossible sizes")
+        check_network({"config": _sizes_of(config)}, where)
         with shapes_only():
             return Generator(config) if isinstance(config, GeneratorConfig) else Discriminator(config)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:

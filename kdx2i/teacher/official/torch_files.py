@@ -17,7 +17,9 @@ from typing import IO, Any, Final, cast
 import torch
 from torch import Tensor
 
+from kdx2i.bounds import TENSOR_DIMENSIONS
 from kdx2i.errors import UserError
+from kdx2i.foreign import open_plain, refusing
 from kdx2i.teacher.official.pickle_reader import Attributes, Inert, MalformedPickleError, only, read_pickle
 
 LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
@@ -35,9 +37,6 @@ STORAGES: Final[Mapping[tuple[str, str], torch.dtype]] = {
     ("torch", "ByteStorage"): torch.uint8,
     ("torch", "BoolStorage"): torch.bool,
 }
-
-DAMAGE: Final = (ValueError, OSError, EOFError, RuntimeError, KeyError, struct.error, zipfile.BadZipFile)
-"""What reading damaged bytes raises; `MalformedPickleError` is a ValueError."""
 
 
 @dataclass
@@ -90,9 +89,11 @@ def rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -
     """Stand for `torch._utils._rebuild_tensor_v2`: check the view's bounds and keep it."""
     if not isinstance(storage, Storage) or not isinstance(size, tuple) or not isinstance(stride, tuple):
         raise MalformedPickleError("a tensor that is not made from a storage")
-    offset, size, stride = _natural(offset), tuple(map(_natural, size)), tuple(map(_natural, stride))
-    if len(size) != len(stride) or len(size) > 8:
+    if len(size) != len(stride) or len(size) > TENSOR_DIMENSIONS:
         raise MalformedPickleError("a tensor whose size and stride disagree")
+    offset, size, stride = _natural(offset), tuple(map(_natural, size)), tuple(map(_natural, stride))
+    if max((offset, *size, *stride)) >= 2**63:
+        raise MalformedPickleError("a tensor larger than any file")
     if math.prod(size):
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
         if last >= storage.numel:
@@ -128,7 +129,7 @@ class NumpyDtype:
 
     def __init__(self, code: Any, *_: Any) -> None:
         if not isinstance(code, str) or code not in self.CODES:
-            raise MalformedPickleError(f"the number type {code!r}"[:80])
+            raise MalformedPickleError(f"the number type {code if isinstance(code, str) else type(code).__name__}")
         self.format = self.CODES[code]
 
     def build(self, state: Any) -> None:
@@ -243,7 +244,7 @@ def _read_zip(path: Path) -> Any:
 
 def is_zip(path: Path) -> bool:
     """Tell whether the file starts like a zip file."""
-    with path.open("rb") as handle:
+    with open_plain(path) as handle:
         return handle.read(4) == b"PK\x03\x04"
 
 
@@ -252,14 +253,12 @@ def read_torch_file(path: Path) -> Any:
 
     A file that asks for anything but tensor data, or that is damaged, raises `UserError`.
     """
-    try:
+    with refusing(f"{path} is damaged or is not a PyTorch checkpoint"):
         if is_zip(path):
             return _read_zip(path)
-        with path.open("rb") as handle:
+        with open_plain(path) as handle:
             mapped = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
         return read_legacy(cast(IO[bytes], mapped), len(mapped), CHECKPOINT, path)
-    except DAMAGE as error:
-        raise UserError(f"{path} is damaged or is not a PyTorch checkpoint: {error}") from None
 
 
 def materialise(tensors: Mapping[str, LazyTensor], path: Path) -> dict[str, Tensor]:
@@ -267,7 +266,5 @@ def materialise(tensors: Mapping[str, LazyTensor], path: Path) -> dict[str, Tens
     total = sum(tensor.nbytes for tensor in tensors.values())
     if total > path.stat().st_size:
         raise UserError(f"{path} is refused: it describes more tensor data than it holds")
-    try:
+    with refusing(f"{path} is damaged"):
         return {name: tensor.load() for name, tensor in tensors.items()}
-    except DAMAGE as error:
-        raise UserError(f"{path} is damaged: {error}") from None
