@@ -7,35 +7,53 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from kdx2i.data.pixels import FRAMES, Alpha, has_frames, to_rgb
 from kdx2i.errors import UserError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-MAX_PIXELS = 40_000_000
-MAX_IMAGE_BYTES = 64 * 2**20
+MAX_PIXELS = 89_000_000  # a photograph of 64 megapixels; Pillow warns of more
+LARGE_PIXELS = 16_000_000
+MAX_IMAGE_BYTES = 256 * 2**20
 
 
 def decode_rgb(data: bytes, name: str, formats: Sequence[str] = FORMATS) -> Image.Image:
-    """Decode an image file held in memory to RGB; transparency is laid on white.
+    """Return the RGB of `decode_image`, transparency laid on white."""
+    return decode_image(data, name, formats)[0]
 
-    The size in the header is compared with `MAX_PIXELS` before any pixel is decoded. `name` names the file
-    in the `UserError` that a broken, truncated, too large or unknown image raises.
+
+def decode_image(
+    data: bytes, name: str, formats: Sequence[str] = FORMATS, alpha: Alpha = "white"
+) -> tuple[Image.Image, frozenset[str]]:
+    """Decode an image file held in memory to RGB, and say what is remarkable of it (`kdx2i.data.pixels`).
+
+    The size in the header is compared with `MAX_PIXELS` before any pixel is decoded; of several frames the first one
+    is taken. `name` names the file in the `UserError` that a broken, truncated, too large or unknown image raises,
+    and one whose pixels have no stated range.
     """
     try:
         with Image.open(io.BytesIO(data), formats=tuple(formats)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
+            frames = {FRAMES} if has_frames(image, data) else set()
             image.load()
-            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-                layer = image.convert("RGBA")
-                return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-            return image.convert("RGB")
+            rgb, remarks = to_rgb(image, name, alpha)
+            return rgb, remarks | frames
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UserError(f"{name} has more than {MAX_PIXELS} pixels: refused before decoding") from None
     except UnidentifiedImageError:
         raise UserError(f"{name} is not an image that can be read ({', '.join(formats)})") from None
     except (OSError, SyntaxError, ValueError, MemoryError) as error:
         raise UserError(f"{name} is a truncated or broken image: {error}") from None
+
+
+def is_large(data: bytes, formats: Sequence[str] = FORMATS) -> bool:
+    """Return whether an image file has so many pixels that several should not be decoded at the same time."""
+    try:
+        with Image.open(io.BytesIO(data), formats=tuple(formats)) as image:
+            return image.width * image.height > LARGE_PIXELS
+    except Exception:  # What it is that cannot be read, `decode_image` says.
+        return False
 
 
 def read_rgb(path: Path) -> Image.Image:
