@@ -16,6 +16,8 @@ MAX_PIXELS = 89_000_000  # a photograph of 64 megapixels; Pillow warns of more
 LARGE_PIXELS = 16_000_000
 MAX_IMAGE_BYTES = 256 * 2**20
 
+_BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
 
 def decode_rgb(data: bytes, name: str, formats: Sequence[str] = FORMATS) -> Image.Image:
     """Return the RGB of `decode_image`, transparency laid on white."""
@@ -39,7 +41,7 @@ def decode_image(
             image.load()
             rgb, remarks = to_rgb(image, name, alpha)
             return rgb, remarks | frames
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except _BOMB:
         raise UserError(f"{name} has more than {MAX_PIXELS} pixels: refused before decoding") from None
     except UnidentifiedImageError:
         raise UserError(f"{name} is not an image that can be read ({', '.join(formats)})") from None
@@ -52,7 +54,7 @@ def is_large(data: bytes, formats: Sequence[str] = FORMATS) -> bool:
     try:
         with Image.open(io.BytesIO(data), formats=tuple(formats)) as image:
             return image.width * image.height > LARGE_PIXELS
-    except Exception:  # What it is that cannot be read, `decode_image` says.
+    except (*_BOMB, OSError, SyntaxError, ValueError, MemoryError):  # What is wrong, `decode_image` says.
         return False
 
 

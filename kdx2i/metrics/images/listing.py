@@ -1,4 +1,4 @@
-"""The files of a folder or zip archive of images: which are scored, and which are left out. Torch-free, nothing is read."""
+"""The files of a folder or zip archive of images: which are scored, and which are left out. Torch-free."""
 
 import os
 import stat
@@ -7,7 +7,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kdx2i.data.archive import readable, zip_entries
@@ -37,7 +37,7 @@ class LeftOut:
 
     def describe(self) -> dict[str, Any]:
         """Return their number, their number by suffix, and the first names."""
-        suffixes = Counter(os.path.splitext(name)[1].lower() for name in self.names)
+        suffixes = Counter(PurePosixPath(name).suffix.lower() for name in self.names)
         return {"files": len(self), "suffixes": dict(sorted(suffixes.items())), "first": list(self.names[:_MOST_NAMED])}
 
 
@@ -89,7 +89,7 @@ def list_images(path: Path) -> Listing:
 
 
 def normal(name: str) -> str:
-    """Return a name in Unicode's normal form NFC: what macOS keeps as e and an accent is the letter that others keep."""
+    """Return a name in Unicode's normal form NFC: some systems keep a letter with an accent as two characters."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -167,7 +167,7 @@ def _kind(entry: os.DirEntry[str]) -> str:
 
 def _may_hold_images(name: str) -> bool:
     """Return whether what has this name would be an image, or a folder of them."""
-    return not name.startswith(".") and (name.lower().endswith(IMAGE_SUFFIXES) or not os.path.splitext(name)[1])
+    return not name.startswith(".") and (name.lower().endswith(IMAGE_SUFFIXES) or not PurePosixPath(name).suffix)
 
 
 def _lost(broken: Sequence[os.DirEntry[str]]) -> str:
@@ -176,7 +176,7 @@ def _lost(broken: Sequence[os.DirEntry[str]]) -> str:
     more = f" ({len(broken)} such files)" if len(broken) > 1 else ""
     if not first.is_symlink():
         return f"{first.path} is no plain file{more}: remove it"
-    target = os.readlink(first.path)
+    target = Path(first.path).readlink()
     return f"{first.path} is a link to {target}, where there is nothing to read{more}: mend the link or remove it"
 
 
