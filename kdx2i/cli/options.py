@@ -1,11 +1,15 @@
 """The options that several commands share, and the plan that they describe."""
 
-from typing import Annotated
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from kdx2i import completion
 from kdx2i.config import find_root, parse_seeds
+from kdx2i.errors import UserError
 from kdx2i.plan import Plan
 from kdx2i.suite import make_plan
 
@@ -30,6 +34,30 @@ Resolution = Annotated[int, typer.Option(help="Pixels of a side.")]
 Seed = Annotated[int, typer.Option(help="Seed of the run.")]
 Mode = Annotated[str, typer.Option(help="How the run is asked for images.")]
 Tables = Annotated[list[str] | None, typer.Argument(help="Names of tables.", autocompletion=completion.tables)]
+
+
+def path_of(option: str) -> Callable[[str], Path]:
+    """Return what reads the path of an option: an empty one, such as an unset variable gives, is no current folder."""
+
+    def read(text: str) -> Path:
+        if not str(text):
+            raise UserError(f"{option} is empty: name a path (was it a variable that is not set?)")
+        return Path(text)
+
+    return read
+
+
+class EachOptionOnce(TyperCommand):
+    """A command that refuses an option given twice, of which only the last would count."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line; `UserError` names the first option that is repeated and may not be."""
+        single = {name for option in self.params if not getattr(option, "multiple", False) for name in option.opts}
+        given = [word.partition("=")[0] for word in args[: args.index("--") if "--" in args else None]]
+        twice = [word for word in given if word in single and word.startswith("--") and given.count(word) > 1]
+        if twice:
+            raise UserError(f"{twice[0]} is given twice: name one value")
+        return super().parse_args(ctx, args)
 
 
 def asked_plan(preset: str, seeds: str = "") -> Plan:

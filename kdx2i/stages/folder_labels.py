@@ -97,8 +97,8 @@ def _colours(path: Path, palette: bytes, numbers: np.ndarray) -> dict[int, Colou
     if all(len(set(colour)) == 1 for colour in entries):
         index, colour = next((index, colour) for index, colour in used.items() if colour != (index,) * 3)
         raise UserError(
-            f"{path} has a palette of greys that are not their indices (index {index} has grey {colour[0]}), which does "
-            "not say which of the two is the class: save it as 8-bit grey"
+            f"{path} has a palette of greys that are not their indices (index {index} has grey {colour[0]}), which "
+            "does not say which of the two is the class: save it as 8-bit grey"
         )
     return used
 
@@ -109,6 +109,6 @@ def _compare_palettes(path: Path, palette: dict[int, Colour], known: dict[int, t
         before, other = known.setdefault(index, (colour, path))
         if before != colour:
             raise UserError(
-                f"{path} has the colour {colour} at index {index} of its palette and {other.name} has {before}, so that "
-                "indices are no class numbers: save the label maps as 8-bit grey"
+                f"{path} has the colour {colour} at index {index} of its palette and {other.name} has {before}, so "
+                "that indices are no class numbers: save the label maps as 8-bit grey"
             )

@@ -103,15 +103,19 @@ def load_segmenter(path: Path, device: str | torch.device = "cpu") -> TrainedSeg
         with safe_open(path, framework="pt") as handle:
             header = json.loads((handle.metadata() or {}).get("kdx2i", "{}"))
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
-        if header.get("format") != _FORMAT:
-            raise KeyError("format")
+        kind = header.get("format")
+        if kind != _FORMAT:
+            holds = f"a {kind}" if isinstance(kind, str) else "something else"
+            raise UserError(f"{path} is no segmenter: it holds {holds}, and `kdx2i segmenter` trains one")
         settings = SegmenterSettings.model_validate(header["settings"])
         network = UNet(settings.width, len(header["classes"]))
         network.load_state_dict(tensors)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; train the segmenter first") from None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{path} is not a readable segmenter ({type(error).__name__}); delete it") from None
+        raise UserError(
+            f"{path} is not a readable segmenter ({type(error).__name__}): `kdx2i segmenter` trains one"
+        ) from None
     network.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
     return TrainedSegmenter(settings, tuple(header["classes"]), header["resolution"], header["samples"], network)
 
