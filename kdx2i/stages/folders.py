@@ -27,7 +27,7 @@ from kdx2i.metrics.protocols import DEPENDS, DIMENSIONS, alternatives
 from kdx2i.metrics.scorer import Scorer
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.provenance import packages
-from kdx2i.stages.console import screen
+from kdx2i.stages.console import mute, screen
 from kdx2i.stages.folder_entries import folder_entries
 from kdx2i.stages.folder_pair import LABEL_ORDERS, Pair, class_mismatch, note_sources, refusals
 from kdx2i.stages.folder_report import print_document
@@ -63,7 +63,15 @@ def run(request: ScoreRequest, listings: Listings | None = None) -> dict[str, An
         _require(name, refused.get(name))
     document = _document(request, pair, refused)
     failed = _written(request.json, document) if request.json is not None else None
-    print_document(document, screen())
+    try:
+        print_document(document, screen())
+    except OSError as error:
+        if request.json is None or failed is not None:
+            raise
+        # The measurement is kept: nobody who reads the table is no fault of it.
+        mute()
+        if not isinstance(error, BrokenPipeError):
+            raise UserError(f"the values are in {request.json}, but cannot be printed: {error.strerror}") from None
     if failed is not None:
         raise failed
     return document
