@@ -51,7 +51,7 @@ def read_rows(path: Path) -> list[ImageRow]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist: run `kdx2i split {path.parent.name}`") from None
+        raise UserError(f"{path} does not exist: run `kdx2i split --dataset {path.parent.name}`") from None
     except (OSError, UnicodeDecodeError):
         raise UserError(f"{path} is not a readable table") from None
     reader = csv.reader(io.StringIO(text, newline=""))

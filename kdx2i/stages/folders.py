@@ -232,7 +232,9 @@ def _embed(images: ImageFiles, extractors: Sequence[Extractor], what: str) -> li
 @contextmanager
 def _bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    # Else an empty line would be all that is left of it in a log.
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(title, total=total)
         yield lambda count: progress.update(task, advance=count)
 
