@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand
 
 from kdx2i import completion
 from kdx2i.config import find_root, parse_seeds
@@ -45,19 +44,6 @@ def path_of(option: str) -> Callable[[str], Path]:
         return Path(text)
 
     return read
-
-
-class EachOptionOnce(TyperCommand):
-    """A command that refuses an option given twice, of which only the last would count."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the command line; `UserError` names the first option that is repeated and may not be."""
-        single = {name for option in self.params if not getattr(option, "multiple", False) for name in option.opts}
-        given = [word.partition("=")[0] for word in args[: args.index("--") if "--" in args else None]]
-        twice = [word for word in given if word in single and word.startswith("--") and given.count(word) > 1]
-        if twice:
-            raise UserError(f"{twice[0]} is given twice: name one value")
-        return super().parse_args(ctx, args)
 
 
 def asked_plan(preset: str, seeds: str = "") -> Plan:

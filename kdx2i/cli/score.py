@@ -1,13 +1,15 @@
 """The command `score`: any images against any others, without a preset or a run."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from kdx2i.cli.app import app
-from kdx2i.cli.options import EachOptionOnce, path_of
-from kdx2i.data.pixels import Alpha
+from kdx2i.cli.options import path_of
+from kdx2i.data.image_kinds import Alpha
+from kdx2i.errors import UserError
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.metrics.protocols import DIMENSIONS
 from kdx2i.stages.folder_request import ScoreRequest, check, parse_metrics
@@ -16,7 +18,19 @@ _INPUTS = ", ".join(DIMENSIONS["preprocessing"])
 _WORDS = ",".join(metric.word for metric in METRICS.values() if metric.word is not None)
 
 
-@app.command(cls=EachOptionOnce)
+class OneFolderEach(TyperCommand):
+    """A command that refuses a second folder for a set: only the last would count, where both seem to."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line; `UserError` names an option that is given twice."""
+        given = [word.partition("=")[0] for word in args]
+        for option in ("--generated", "--reference", "--labels"):
+            if given.count(option) > 1:
+                raise UserError(f"{option} is given twice, and takes one folder: put all files into it")
+        return super().parse_args(ctx, args)
+
+
+@app.command(cls=OneFolderEach)
 def score(
     generated: Annotated[
         Path, typer.Option(parser=path_of("--generated"), help="Folder or zip: flat, or one sub-folder a class.")

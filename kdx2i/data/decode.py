@@ -7,11 +7,10 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from kdx2i.data.pixels import FRAMES, Alpha, has_frames, to_rgb
+from kdx2i.data.image_kinds import FORMATS, FRAMES, Alpha
+from kdx2i.data.pixels import has_frames, to_rgb
 from kdx2i.errors import UserError
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 MAX_PIXELS = 89_000_000  # a photograph of 64 megapixels; Pillow warns of more
 LARGE_PIXELS = 16_000_000
 MAX_IMAGE_BYTES = 256 * 2**20
@@ -27,7 +26,7 @@ def decode_rgb(data: bytes, name: str, formats: Sequence[str] = FORMATS) -> Imag
 def decode_image(
     data: bytes, name: str, formats: Sequence[str] = FORMATS, alpha: Alpha = "white"
 ) -> tuple[Image.Image, frozenset[str]]:
-    """Decode an image file held in memory to RGB, and say what is remarkable of it (`kdx2i.data.pixels`).
+    """Decode an image file held in memory to RGB, and say what is remarkable of it (`kdx2i.data.image_kinds`).
 
     The size in the header is compared with `MAX_PIXELS` before any pixel is decoded; of several frames the first one
     is taken. `name` names the file in the `UserError` that a broken, truncated, too large or unknown image raises,

@@ -1,17 +1,12 @@
 """The pixels of a decoded image as RGB of 8 bits, whatever mode it is kept in, and what happened to them on the way."""
 
 import struct
-from typing import Literal
 
 import numpy as np
 from PIL import Image
 
+from kdx2i.data.image_kinds import DEEP, TRANSPARENT, Alpha
 from kdx2i.errors import UserError
-
-Alpha = Literal["white", "drop"]
-"""What becomes of transparency: laid on white, or dropped as clean-fid and torch-fidelity do."""
-DEEP, FRAMES, TRANSPARENT = "16-bit grey", "several frames", "transparent"
-"""What may be remarkable of a file: its grey was brought to 8 bits, it has more frames, pixels were not opaque."""
 
 _WHITE_IS_ZERO, _PHOTOMETRIC, _BITS_PER_SAMPLE = 0, 262, 258  # of TIFF 6.0
 _BIG_TIFF = 43

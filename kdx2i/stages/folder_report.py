@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from kdx2i.data.pixels import DEEP, FRAMES, TRANSPARENT
+from kdx2i.data.image_kinds import DEEP, FRAMES, TRANSPARENT
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.metrics.protocols import DIMENSIONS
 

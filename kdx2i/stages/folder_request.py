@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from kdx2i.data.pixels import Alpha
+from kdx2i.data.image_kinds import Alpha
 from kdx2i.errors import UserError
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.metrics.images.listing import Listing, list_images

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from kdx2i.data.decode import decode_image
-from kdx2i.data.pixels import DEEP, FRAMES, TRANSPARENT
+from kdx2i.data.image_kinds import DEEP, FRAMES, TRANSPARENT
 from kdx2i.errors import UserError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM")

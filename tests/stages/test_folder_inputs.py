@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -185,7 +187,7 @@ def test_images_of_no_source_are_said_to_take_no_part(tmp_path: Path, real: Path
         (["--generated", ""], "--generated is empty: name a path"),
         (["--generated", "PLAIN", "--reference", ""], "--reference is empty"),
         (["--generated", "PLAIN", "--reference", "PLAIN", "--generated", "PLAIN"], "--generated is given twice"),
-        (["--generated=PLAIN", "--reference", "PLAIN", "--seed=1", "--seed", "2"], "--seed is given twice"),
+        (["--generated=PLAIN", "--reference", "PLAIN", "--reference=PLAIN"], "--reference is given twice"),
         (["--generated", "PLAIN", "--reference", "PLAIN", "--json", ""], "--json is empty"),
         (["--generated", "PLAIN", "--reference", "PLAIN", "--segmenter", "/nowhere"], "/nowhere does not exist"),
         (["--generated", "PLAIN", "--reference", "PLAIN", "--weights", "PLAIN"], "plain is no file"),
@@ -323,3 +325,23 @@ def test_an_encoding_without_box_signs_gets_ascii(plain: Path, real: Path, tmp_p
     assert "FID v" in shown
     assert "KIDx100 v" in shown
     assert "\\" not in shown
+
+
+def modules_after(*words: object) -> set[str]:
+    """Return what a process has imported in which `kdx2i WORDS...` ended."""
+    code = "import sys; from kdx2i.cli import main; main(sys.argv[1:]); print('modules', *sys.modules)"
+    command = [sys.executable, "-c", code, *map(str, words)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
+    return set(done.stdout.rpartition("modules ")[2].split())
+
+
+def test_a_mistyped_path_is_said_before_libraries_are_loaded(plain: Path) -> None:
+    modules = modules_after("score", "--generated", plain, "--reference", plain / "nowhere")
+    assert "kdx2i.stages.folder_request" in modules
+    assert not modules & {"torch", "numpy", "scipy", "matplotlib", "pandas", "PIL"}
+
+
+def test_a_table_on_the_screen_needs_no_plots_and_no_statistics(plain: Path, real: Path) -> None:
+    modules = modules_after("score", "--generated", plain, "--reference", real, *OPTIONS)
+    assert "kdx2i.stages.folder_report" in modules
+    assert not modules & {"matplotlib", "scipy.stats", "pandas", "torchvision", "torch._dynamo", "snakemake"}

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kdx2i.data.archive import readable, zip_entries
-from kdx2i.data.decode import FORMATS, SUFFIXES
+from kdx2i.data.image_kinds import FORMATS, SUFFIXES
 from kdx2i.errors import UserError
 
 IMAGE_FORMATS = (*FORMATS, "TIFF", "PPM")

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from kdx2i.data.archive import readable
 from kdx2i.data.decode import MAX_IMAGE_BYTES, decode_image, is_large
-from kdx2i.data.pixels import Alpha
+from kdx2i.data.image_kinds import Alpha
 from kdx2i.errors import UserError
 from kdx2i.metrics.images.listing import IMAGE_FORMATS, Listing, list_images
 
@@ -86,7 +86,7 @@ class ImageFiles:
     """The images of a listing, decoded when they are asked for; `alpha` says what becomes of transparency.
 
     `labels` int64 (N,) index `classes` and are all 0 for flat images. `remarks` holds what is remarkable of the files
-    (`kdx2i.data.pixels`) and the positions of those of which it is true; it is complete after one pass over `blocks`.
+    (`kdx2i.data.image_kinds`) and the positions of those of which it is true; one pass over `blocks` completes it.
     """
 
     def __init__(self, listing: Listing, alpha: Alpha = "white") -> None:
