@@ -10,6 +10,7 @@ from kdx2i.data.image_kinds import Alpha
 from kdx2i.errors import UserError
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.metrics.images.listing import Listing, list_images
+from kdx2i.metrics.protocols import DIMENSIONS
 
 # What may be asked for, and the metric's name in the catalogue.
 WORDS = {metric.word: metric.name for metric in METRICS.values() if metric.word is not None}
@@ -64,7 +65,13 @@ def parse_metrics(texts: str | Sequence[str] | None) -> tuple[str, ...] | None:
 
 
 def check(request: ScoreRequest) -> Listings:
-    """Return the files of the request's images; `UserError` for a path that does not hold what it is named for."""
+    """Return the files of the request's images; `UserError` for a path that does not hold what it is named for.
+
+    An unknown preprocessing is refused here too.
+    """
+    if request.preprocessing not in DIMENSIONS["preprocessing"]:
+        known = ", ".join(DIMENSIONS["preprocessing"])
+        raise UserError(f"--preprocessing {request.preprocessing} is unknown: use one of {known}")
     listings = Listings(list_images(request.generated), list_images(request.reference))
     for option, path in (("--segmenter", request.segmenter), ("--weights", request.weights)):
         if path is not None:

@@ -18,7 +18,6 @@ from kdx2i.metric_catalogue import METRICS, Need
 from kdx2i.metrics.alternatives import measure, registered_extractors
 from kdx2i.metrics.embedded_set import EmbeddedSet
 from kdx2i.metrics.extractors.extractor import Extractor, build_extractor
-from kdx2i.metrics.extractors.preprocessing import PREPROCESSINGS
 from kdx2i.metrics.extractors.weights import DOWNLOADS
 from kdx2i.metrics.images.embedding import Embedding, embed
 from kdx2i.metrics.images.streams import ImageFiles
@@ -204,9 +203,6 @@ def _side(images: ImageFiles) -> int:
 
 def _extractor(request: ScoreRequest, device: torch.device, image_size: int | None) -> Extractor:
     """Return the extractor of the request; missing weights say what works without them."""
-    if request.preprocessing not in PREPROCESSINGS:
-        known = ", ".join(PREPROCESSINGS)
-        raise UserError(f"--preprocessing {request.preprocessing} is unknown: use one of {known}")
     try:
         return build_extractor(
             request.extractor,
