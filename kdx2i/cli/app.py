@@ -58,7 +58,8 @@ def guarded(command: Callable[[], Any]) -> int:
         status = command()
         output.flush()
     except UserError as error:
-        output.refuses()
+        if output.refuses() is not None:
+            mute()
         console.print(f"[red]error:[/red] {escape(' '.join(str(error).split()))}", highlight=False, soft_wrap=True)
         return 2
     except UsageMistake as error:

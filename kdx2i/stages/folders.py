@@ -65,11 +65,11 @@ def run(request: ScoreRequest, listings: Listings | None = None) -> dict[str, An
     try:
         print_document(document, screen())
     except OSError as error:
-        if request.json is None or failed is not None:
+        if request.json is None:
             raise
         # The measurement is kept: nobody who reads the table is no fault of it.
         mute()
-        if not isinstance(error, BrokenPipeError):
+        if failed is None and not isinstance(error, BrokenPipeError):
             raise UserError(f"the values are in {request.json}, but cannot be printed: {error.strerror}") from None
     if failed is not None:
         raise failed
