@@ -122,7 +122,7 @@ def _bytes_read(leaf: Leaf[Any]) -> dict[str, str]:
 def stated_by(leaf: Leaf[Any]) -> dict[str, Any]:
     """Return the provenance of a leaf as it stands on disk; empty where there is none to read."""
     try:
-        document = read_json(leaf.provenance_path)
+        document = read_document(leaf.provenance_path)
     except UserError:
         return {}
     return document if isinstance(document, dict) else {}
@@ -255,7 +255,7 @@ def require_as_shipped(root: Path, files: Mapping[str, str]) -> None:
         beside = (root / path).with_suffix(".provenance.json")
         if not beside.is_file():
             continue
-        document = read_json(beside)
+        document = read_document(beside)
         if not isinstance(document, dict) or document.get("sha256") != digest:
             raise UserError(
                 f"{path} is corrupt: it is not the file that {beside.name} beside it states; "

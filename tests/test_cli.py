@@ -1,10 +1,13 @@
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 from repository import ROOT, fabricate_all, kdx2i, settings_copy
+from typer.main import get_command
 
-from kdx2i.cli import guarded, main
+from kdx2i.cli import app, guarded, main
 from kdx2i.plan import Plan
 from kdx2i.suite import make_plan
 
@@ -70,6 +73,42 @@ def test_a_wrong_command_line_explains_itself(root: Path, capsys: pytest.Capture
     assert "Error" in capsys.readouterr().err
 
 
+def advised(text: str) -> list[list[str]]:
+    """Return the words of the commands in backquotes, without those that stand for something else."""
+    commands = re.findall(r"`(kdx2i [a-z][^`]*)`", text)
+    return [
+        [word for word in command.split()[1:] if word != "..."] for command in commands if "{options}" not in command
+    ]
+
+
+def test_commands_that_messages_and_pages_advise_exist() -> None:
+    known = get_command(app).commands  # type: ignore[attr-defined]
+    places = [*(ROOT / "kdx2i").rglob("*.py"), *(ROOT / "docs").glob("*.md"), ROOT / "README.md"]
+    found = [(path, words) for path in places for words in advised(path.read_text(encoding="utf-8"))]
+    assert len(found) > 30
+    for path, (name, *words) in found:
+        assert name in known, f"{path} advises {name}"
+        if getattr(known[name], "commands", None):  # a group, such as `kdx2i data`
+            continue
+        options = {option for parameter in known[name].params for option in parameter.opts if option.startswith("--")}
+        takes_words = any(parameter.param_type_name == "argument" for parameter in known[name].params)
+        strange = [word for word in words if word.startswith("--") and word not in options]
+        assert not strange or name == "evaluate", f"{path} advises {name} {strange}"  # evaluate hands options on
+        if words and not words[0].startswith("--"):
+            assert takes_words, f"{path} advises `kdx2i {name} {words[0]}`, which takes options only"
+
+
+def test_an_interruption_of_a_command_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kdx2i.cli.score.check", interrupted)
+    assert main(["score", "--generated", "a", "--reference", "b"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
 def test_an_interruption_is_130(capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt
@@ -120,6 +159,24 @@ def test_tables_are_made_compared_verified_and_explained(finished: Plan, capsys:
     assert capsys.readouterr().out.splitlines()[-1].endswith("results are current and whole")
     assert main(["show", "table1", "Ours*/birds", *SMOKE]) == 0
     assert "kdx2i evaluate" in capsys.readouterr().out
+
+
+def test_a_cell_that_is_not_computed_says_what_makes_it_and_what_the_reference_has(
+    finished: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leaf = finished.evaluation("open-birds", "stargan_v2", "kd", 32, 0, "latent")
+    reference = finished.root / "results/reference/open-smoke" / leaf.directory.relative_to(finished.results)
+    shutil.copytree(leaf.folder, reference)
+    shutil.rmtree(finished.root / finished.results)
+    assert main(["show", "table1", "Ours*/birds/latent", *SMOKE]) == 0
+    shown = capsys.readouterr().out
+    assert "to make   snakemake table1 --config preset=open-smoke" in shown
+    assert re.search(rf"reference {reference.relative_to(finished.root)}\n    \w+ = [\d.]+", shown)
+    assert "log.jsonl" not in shown
+    assert "samples.png" not in shown
+    (reference / "metrics.json").unlink()
+    assert main(["show", "table1", "Ours*/birds/latent", *SMOKE]) == 0
+    assert "results/reference" not in capsys.readouterr().out
 
 
 def test_verify_names_what_is_wrong_and_restore_removes_it(finished: Plan, capsys: pytest.CaptureFixture[str]) -> None:

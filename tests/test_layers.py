@@ -42,6 +42,7 @@ TORCH_FREE = ["bounds", "foreign", "metric_catalogue", "tasks.facts",
               "config", "identity", "plan", "provenance", "tables", "workflow", "cli", "warm", "suite", "inspection",
               "metrics.settings", "metrics.protocols", "distill.transfers", "methods.settings", "methods.catalogue",
               "teacher.recipes", "features.recipes", "stages.table", "stages.compare", "stages.infer", "frames",
+              "stages.folder_request", "metrics.images.listing",
               "completion", "version"]  # fmt: skip
 
 

@@ -9,8 +9,10 @@ grid of samples; in a fork it collects its garbage once. What a job in a fork do
 """
 
 import argparse
+import contextlib
 import gc
 import importlib
+import io
 import json
 import os
 import subprocess
@@ -75,6 +77,31 @@ def scoring() -> dict[str, float]:
     return alone()
 
 
+def mistyped() -> dict[str, float]:
+    """Start `kdx2i score` on a folder that is not there."""
+    from kdx2i.cli import main as kdx2i
+
+    with contextlib.redirect_stderr(io.StringIO()):
+        kdx2i(["score", "--generated", "/nowhere", "--reference", "/nowhere"])
+    return alone()
+
+
+def fifty_images() -> dict[str, float]:
+    """Score 50 images of 64 px against 50 others with the packaged network at 64 px."""
+    from PIL import Image
+
+    from kdx2i.cli import main as kdx2i
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        for number in range(100):
+            place = Path(folder) / str(number % 2) / f"{number:03d}.png"
+            place.parent.mkdir(exist_ok=True)
+            Image.effect_noise((64, 64), 1.0 + number).convert("RGB").save(place)
+        sides = ["--generated", f"{folder}/0", "--reference", f"{folder}/1"]
+        kdx2i(["score", *sides, "--extractor", "efficientnet-lite0", "--input-size", "64", "--device", "cpu"])
+    return alone()
+
+
 def server(leave_out: str | None = None, *, frozen: bool = True) -> dict[str, float]:
     """Load the server's libraries, start a training in a fork, and return the seconds and memory of both.
 
@@ -133,6 +160,8 @@ PROCESSES: dict[str, Callable[[], dict[str, float]]] = {
     "torch and its compiler": lambda: alone("torch", COMPILER),
     "cold training": training,
     "cold scoring of folders": scoring,
+    "kdx2i score, mistyped path": mistyped,
+    "kdx2i score, 2 x 50 images": fifty_images,
 }
 
 

@@ -1,6 +1,5 @@
 """The application that all commands belong to, and how it ends."""
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -8,7 +7,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from kdx2i.cli import output
 from kdx2i.errors import UserError
+from kdx2i.stages.console import mute
 from kdx2i.version import version_text
 
 app = typer.Typer(
@@ -17,6 +18,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+INTERRUPTED, UNREAD = 130, 141  # as a shell has it: 128 and the number of the signal
 
 # Typer carries its own copy of Click: the base of what it raises for a mistake on the command line.
 UsageMistake: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -44,18 +47,42 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def guarded(command: Callable[[], Any]) -> int:
-    """Run a command; a user's mistake becomes one sentence on stderr and 2, an interruption 130."""
+    """Run a command and return its exit status.
+
+    A user's mistake, and a standard output that cannot be written, become one sentence on stderr and 2, an
+    interruption 130; 141 means that nobody reads what it prints any more, as if SIGPIPE had ended it.
+    """
+    output.print_what_can_be_shown()
     console = Console(stderr=True)
     try:
         status = command()
+        output.flush()
     except UserError as error:
-        sys.stdout.flush()
+        if output.refuses() is not None:
+            mute()
         console.print(f"[red]error:[/red] {escape(' '.join(str(error).split()))}", highlight=False, soft_wrap=True)
         return 2
     except UsageMistake as error:
         error.show()
         return int(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        status = UNREAD
+    except BrokenPipeError:
+        status = UNREAD
+    except OSError:
+        full = output.refuses()
+        if full is None:
+            raise
+        mute()
+        console.print(f"[red]error:[/red] the standard output cannot be written: {full.strerror}", highlight=False)
+        return 2
+    if status == UNREAD:
+        mute()
+    if status == INTERRUPTED:
+        # Typer makes an exit status of an interruption, and says nothing.
         console.print("interrupted", highlight=False)
-        return 130
     return status if isinstance(status, int) else 0

@@ -1,6 +1,7 @@
 """The options that several commands share, and the plan that they describe."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from kdx2i import completion
 from kdx2i.config import find_root, parse_seeds, root_around
+from kdx2i.errors import UserError
 from kdx2i.plan import Plan
 from kdx2i.suite import make_plan
 
@@ -33,6 +35,17 @@ Resolution = Annotated[int, typer.Option(help="Pixels of a side.")]
 Seed = Annotated[int, typer.Option(help="Seed of the run.")]
 Mode = Annotated[str, typer.Option(help="How the run is asked for images.")]
 Tables = Annotated[list[str] | None, typer.Argument(help="Names of tables.", autocompletion=completion.tables)]
+
+
+def path_of(option: str) -> Callable[[str], Path]:
+    """Return what reads the path of an option: an empty one, such as an unset variable gives, is no current folder."""
+
+    def read(text: str) -> Path:
+        if not str(text):
+            raise UserError(f"{option} is empty: name a path (was it a variable that is not set?)")
+        return Path(text)
+
+    return read
 
 
 def asked_plan(preset: str, seeds: str = "") -> Plan:

@@ -8,31 +8,41 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from kdx2i import bounds
+from kdx2i.data.image_kinds import FORMATS, FRAMES, Alpha
+from kdx2i.data.pixels import has_frames, to_rgb
 from kdx2i.errors import UserError
 from kdx2i.foreign import read_plain, reason
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 MAX_PIXELS = bounds.PIXELS
+LARGE_PIXELS = 16_000_000
 MAX_IMAGE_BYTES = bounds.IMAGE_BYTES
+
+_BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 def decode_rgb(data: bytes, name: str, formats: Sequence[str] = FORMATS) -> Image.Image:
-    """Decode an image file held in memory to RGB; transparency is laid on white.
+    """Return the RGB of `decode_image`, transparency laid on white."""
+    return decode_image(data, name, formats)[0]
 
-    The size in the header is compared with `MAX_PIXELS` before any pixel is decoded. `name` names the file
-    in the `UserError` that a broken, truncated, too large or unknown image raises.
+
+def decode_image(
+    data: bytes, name: str, formats: Sequence[str] = FORMATS, alpha: Alpha = "white"
+) -> tuple[Image.Image, frozenset[str]]:
+    """Decode an image file held in memory to RGB, and say what is remarkable of it (`kdx2i.data.image_kinds`).
+
+    The size in the header is compared with `MAX_PIXELS` before any pixel is decoded; of several frames the first one
+    is taken. `name` names the file in the `UserError` that a broken, truncated, too large or unknown image raises,
+    and one whose pixels have no stated range.
     """
     try:
         with Image.open(io.BytesIO(data), formats=tuple(formats)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
+            frames = {FRAMES} if has_frames(image, data) else set()
             image.load()
-            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-                layer = image.convert("RGBA")
-                return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-            return image.convert("RGB")
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            rgb, remarks = to_rgb(image, name, alpha)
+            return rgb, remarks | frames
+    except _BOMB:
         raise UserError(f"{name} has more than {MAX_PIXELS} pixels: refused before decoding") from None
     except UnidentifiedImageError:
         raise UserError(f"{name} is not an image that can be read ({', '.join(formats)})") from None
@@ -40,6 +50,15 @@ def decode_rgb(data: bytes, name: str, formats: Sequence[str] = FORMATS) -> Imag
         raise
     except Exception as error:  # noqa: BLE001 (Pillow's plug-ins raise anything on broken bytes)
         raise UserError(f"{name} is a truncated or broken image: {reason(error)}") from None
+
+
+def is_large(data: bytes, formats: Sequence[str] = FORMATS) -> bool:
+    """Return whether an image file has so many pixels that several should not be decoded at the same time."""
+    try:
+        with Image.open(io.BytesIO(data), formats=tuple(formats)) as image:
+            return image.width * image.height > LARGE_PIXELS
+    except (*_BOMB, OSError, SyntaxError, ValueError, MemoryError):  # What is wrong, `decode_image` says.
+        return False
 
 
 def read_rgb(path: Path) -> Image.Image:

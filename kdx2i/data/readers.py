@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from kdx2i import bounds
 from kdx2i.config import DatasetConfig, SourceFile, validate
 from kdx2i.data.archive import read_members
-from kdx2i.data.decode import SUFFIXES, decode_rgb, png_bytes
+from kdx2i.data.decode import decode_rgb, png_bytes
+from kdx2i.data.image_kinds import SUFFIXES
 from kdx2i.data.manifest import ManifestRow, Role, read_manifest
 from kdx2i.data.pack import read_icons, read_verified
 from kdx2i.data.svg import MAX_SIDE, Icon, rasterise

@@ -50,7 +50,7 @@ def _values(row: ImageRow) -> tuple[str, ...]:
 
 def read_rows(path: Path) -> list[ImageRow]:
     """Read `split.csv`; a missing or malformed table raises `UserError` naming the file and the line."""
-    text = read_text(path, bounds.TABLE_BYTES, f"run `kdx2i split {path.parent.name}`")
+    text = read_text(path, bounds.TABLE_BYTES, f"run `kdx2i split --dataset {path.parent.name}`")
     with refusing(f"{path} is not a readable table"):
         reader = csv.reader(io.StringIO(text, newline=""))
         if tuple(next(reader, ())) != COLUMNS:

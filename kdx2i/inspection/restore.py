@@ -54,7 +54,7 @@ def _make_as_pulled(plan: Plan, leaf: Leaf[Any], make_split: Callable[[Plan, Lea
         raise UserError(
             f"{leaf.name} cannot be made as it was pulled: {listed(differing)} comes out otherwise here (another "
             "version of a renderer or synthesiser, or another source), and the pulled one is kept; "
-            f"`kdx2i split {leaf.folder.name}` makes a split of its own",
+            f"`kdx2i split --dataset {leaf.folder.name}` makes a split of its own",
             whole=True,
         )
 

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -10,7 +11,7 @@ from rich.markup import escape
 from kdx2i.config import listed
 from kdx2i.errors import UserError
 from kdx2i.files import read_json
-from kdx2i.inspection.show_students import lines_of_run
+from kdx2i.inspection.show_students import files_that_are_there, lines_of_run
 from kdx2i.plan import CellPlan, Leaf, Plan
 from kdx2i.provenance import problem
 from kdx2i.tables.assemble import direction_of
@@ -47,7 +48,7 @@ def show(plan: Plan, table: str, words: str, console: Console) -> None:
             verdict = "learned" if judged.learned else NOT_LEARNED
             console.print(escape(f"  {verdict}: {judged.sentence}"), highlight=False)
         for leaf in cell.leaves:
-            _show_evaluation(plan, leaf, console)
+            _show_evaluation(plan, table, leaf, console)
 
 
 def _learning(plan: Plan, table: str, cell: CellPlan) -> Learning | None:
@@ -61,8 +62,8 @@ def _learning(plan: Plan, table: str, cell: CellPlan) -> Learning | None:
     return judge_learning(scored, of_controls.get(BLANK))
 
 
-def _show_evaluation(plan: Plan, leaf: Leaf[Any], console: Console) -> None:
-    """Print one evaluation and everything that it is made from."""
+def _show_evaluation(plan: Plan, table: str, leaf: Leaf[Any], console: Console) -> None:
+    """Print one evaluation and everything that it is made from; files are named where they are."""
     wrong = problem(leaf)
     state = "current" if wrong is None else wrong.sentence
     lines = [f"seed {leaf.spec.seed}: {state}"]
@@ -71,13 +72,18 @@ def _show_evaluation(plan: Plan, leaf: Leaf[Any], console: Console) -> None:
         lines += [f"  {name} = {entry.get('value')}{_counts(entry)}" for name, entry in document["values"].items()]
         untrained = document.get("untrained", {})
         lines += [f"  {name} = {entry.get('value')} before the first update" for name, entry in untrained.items()]
-        lines.append(f"  images    {leaf.directory / 'samples.png'}")
+    else:
+        lines += _instead(plan, table, leaf)
     run = leaf.inputs["run"]
     lines += [
         f"  identity  {leaf.identity}",
         f"  command   {shlex.join(plan.command(leaf))}",
-        f"  log       {run.directory / 'log.jsonl'}",
-        f"  training  {run.directory / 'samples.png'}",
+        *files_that_are_there(
+            plan.root,
+            images=leaf.directory / "samples.png",
+            log=run.directory / "log.jsonl",
+            training=run.directory / "samples.png",
+        ),
         *[f"  {line}" for line in lines_of_run(run)],
         "  made from",
     ]
@@ -87,6 +93,20 @@ def _show_evaluation(plan: Plan, leaf: Leaf[Any], console: Console) -> None:
             mark = "current" if status is None else status.kind
             lines.append(f"    {upstream.identity[:12]}  {mark:8}{shlex.join(plan.command(upstream))}")
     console.print(escape("\n".join(lines)), highlight=False, soft_wrap=True)
+
+
+def _instead(plan: Plan, table: str, leaf: Leaf[Any]) -> list[str]:
+    """Return what makes an evaluation that is not current here, and what the committed reference has of it."""
+    preset = "" if plan.preset.name == "open" else f" --config preset={shlex.quote(plan.preset_argument)}"
+    lines = [f"  to make   snakemake {table}{preset}"]
+    place = Path("results") / "reference" / plan.preset.name / leaf.directory.relative_to(plan.results)
+    if not (plan.root / place / "metrics.json").is_file():
+        return lines
+    record = read_json(plan.root / place / leaf.provenance)
+    same = isinstance(record, dict) and record.get("identity") == leaf.identity
+    lines.append(f"  reference {place}{'' if same else ', made by other code or settings'}")
+    values = read_json(plan.root / place / "metrics.json").get("values", {})
+    return lines + [f"    {name} = {entry.get('value')}{_counts(entry)}" for name, entry in values.items()]
 
 
 def _counts(entry: dict[str, object]) -> str:

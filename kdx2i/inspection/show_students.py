@@ -1,6 +1,7 @@
 """From a student to its measures, command, inputs and log."""
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -44,8 +45,15 @@ def _lines(plan: Plan, leaf: Leaf[Any]) -> list[str]:
         lines = [f"{leaf.spec.architecture} {leaf.spec.transfer} at {leaf.spec.resolution} px", f"  {wrong.sentence}"]
     lines += [f"  identity  {leaf.identity}", f"  command   {shlex.join(plan.command(leaf))}"]
     if leaf.kind is DISTILLED:
-        lines += [f"  log       {leaf.directory / 'log.jsonl'}", f"  images    {leaf.directory / 'samples.png'}"]
+        lines += files_that_are_there(
+            plan.root, log=leaf.directory / "log.jsonl", images=leaf.directory / "samples.png"
+        )
     return lines
+
+
+def files_that_are_there(root: Path, **files: Path) -> list[str]:
+    """Return a line for each of the files, relative to `root`, that exists."""
+    return [f"  {name:9} {path}" for name, path in files.items() if (root / path).is_file()]
 
 
 def lines_of_run(run: Leaf[Any]) -> list[str]:

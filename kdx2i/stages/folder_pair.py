@@ -1,7 +1,8 @@
 """Two sets of images to be scored: what can be computed of them, and what some metrics read beside their pixels."""
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -12,9 +13,10 @@ from torch import Tensor
 from kdx2i.errors import UserError
 from kdx2i.metric_catalogue import METRICS, Need
 from kdx2i.metrics.embedded_set import LabelMaps
+from kdx2i.metrics.entries import Entry
 from kdx2i.metrics.images.streams import ImageFiles
 from kdx2i.metrics.segmentation.bisenet import load_face_parser
-from kdx2i.metrics.segmentation.label_orders import CELEBAMASK_HQ, FACE_PARSING
+from kdx2i.metrics.segmentation.label_orders import CELEBAMASK_HQ, FACE_PARSING, relabelled
 from kdx2i.metrics.segmentation.mean_iou import Segmenter
 from kdx2i.metrics.segmentation.segmenter import load_segmenter
 from kdx2i.stages.folder_labels import label_maps
@@ -32,7 +34,7 @@ class Pair:
     generated: ImageFiles
     reference: ImageFiles
     labels: Path | None
-    segmenter: Path | None
+    segmenter_file: Path | None
     label_order: str
     batch: int
     device: torch.device
@@ -72,28 +74,34 @@ class Pair:
                         raise UserError(f"the outputs of the source {source} have different sizes")
                     yield torch.stack(group)
 
+    @cached_property
     def label_maps(self) -> LabelMaps:
-        """Return the label map of each generated image in the numbering that was named; errors as in `label_maps`."""
+        """The label map of each generated image in the numbering that was named; errors as in `label_maps`."""
         assert self.labels is not None
         return LabelMaps(label_maps(self.labels, self.generated.names), LABEL_ORDERS.get(self.label_order))
 
-    def load_segmenter(self) -> Segmenter:
-        """Return the segmenter of the file that was named; `UserError` for another file."""
-        assert self.segmenter is not None
-        load = load_segmenter if self.segmenter.suffix == ".safetensors" else load_face_parser
-        segmenter: Segmenter = load(self.segmenter, self.device)
+    @cached_property
+    def segmenter(self) -> Segmenter:
+        """The segmenter of the file that was named; `UserError` for another file."""
+        assert self.segmenter_file is not None
+        load = load_segmenter if self.segmenter_file.suffix == ".safetensors" else load_face_parser
+        segmenter: Segmenter = load(self.segmenter_file, self.device)
         return segmenter
 
 
-def refusals(pair: Pair) -> dict[str, str]:
-    """Return why a metric cannot be computed, as far as names and counts tell, by its name in the catalogue."""
+def refusals(pair: Pair, asked: Sequence[str]) -> dict[str, str]:
+    """Return why a metric cannot be computed, as far as can be told before images are read, by its catalogue name.
+
+    Label maps are read where a metric that needs them is `asked` for. `UserError` for a segmenter that is none.
+    """
+    with_maps = any(Need.LABEL_MAPS in METRICS[name].needs for name in asked)
     checks = {
         Need.TWO_IMAGES: _too_few(pair),
         Need.CLASSES: class_mismatch(pair),
         Need.TWO_IMAGES_A_CLASS: None if class_mismatch(pair) else _few_images(pair),
         Need.PARTS: _no_parts(pair),
         Need.OUTPUTS: _no_sources(pair),
-        Need.LABEL_MAPS: _no_labels(pair),
+        Need.LABEL_MAPS: _no_labels(pair) or (_unfit_labels(pair) if with_maps else None),
     }
     reasons = {
         metric.name: [reason for need, reason in checks.items() if reason and need in metric.needs]
@@ -155,7 +163,24 @@ def _no_sources(pair: Pair) -> str | None:
         return f"the source {smallest[0]} has one output: {advice}"
     if len(largest[1]) > MOST_OUTPUTS:
         return f"the names put {len(largest[1])} images under one source, {largest[0]}: {advice}"
+    if _merely_numbered(pair):
+        return f"the names number the images and would put all of a folder under one source, {largest[0]}: {advice}"
     return None
+
+
+def _merely_numbered(pair: Pair) -> bool:
+    """Return whether each folder of generated images would be the outputs of one source."""
+    folders = Counter(str(PurePosixPath(name).parent) for name in pair.generated.names)
+    of_sources = [(str(PurePosixPath(source).parent), len(members)) for source, members in pair.sources.items()]
+    return len(of_sources) == len(folders) and all(folders[folder] == count for folder, count in of_sources)
+
+
+def note_sources(values: Mapping[str, Entry], pair: Pair) -> None:
+    """Note in an entry of what reads outputs of sources how many images, by their names, are none."""
+    others = len(pair.generated) - sum(len(members) for members in pair.sources.values())
+    for name, entry in values.items():
+        if Need.OUTPUTS in METRICS[name].needs and entry["value"] is not None and others:
+            entry["note"] = f"the names of {others} generated images say no source: they take no part"
 
 
 def _size(group: tuple[str, list[int]]) -> int:
@@ -164,5 +189,18 @@ def _size(group: tuple[str, list[int]]) -> int:
 
 def _no_labels(pair: Pair) -> str | None:
     """Return why there is nothing to segment."""
-    absent = [option for option, value in (("--labels", pair.labels), ("--segmenter", pair.segmenter)) if value is None]
+    given = (("--labels", pair.labels), ("--segmenter", pair.segmenter_file))
+    absent = [option for option, value in given if value is None]
     return f"it needs {' and '.join(absent)}" if absent else None
+
+
+def _unfit_labels(pair: Pair) -> str | None:
+    """Return why the label maps do not go with the images and the segmenter."""
+    segmenter = pair.segmenter
+    try:
+        maps = pair.label_maps
+        for start in range(0, len(maps.maps), pair.batch):
+            relabelled(maps.maps[start : start + pair.batch], maps.names or segmenter.classes, segmenter.classes)
+    except UserError as error:
+        return str(error)
+    return None

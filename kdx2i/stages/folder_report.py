@@ -1,12 +1,13 @@
 """The values of two sets of images on the screen, with rich."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
+from kdx2i.data.image_kinds import DEEP, FRAMES, TRANSPARENT
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.metrics.protocols import DIMENSIONS
 
@@ -33,8 +34,30 @@ def print_document(document: Mapping[str, Any], console: Console) -> None:
         style = "dim" if entry["value"] is None else None
         grid.add_row(escape(metric.heading), value, between, escape(_remarks(entry)), style=style)
     console.print(grid)
+    for note in _notes(document):
+        console.print(escape(f"- {note}"), highlight=False, soft_wrap=True)
     if "protocols" in document:
         print_measurements(document["protocols"], console)
+
+
+def _notes(document: Mapping[str, Any]) -> Iterator[str]:
+    """Say of each set what was done to some of its images, and which files are none."""
+    dropped = document["protocol"]["alpha"] == "drop"
+    done = {
+        TRANSPARENT: "transparent, and their alpha is dropped"
+        if dropped
+        else "transparent, and laid on white; clean-fid and torch-fidelity drop alpha: --alpha drop",
+        DEEP: "grey of 16 bits, and taken as round(v / 257)",
+        FRAMES: "of several frames or pages, of which the first one is taken",
+    }
+    for side in ("generated", "reference"):
+        for remark, count in document[side]["remarks"].items():
+            yield f"{count} of {document[side]['images']} {side} images are {done[remark]}"
+        left_out = document[side]["left_out"]
+        if left_out["files"]:
+            more = left_out["files"] - len(left_out["first"])
+            names = ", ".join(left_out["first"]) + (f" and {more} more" if more else "")
+            yield f"{left_out['files']} files beside the {side} images are left out: {names}"
 
 
 def _remarks(entry: Mapping[str, Any]) -> str:

@@ -1,9 +1,9 @@
 """`kdx2i score --generated DIR --reference DIR`: any images against any others, without the workflow."""
 
-import os
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,98 +13,83 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from kdx2i.config import validate
 from kdx2i.errors import UserError
-from kdx2i.files import sha256_file, write_json
+from kdx2i.files import sha256_file, write_bytes
 from kdx2i.metric_catalogue import METRICS, Need
 from kdx2i.metrics.alternatives import measure, registered_extractors
 from kdx2i.metrics.embedded_set import EmbeddedSet
 from kdx2i.metrics.extractors.extractor import Extractor, build_extractor
-from kdx2i.metrics.extractors.preprocessing import PREPROCESSINGS
 from kdx2i.metrics.extractors.weights import DOWNLOADS
 from kdx2i.metrics.images.embedding import Embedding, embed
-from kdx2i.metrics.images.streams import ImageFiles, open_images
+from kdx2i.metrics.images.streams import ImageFiles
 from kdx2i.metrics.perceptual.trunks import STAND_IN
 from kdx2i.metrics.protocols import DEPENDS, DIMENSIONS, alternatives
 from kdx2i.metrics.scorer import Scorer
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.provenance import packages
-from kdx2i.stages.console import screen
+from kdx2i.stages.console import mute, screen
 from kdx2i.stages.folder_entries import folder_entries
-from kdx2i.stages.folder_pair import LABEL_ORDERS, Pair, class_mismatch, refusals
+from kdx2i.stages.folder_pair import LABEL_ORDERS, Pair, class_mismatch, note_sources, refusals
 from kdx2i.stages.folder_report import print_document
+from kdx2i.stages.folder_request import Listings, ScoreRequest, check
 from kdx2i.training.determinism import pick_device
 
 FORMAT = "kdx2i-evaluation-1"
-# What may be asked for, and the metric's name in the catalogue.
-WORDS = {metric.word: metric.name for metric in METRICS.values() if metric.word is not None}
 
 
-@dataclass(frozen=True)
-class ScoreRequest:
-    """What the command line asked for; `metrics` is None for all that the folders allow."""
+def run(request: ScoreRequest, listings: Listings | None = None) -> dict[str, Any]:
+    """Score the generated images, write the values where asked, print them, and return the document.
 
-    generated: Path
-    reference: Path
-    metrics: tuple[str, ...] | None = None
-    extractor: str = "inception-v3-compat"
-    preprocessing: str = "clean"
-    input_size: int | None = None
-    weights: Path | None = None
-    seed: int = 0
-    batch: int = 64
-    infinity: bool = False
-    labels: Path | None = None
-    segmenter: Path | None = None
-    label_order: str = "segmenter"
-    device: str | None = None
-    all_protocols: bool = False
-    json: Path | None = None
-
-
-def parse_metrics(text: str | None) -> tuple[str, ...] | None:
-    """Return the metrics of a comma-separated list of words, each once; `UserError` names those that do not exist."""
-    if text is None:
-        return None
-    words = [word.strip().lower() for word in text.split(",") if word.strip()]
-    unknown = [word for word in words if word not in WORDS]
-    if unknown or not words:
-        what = f"there is no metric {', '.join(unknown)}" if unknown else "--metrics names no metric"
-        raise UserError(f"{what}; choose from {', '.join(WORDS)}")
-    return tuple(WORDS[word] for word in dict.fromkeys(words))
-
-
-def run(request: ScoreRequest) -> dict[str, Any]:
-    """Score the generated images, print the values, write them where asked, and return the document.
-
-    A metric asked for by name that cannot be computed raises `UserError`, and nothing is written; of the others
-    the value is None with a reason.
+    All that was named is checked before any image is read: `listings` is what `check` returned, if it was called. A
+    metric asked for by name that cannot be computed raises `UserError`, and nothing is written; of the others the
+    value is None with a reason. A file that cannot be written raises it after the values were printed.
     """
-    if request.json is not None:
-        _check_output(request.json)
+    generated, reference = listings or check(request)
     # As use_deterministic_algorithms(True, warn_only=True) but for that one's import of PyTorch's compiler.
     torch.set_deterministic_debug_mode("warn")
     if request.label_order not in ("segmenter", *LABEL_ORDERS):
         raise UserError(f"--label-order {request.label_order} is unknown: use segmenter, {', '.join(LABEL_ORDERS)}")
-    device = _device(request.device)
     pair = Pair(
-        generated=open_images(request.generated),
-        reference=open_images(request.reference),
+        generated=ImageFiles(generated, request.alpha),
+        reference=ImageFiles(reference, request.alpha),
         labels=request.labels,
-        segmenter=request.segmenter,
+        segmenter_file=request.segmenter,
         label_order=request.label_order,
         batch=request.batch,
-        device=device,
+        device=_device(request.device),
     )
-    refused = refusals(pair)
+    refused = refusals(pair, request.asked)
     for name in request.metrics or ():
         _require(name, refused.get(name))
-    extractors, not_computed = _extractors(request, device, pair.generated)
+    document = _document(request, pair, refused)
+    failed = _written(request.json, document) if request.json is not None else None
+    try:
+        print_document(document, screen())
+    except OSError as error:
+        if request.json is None:
+            raise
+        # The measurement is kept: nobody who reads the table is no fault of it.
+        mute()
+        if failed is None and not isinstance(error, BrokenPipeError):
+            raise UserError(f"the values are in {request.json}, but cannot be printed: {error.strerror}") from None
+    if failed is not None:
+        raise failed
+    return document
+
+
+def _document(request: ScoreRequest, pair: Pair, refused: dict[str, str]) -> dict[str, Any]:
+    """Return what is written: the values, what they were computed of and how."""
+    settings = _settings(request)
+    extractors, not_computed = _extractors(request, pair.device, pair.generated)
     own = extractors[0]
     embedded = [_embed(pair.generated, extractors, "generated"), _embed(pair.reference, extractors, "reference")]
-    settings = _settings(request)
-    scorer, generated = _sides(pair, own, settings, embedded[0][0], embedded[1][0])
-    values = folder_entries(scorer, generated, _asked_metrics(request), refused)
+    scorer, images = _sides(pair, own, settings, embedded[0][0], embedded[1][0])
+    values = folder_entries(scorer, images, _asked_metrics(request), refused)
     for name in request.metrics or ():
         _require(name, values[name].get("reason"))
+    if all(entry["value"] is None for entry in values.values()):
+        reasons = dict.fromkeys(entry["reason"] for entry in values.values())
+        raise UserError(f"no metric can be computed: {next(iter(reasons))}")
+    note_sources(values, pair)
     document = {
         "format": FORMAT,
         "values": values,
@@ -116,13 +101,20 @@ def run(request: ScoreRequest) -> dict[str, Any]:
     if request.all_protocols:
         measurements = _measurements(pair, extractors, settings, embedded)
         document["protocols"] = {"measurements": measurements, "not_computed": not_computed}
-    if all(entry["value"] is None for entry in values.values()):
-        reasons = dict.fromkeys(entry["reason"] for entry in values.values())
-        raise UserError(f"no metric can be computed: {next(iter(reasons))}")
-    print_document(document, screen())
-    if request.json is not None:
-        write_json(request.json, document)
     return document
+
+
+def _written(path: Path, document: dict[str, Any]) -> UserError | None:
+    """Write the document, before anything is printed that might fail; return why it could not be written.
+
+    A name that is no UTF-8 is escaped as JSON escapes it, and comes out of a JSON reader as the system has it.
+    """
+    text = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    try:
+        write_bytes(path, text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        return UserError(f"--json {path} could not be written: {error.strerror}")
+    return None
 
 
 def _require(name: str, reason: str | None) -> None:
@@ -133,9 +125,8 @@ def _require(name: str, reason: str | None) -> None:
 
 def _asked_metrics(request: ScoreRequest) -> list[str]:
     """Return the metrics to compute: those that were named or all, and the extrapolated FID behind FID if asked for."""
-    named = request.metrics or tuple(WORDS.values())
     behind = {"FID": ["FIDinf"]} if request.infinity else {}
-    return [name for metric in named for name in (metric, *behind.get(metric, ()))]
+    return [name for metric in request.asked for name in (metric, *behind.get(metric, ()))]
 
 
 def _convention(request: ScoreRequest) -> str:
@@ -164,22 +155,11 @@ def _sides(
     """Return the scorer of the reference images, which have no roles, and the generated images."""
     real = EmbeddedSet.of(pair.reference, pair.reference.labels, reference)
     classes = pair.reference.classes or ["all"]
-    segmenter = pair.load_segmenter if pair.segmenter is not None else None
+    segmenter = (lambda: pair.segmenter) if pair.segmenter_file is not None else None
     scorer = Scorer(real, classes, settings, extractor, segmenter=segmenter, device=pair.device)
     images = EmbeddedSet.of(pair.generated, pair.generated.labels, generated)
-    maps = pair.label_maps if pair.labels is not None else None
+    maps = (lambda: pair.label_maps) if pair.labels is not None else None
     return scorer, replace(images, outputs=pair.outputs(), label_maps=maps)
-
-
-def _check_output(path: Path) -> None:
-    """Refuse now, not after the work, a file that cannot be written."""
-    if path.is_dir():
-        raise UserError(f"--json {path} is a folder: name a file")
-    parent = path.absolute().parent
-    while not parent.exists():
-        parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise UserError(f"--json {path} cannot be written: {parent} is no folder that you may write to")
 
 
 def _device(name: str | None) -> torch.device:
@@ -192,8 +172,11 @@ def _device(name: str | None) -> torch.device:
         device = torch.device("meta")
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"--device {name} is unknown: use cpu or cuda")
-    if device.type == "cuda" and not torch.cuda.is_available():
+    seen = torch.cuda.device_count()
+    if device.type == "cuda" and not seen:
         raise UserError(f"--device {name}: PyTorch sees no GPU here, use --device cpu")
+    if device.type == "cuda" and (device.index or 0) >= seen:
+        raise UserError(f"--device {name}: PyTorch sees {seen} GPU(s) here, numbered from 0")
     return device
 
 
@@ -220,9 +203,6 @@ def _side(images: ImageFiles) -> int:
 
 def _extractor(request: ScoreRequest, device: torch.device, image_size: int | None) -> Extractor:
     """Return the extractor of the request; missing weights say what works without them."""
-    if request.preprocessing not in PREPROCESSINGS:
-        known = ", ".join(PREPROCESSINGS)
-        raise UserError(f"--preprocessing {request.preprocessing} is unknown: use one of {known}")
     try:
         return build_extractor(
             request.extractor,
@@ -248,7 +228,9 @@ def _embed(images: ImageFiles, extractors: Sequence[Extractor], what: str) -> li
 @contextmanager
 def _bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    # Else an empty line would be all that is left of it in a log.
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(title, total=total)
         yield lambda count: progress.update(task, advance=count)
 
@@ -283,6 +265,8 @@ def _described(images: ImageFiles, embedding: Embedding) -> dict[str, Any]:
         "images": len(images),
         "classes": images.classes,
         "content_sha256": embedding.content_sha256,
+        "left_out": images.listing.left_out.describe(),
+        "remarks": {remark: len(images.remarks[remark]) for remark in sorted(images.remarks)},
     }
 
 
@@ -294,6 +278,7 @@ def _protocol(request: ScoreRequest, own: Extractor) -> dict[str, Any]:
         "kid": "full-set",
         "is": _convention(request),
         "classifier": EvaluationSettings().classifier.model_dump(include={"architecture", "flip", "l2"}),
+        "alpha": request.alpha,
         "segmenter_sha256": sha256_file(request.segmenter) if request.segmenter is not None else None,
         "seed": request.seed,
     }

@@ -122,7 +122,7 @@ def test_a_killed_run_leaves_no_table(photos, tmp_path, folder_dataset, monkeypa
     with pytest.raises(KeyboardInterrupt):
         make_split(config, tmp_path, out, progress=False)
     assert not (out / "split.csv").exists() and len(snapshot(out)) == after
-    assert check_split(config, out) == [f"{out}/split.csv does not exist: run `kdx2i split tiny`"]
+    assert check_split(config, out) == [f"{out}/split.csv does not exist: run `kdx2i split --dataset tiny`"]
     monkeypatch.undo()
     make_split(config, tmp_path, out, progress=False)
     assert snapshot(out) == whole
@@ -236,5 +236,5 @@ def test_a_split_knows_its_name_classes_and_roles(birds):
     assert split.name == "open-birds" and split.classes == sorted(set(split.classes)) and len(split.classes) == 8
     assert (len(split.select("train")), len(split.select("test")), len(split.select("all"))) == (47, 18, 65)
     assert split.classes_of("train") == split.classes_of("test") == split.classes
-    with pytest.raises(UserError, match="run `kdx2i split nowhere`"):
+    with pytest.raises(UserError, match="run `kdx2i split --dataset nowhere`"):
         Split(birds.parent / "nowhere")

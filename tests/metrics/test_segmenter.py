@@ -81,5 +81,5 @@ def test_wrong_input_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a whole safetensors file"):
         load_segmenter(path)
     save_file({"weight": torch.zeros(1)}, path)
-    with pytest.raises(UserError, match="no segmenter that kdx2i trained"):
+    with pytest.raises(UserError, match="is no segmenter: it holds something else"):
         load_segmenter(path)

@@ -19,7 +19,7 @@ from kdx2i.metrics.distances.kernel import kernel_distance
 from kdx2i.metrics.extractors.extractor import build_extractor, extract
 from kdx2i.metrics.segmentation.segmenter import TrainedSegmenter, UNet
 from kdx2i.metrics.segmentation.settings import SegmenterSettings
-from kdx2i.stages.folders import parse_metrics
+from kdx2i.stages.folder_request import parse_metrics
 
 OPTIONS = ["--extractor", "efficientnet-lite0", "--input-size", "32", "--device", "cpu"]
 

@@ -126,8 +126,10 @@ def decode_label_map(data: bytes, name: str) -> np.ndarray:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
-            if image.mode != "L":
-                raise UserError(f"{name} must have one channel of 8 bits, not the mode {image.mode}")
+            # Pillow stretches 2 and 4 bits to 8: then a value is no number of a label either.
+            kept = image.tile[0].args if image.tile else image.mode
+            if image.mode != "L" or kept != "L":
+                raise UserError(f"{name} must have one channel of 8 bits, not the mode {kept}")
             image.load()
             return np.array(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

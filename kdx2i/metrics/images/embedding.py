@@ -14,6 +14,7 @@ from kdx2i.metrics.images.stored_matrix import StoredMatrix
 from kdx2i.metrics.images.streams import Images
 
 _BLOCK = 8  # images taken from the source at a time
+_WAITING_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class _Lane:
                 return
             self._new.setdefault(pixels, position)
         self._waiting.append((position, image))
-        if len(self._waiting) == self.extractor.batch:
+        # No value depends on how many images are embedded at a time, but memory does where they are large.
+        if len(self._waiting) == self.extractor.batch or sum(one.numel() for _, one in self._waiting) >= _WAITING_BYTES:
             self._run()
 
     def finish(self) -> None:

@@ -1,12 +1,13 @@
 """Images to be scored: a folder or a zip archive, flat or one sub-folder a class, or a tensor; decoded as a stream."""
 
 import os
+import threading
 import zipfile
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,15 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdx2i.data.archive import readable, zip_entries
-from kdx2i.data.decode import FORMATS, MAX_IMAGE_BYTES, SUFFIXES, decode_rgb
+from kdx2i.data.archive import readable
+from kdx2i.data.decode import MAX_IMAGE_BYTES, decode_image, is_large
+from kdx2i.data.image_kinds import Alpha
 from kdx2i.errors import UserError
+from kdx2i.metrics.images.listing import IMAGE_FORMATS, Listing, list_images
 
-IMAGE_FORMATS = (*FORMATS, "TIFF", "PPM")
-IMAGE_SUFFIXES = (*SUFFIXES, ".tif", ".tiff", ".ppm")
 # Decoded ahead of their use: at most so many images, and so many bytes if each is as large as the largest so far.
 _AHEAD_IMAGES = 64
 _AHEAD_BYTES = 256 * 2**20
+_BLOCK_BYTES = 256 * 2**20
 _FIRST_AHEAD = 4  # before any size is known
 
 
@@ -80,20 +82,18 @@ class SelectedImages:
                 position += len(images)
 
 
-@dataclass(frozen=True)
 class ImageFiles:
-    """The image files of a folder or zip archive, sorted by name; made by `open_images`.
+    """The images of a listing, decoded when they are asked for; `alpha` says what becomes of transparency.
 
-    `names` are POSIX paths below `path`, without a folder around everything. `classes` are the sorted names of the
-    sub-folders, none for flat images; `labels` int64 (N,) index them and are all 0 for flat images.
+    `labels` int64 (N,) index `classes` and are all 0 for flat images. `remarks` holds what is remarkable of the files
+    (`kdx2i.data.image_kinds`) and the positions of those of which it is true; one pass over `blocks` completes it.
     """
 
-    path: Path
-    names: list[str]
-    classes: list[str]
-    labels: Tensor
-    _around: str
-    _entries: dict[str, zipfile.ZipInfo]
+    def __init__(self, listing: Listing, alpha: Alpha = "white") -> None:
+        self.listing, self.alpha = listing, alpha
+        self.path, self.names, self.classes = listing.path, listing.names, listing.classes
+        self.labels = torch.tensor(listing.labels, dtype=torch.int64)
+        self.remarks: dict[str, set[int]] = {}
 
     @property
     def source(self) -> str:
@@ -106,33 +106,39 @@ class ImageFiles:
     def blocks(self, size: int) -> Iterator[tuple[int, list[Tensor]]]:
         """Yield (position of the first, up to `size` images uint8 (3, H, W) of any sizes), in order.
 
-        Transparency is laid on white. Threads decode a bounded number of images ahead. A file that is unreadable,
-        cut off or too large raises `UserError` naming it.
+        A block of large images is shorter. Threads decode a bounded number of images ahead. A file that is
+        unreadable, cut off or too large raises `UserError` naming it.
         """
         block: list[Tensor] = []
         for position, image in enumerate(self._decoded()):
             block.append(image)
-            if len(block) == size or position == len(self) - 1:
+            full = len(block) == size or sum(one.numel() for one in block) >= _BLOCK_BYTES
+            if full or position == len(self) - 1:
                 yield position + 1 - len(block), block
                 block = []
 
     def _decoded(self) -> Iterator[Tensor]:
         """Yield every image in order, decoded ahead by threads."""
-        pending: deque[Future[Tensor]] = deque()
+        pending: deque[Future[tuple[Tensor, frozenset[str]]]] = deque()
+        one_large_at_a_time = threading.Lock()
         waiting = iter(self.names)
         ahead, largest = _FIRST_AHEAD, 1
         with self._reader() as read:
 
-            def decode(name: str) -> Tensor:
-                pixels = decode_rgb(read(name), f"{self.path}/{name}", IMAGE_FORMATS)
-                return torch.from_numpy(np.array(pixels)).permute(2, 0, 1)
+            def decode(name: str) -> tuple[Tensor, frozenset[str]]:
+                data, shown = read(name), f"{self.path}/{name}"
+                with one_large_at_a_time if is_large(data, IMAGE_FORMATS) else nullcontext():
+                    pixels, remarks = decode_image(data, shown, IMAGE_FORMATS, self.alpha)
+                    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1), remarks
 
             pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="decode")
             try:
-                for _ in self.names:
+                for position in range(len(self)):
                     while len(pending) < ahead and (name := next(waiting, None)) is not None:
                         pending.append(pool.submit(decode, name))
-                    image = pending.popleft().result()
+                    image, remarks = pending.popleft().result()
+                    for remark in remarks:
+                        self.remarks.setdefault(remark, set()).add(position)
                     largest = max(largest, image.numel())
                     ahead = max(1, min(_AHEAD_IMAGES, _AHEAD_BYTES // largest))
                     yield image
@@ -142,7 +148,7 @@ class ImageFiles:
     @contextmanager
     def _reader(self) -> Iterator[Callable[[str], bytes]]:
         """Yield a function from a name to the bytes of its file, safe to call from several threads."""
-        if not self._entries:
+        if not self.listing.entries:
             yield self._read_file
             return
         with readable(self.path):
@@ -150,7 +156,7 @@ class ImageFiles:
         with archive:
 
             def read(name: str) -> bytes:
-                info = self._entries[f"{self._around}{name}"]
+                info = self.listing.entries[f"{self.listing.around}{name}"]
                 try:
                     with archive.open(info) as handle:
                         return handle.read(info.file_size)
@@ -161,7 +167,7 @@ class ImageFiles:
 
     def _read_file(self, name: str) -> bytes:
         """Return the bytes of a file of a folder, at most `MAX_IMAGE_BYTES`."""
-        file = self.path / self._around / name
+        file = self.path / self.listing.around / name
         try:
             with file.open("rb") as handle:
                 data = handle.read(MAX_IMAGE_BYTES + 1)
@@ -172,64 +178,6 @@ class ImageFiles:
         return data
 
 
-def open_images(path: Path) -> ImageFiles:
-    """Return the images of a folder or .zip archive, listed but not yet read.
-
-    They lie directly in it or in one sub-folder a class, not both; one folder that holds everything is passed
-    through. Hidden files and files that are no images (by suffix) are ignored. `UserError` for a missing path,
-    no image, mixed or deeper folders, and a zip archive with unsafe, encrypted, doubled or too large members.
-    """
-    entries: dict[str, zipfile.ZipInfo] = {}
-    if path.is_dir():
-        names = list(_files_below(path, ""))
-    elif not path.exists():
-        raise UserError(f"{path} does not exist: name a folder or .zip archive of images")
-    elif path.suffix.lower() == ".zip":
-        with readable(path), zipfile.ZipFile(path) as archive:
-            for name, info in zip_entries(archive, path):
-                if name in entries:
-                    raise UserError(f"{path} holds the member {name!r} twice: refused")
-                entries[name] = info
-        names = list(entries)
-    else:
-        raise UserError(f"{path} is neither a folder nor a .zip archive of images")
-    names = sorted((name for name in names if _is_image(name)), key=lambda name: name.split("/"))
-    if not names:
-        raise UserError(f"{path} holds no image ({', '.join(IMAGE_SUFFIXES)})")
-    around = f"{names[0].split('/')[0]}/"
-    if not all(name.startswith(around) and name.count("/") == 2 for name in names):
-        around = ""
-    names = [name.removeprefix(around) for name in names]
-    depths = {name.count("/"): name for name in names}
-    if max(depths) > 1:
-        raise UserError(f"{path} holds {depths[max(depths)]}, deeper than one sub-folder a class: move it up")
-    if len(depths) > 1:
-        raise UserError(
-            f"{path} holds {depths[0]} directly and {depths[1]} in a sub-folder: use one way for all images"
-        )
-    folders = [name.split("/")[0] for name in names] if 1 in depths else []
-    classes = sorted(set(folders))
-    index = {folder: label for label, folder in enumerate(classes)}
-    labels = torch.tensor([index[folder] for folder in folders], dtype=torch.int64)
-    return ImageFiles(
-        path, names, classes, labels if classes else torch.zeros(len(names), dtype=torch.int64), around, entries
-    )
-
-
-def _is_image(name: str) -> bool:
-    """Return whether a name is that of an image, and neither hidden nor an archive's file about a file."""
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
-    return not hidden and name.lower().endswith(IMAGE_SUFFIXES)
-
-
-def _files_below(folder: Path, prefix: str) -> Iterator[str]:
-    """Yield the POSIX names of the files at most four folders deep; links are followed."""
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be listed: {error.strerror}") from None
-    for entry in entries:
-        if entry.is_file():
-            yield f"{prefix}{entry.name}"
-        elif entry.is_dir() and prefix.count("/") < 4:
-            yield from _files_below(Path(entry.path), f"{prefix}{entry.name}/")
+def open_images(path: Path, alpha: Alpha = "white") -> ImageFiles:
+    """Return the images of a folder or .zip archive, listed but not yet read; errors as in `list_images`."""
+    return ImageFiles(list_images(path), alpha)

@@ -116,8 +116,10 @@ def load_segmenter(path: Path, device: str | torch.device = "cpu") -> TrainedSeg
     if require_plain(path) is None:
         raise UserError(f"{path} does not exist; train the segmenter first")
     tensors, metadata = read_network(path)
-    if metadata.get("format") != _FORMAT:
-        raise UserError(f"{path} is no segmenter that kdx2i trained")
+    kind = metadata.get("format")
+    if kind != _FORMAT:
+        holds = f"a {kind}" if isinstance(kind, str) else "something else"
+        raise UserError(f"{path} is no segmenter: it holds {holds}, and `kdx2i segmenter` trains one")
     with refusing(f"{path} is not a readable segmenter"):
         header = _Header.model_validate({key: metadata.get(key) for key in _Header.model_fields})
         if header.settings.width > SEGMENTER_WIDTH or header.resolution % _FACTOR:

@@ -129,6 +129,14 @@ def test_label_maps_come_back(numbers):
     assert checksum(encode_label_map(changed), "label-maps", "images/a.png", "x") != digest
 
 
+def four_bits() -> bytes:
+    """Return an 8-bit grey PNG whose header says 4 bits a sample."""
+    data = bytearray(picture("L", (3, 1)))
+    data[24] = 4
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    return bytes(data)
+
+
 def picture(mode: str, size=(3, 4), form: str = "PNG") -> bytes:
     buffer = io.BytesIO()
     Image.new(mode, size).save(buffer, form)
@@ -151,6 +159,7 @@ def claimed(width: int, height: int) -> bytes:
         (picture("LA"), "not the mode LA"),
         (picture("1"), "not the mode 1"),
         (picture("I;16"), "not the mode I;16"),
+        (four_bits(), "not the mode L;4"),
         (picture("L", form="BMP"), "f.png is not a PNG image"),
         (b"", "f.png is not a PNG image"),
         (picture("L", (60, 60))[:60], "f.png is a truncated or broken image"),

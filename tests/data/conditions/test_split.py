@@ -200,7 +200,7 @@ def test_the_table_of_conditions_is_written_before_that_of_images(made, tmp_path
     with pytest.raises(KeyboardInterrupt):
         make_split(config, tmp_path, folder, progress=False)
     assert (folder / "conditions.csv").exists()
-    assert check_split(config, folder) == [f"{folder}/split.csv does not exist: run `kdx2i split flowers`"]
+    assert check_split(config, folder) == [f"{folder}/split.csv does not exist: run `kdx2i split --dataset flowers`"]
 
 
 def test_classes_with_both_roles_are_refused_where_none_may_be(made, flowers, tmp_path):
