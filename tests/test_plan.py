@@ -3,11 +3,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from repository import ROOT, settings_copy
+from safetensors.numpy import save
 
 from kdx2i.config import names_in
 from kdx2i.errors import UserError
@@ -252,9 +254,9 @@ def test_budgets_and_names_change_no_leaf(tmp_path: Path) -> None:
 def test_a_teacher_file_changes_what_is_distilled_from_it(tmp_path: Path) -> None:
     settings_copy(tmp_path)
     teacher = tmp_path / "benchmarks/teachers/faces-r64-long.safetensors"
-    teacher.write_bytes(b"one")
+    teacher.write_bytes(save({"one": np.zeros(1)}))
     before = identities(make_plan(tmp_path, PRESET))
-    teacher.write_bytes(b"another")
+    teacher.write_bytes(save({"another": np.zeros(1)}))
     after = identities(make_plan(tmp_path, PRESET))
     touched = {name for name in before if before[name] != after[name]}
     assert "results/open-distil/distilled/stargan_v2/kd/r64/s0" in touched
@@ -274,8 +276,8 @@ def test_a_method_made_from_a_teacher_depends_on_its_file(tmp_path: Path) -> Non
     data["teachers"]["other"] = {32: "other.safetensors"}
     preset.write_text(yaml.safe_dump(data))
     identities = []
-    for content in (b"one", b"another"):
-        (root / "other.safetensors").write_bytes(content)
+    for name in ("one", "another"):
+        (root / "other.safetensors").write_bytes(save({name: np.zeros(1)}))
         plan = Plan(root, "open", None, changed_catalogue)
         run = plan.run("open-birds", "dmit", "scratch", 32, 0)
         assert run.spec.teacher_file == "other.safetensors"

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from repository import fabricate, settings_copy
+from safetensors.numpy import save
 from shipped import FILE, NAME, add_preset, add_recipe, pretend_shipped
 
 from kdx2i.cli import main
@@ -151,7 +153,7 @@ def test_a_student_of_other_settings_is_named_and_the_run_still_planned(
 
 def test_a_student_of_another_teacher_is_named(root: Path) -> None:
     plan = pretend_shipped(root)
-    write_bytes(root / plan.student(NAME).spec.teacher_file, b"another")
+    write_bytes(root / plan.student(NAME).spec.teacher_file, save({"another": np.zeros(1)}))
     (notice,) = notices(make_plan(root, "shipped"))
     assert "files that it reads have changed (benchmarks/teachers/faces-r32-long.safetensors)" in notice.sentence
 

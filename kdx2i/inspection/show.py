@@ -28,7 +28,8 @@ def find_cells(plan: Plan, table: str, words: str) -> list[CellPlan]:
     asked = [word.strip().casefold() for word in words.split("/") if word.strip()]
     matching = [cell for cell in cells if all(word in _words(cell) for word in asked)]
     if not matching:
-        raise UserError(f"{table} has no cell `{words}`; its cells are {listed(cell.key for cell in cells)}")
+        keys = listed(cell.key for cell in cells)
+        raise UserError(f"{table} has no cell `{words}`; its cells are {keys}", whole=True)
     return matching
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT))
 # Jobs work here, whatever other clone a shell's KDX2I_ROOT names.
-os.environ["KDX2I_ROOT"] = str(ROOT)
+os.environ.update(KDX2I_ROOT=str(ROOT))
 
 from kdx2i.errors import UserError
 from kdx2i.suite import make_plan
