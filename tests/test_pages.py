@@ -100,6 +100,10 @@ def folder(tmp_path: Path) -> Path:
         run = tmp_path / f"runs/birds/stargan_v2/kd/r64/s{seed}/latent"
         run.mkdir(parents=True)
         (run / "metrics.json").write_text(f'{{"values": {{"RC": {{"value": {value}}}}}}}')
+    (tmp_path / "learned.csv").write_text(
+        "kind,part,dataset,label,metric,value,low,high,learned\n"
+        "method,latent,birds,Ours,RC,20.0,,,no\nmethod,latent,foods,Ours,RC,30.0,,,yes\n"
+    )
     (tmp_path / "tables").mkdir()
     learned = "part,dataset,label,learned\nlatent,foods,Ours,no\nlatent,birds,Ours,yes\n"
     (tmp_path / "tables/t.csv").write_text(learned)
@@ -132,6 +136,10 @@ def folder(tmp_path: Path) -> Path:
         (
             "table t.csv kind=control metrics=RC labels='Noise images'",
             "\n| RC % ↑ | birds |\n| --- | ---: |\n| Noise images | 16.2 |\n",
+        ),
+        (
+            "table learned.csv metrics=RC",
+            "\n| RC % ↑ | birds | foods |\n| --- | ---: | ---: |\n| Ours | 20.0 † | 30.0 |\n",
         ),
         (
             "runs runs datasets=birds,foods transfers=kd metrics=RC mode=latent size=64",

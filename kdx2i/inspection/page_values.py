@@ -10,7 +10,8 @@ replaces the metric's own digits. A block of rows (labels) and columns (datasets
     <!-- table FILE part=latent metrics=mKIDx100,mFID,RC digits=0,0,1 -->
     <!-- end -->
 
-`labels=` and `datasets=` (names with commas between them) choose and order rows and columns. What no table prints is
+`labels=` and `datasets=` (names with commas between them) choose and order rows and columns; a † marks what has not
+learned. What no table prints is
 read from the runs of a reference, the mean over its seeds:
 
     <!-- runs FOLDER datasets=open-birds,open-foods transfers=scratch,kd metrics=mFID,RC mode=reference size=64 -->
@@ -39,6 +40,7 @@ MARKER = re.compile(
     r"(?P<open><!-- (?P<kind>value|table|runs|gains) (?P<ask>[^>]*?) -->)(?P<old>.*?)(?P<close><!-- end -->)", re.DOTALL
 )
 NONE = "–"
+NOT_LEARNED_MARK = "†"
 Row = dict[str, str]
 
 
@@ -115,13 +117,12 @@ def _table(rows: Sequence[Row], asked: Sequence[str]) -> str:
     }
     lines = _head(digits, names["dataset"])
     for label in names["label"]:
-        cells = [
-            " / ".join(
-                _text(_one(here, {"label": label, "dataset": dataset, "metric": metric}), count)
-                for metric, count in digits.items()
-            )
-            for dataset in names["dataset"]
-        ]
+        cells = []
+        for dataset in names["dataset"]:
+            found = [_one(here, {"label": label, "dataset": dataset, "metric": metric}) for metric in digits]
+            texts = [_text(row, count) for row, count in zip(found, digits.values(), strict=True)]
+            mark = f" {NOT_LEARNED_MARK}" if any(row.get("learned") == "no" for row in found) else ""
+            cells.append(" / ".join(texts) + mark)
         lines.append("| " + " | ".join([label.replace("*", r"\*"), *cells]) + " |")
     return "\n".join(lines)
 
