@@ -18,11 +18,13 @@ class UserError(Exception):
 
 
 def shortened(text: str, limit: int = SENTENCE) -> str:
-    """Return a text of at most `limit` characters, its middle left out where it is longer, without control characters.
+    """Return a text of at most `limit` characters, its middle left out where it is longer, control characters escaped.
 
     What a file says may reach a terminal, which obeys control characters.
     """
+    plain = (letter.isprintable() or letter.isspace() for letter in text)
+    text = "".join(letter if is_plain else ascii(letter)[1:-1] for letter, is_plain in zip(text, plain, strict=True))
     if len(text) > limit:
         end = min(_END, limit // 3)
         text = f"{text[: limit - end - 3].rstrip()} … {text[-end:].lstrip()}"
-    return "".join(letter if letter.isprintable() or letter.isspace() else "\ufffd" for letter in text)
+    return text

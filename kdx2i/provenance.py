@@ -134,11 +134,12 @@ def _seal(document: Mapping[str, Any]) -> str:
     return sha256_json(json.loads(json.dumps(rest)))
 
 
-def problem(leaf: Leaf[Any], *, checksums: bool = True) -> Problem | None:
+def problem(leaf: Leaf[Any], *, checksums: bool = True, sources: bool = True) -> Problem | None:
     """Return why a leaf is not what the plan wants, or None when it is.
 
     Without `checksums` an output is only read where that costs nothing (`SMALL`), or where the file system says that
-    it was changed after the provenance was written.
+    it was changed after the provenance was written. Without `sources` it is not asked whether what the leaf was made
+    from still has the same bytes.
     """
     if not leaf.provenance_path.is_file():
         return Problem("missing", f"{leaf.name} is missing: it has not been computed, or not finished")
@@ -153,7 +154,7 @@ def problem(leaf: Leaf[Any], *, checksums: bool = True) -> Problem | None:
     if not _as_written(leaf, document):
         return Problem("corrupt", f"{leaf.name} is corrupt: {leaf.provenance} is not the file that was written")
     broken = _broken_output(leaf, document["outputs"], checksums)
-    if broken is None and (other := _made_again(leaf, document)) is not None:
+    if broken is None and sources and (other := _made_again(leaf, document)) is not None:
         return Problem("stale", f"{leaf.name} is stale: {other} has been made again since, with other bytes")
     return broken
 

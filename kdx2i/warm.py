@@ -140,6 +140,9 @@ def _be_the_job(connection: socket.socket) -> None:
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
             os.close(stream)
+        # The server's own streams may be of another kind than the caller's. By lines: a log shows what is done.
+        sys.stdout = open(1, "w", 1, sys.stdout.encoding, closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", 1, sys.stderr.encoding, "backslashreplace", closefd=False)  # noqa: SIM115
         os.chdir(request["folder"])
         os.environ.clear()
         os.environ.update(request["environment"])

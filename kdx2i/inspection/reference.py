@@ -11,7 +11,7 @@ from kdx2i.errors import UserError
 from kdx2i.files import read_json, write_bytes
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.kinds import EVALUATION, RUN, SPLIT, TABLE
-from kdx2i.provenance import machine_of, require_current
+from kdx2i.provenance import machine_of, problem, require_current
 from kdx2i.tables.machine import load_table_json
 from kdx2i.tables.replicates import FILE, Replicate, replicates_of, write_replicates
 
@@ -80,9 +80,14 @@ def _table_in(plan: Plan, folder: Path, table: str) -> Leaf[Any]:
     seeds = record.get("spec", {}).get("seeds", []) if isinstance(record, dict) else []
     planned = plan if tuple(seeds) == plan.seeds else plan.for_preset(plan.preset_argument, seeds)
     leaf = planned.rendered(table)
-    if folder.resolve() != plan.root / plan.results:
-        leaf = replace(leaf, results=folder.resolve())
-    require_current([leaf])
+    if folder.resolve() == plan.root / plan.results:
+        require_current([leaf])
+        return leaf
+    leaf = replace(leaf, results=folder.resolve())
+    # What the plan has of its own at the addresses of the leaf's inputs are other results than it was made from.
+    fault = problem(leaf, sources=False)
+    if fault is not None:
+        raise UserError(f"{fault.sentence}; a folder of `--also` needs whole tables of the same code and settings")
     return leaf
 
 

@@ -179,5 +179,5 @@ def test_shared_modules_cannot_multiply(networks, tmp_path):
 
     path = tmp_path / "network.pkl"
     path.write_bytes(files.nvidia_bytes(*files.nvidia_networks(), G_ema=lattice))
-    with pytest.raises(UserError, match="contain each other"):
+    with pytest.raises(UserError, match="nested too deeply, or too many"):
         load_official(path)
