@@ -158,7 +158,8 @@ def test_results_of_a_clock_that_was_ahead_do_no_harm(pretended: Plan) -> None:
     table = pretended.rendered("table1")
     table.file("table1.csv").write_text("edited by hand")
     os.utime(table.file("table1.csv"), (ahead, ahead))
-    assert jobs(pretended.root) == TABLE
+    # The table will have the same identity, so what was compared still holds.
+    assert jobs(pretended.root) == {"table1 of preset open-smoke"}
     done = snakemake(pretended.root, "table1", "--cores", "1", *CONFIG)
     assert done.returncode == 0, done.stdout + done.stderr
     assert table.file("table1.csv").read_text().startswith("table,part,mode")
