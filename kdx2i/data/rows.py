@@ -2,11 +2,11 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, TypeVar
 
 from kdx2i import bounds
 from kdx2i.data.manifest import ROLES, Role
@@ -18,6 +18,7 @@ TABLE = "split.csv"
 IMAGES = "images"
 COLUMNS = ("image", "class", "role", "group", "source", "source_sha256", "pixels_sha256")
 Selection = Literal["train", "test", "all"]
+RowType = TypeVar("RowType")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,17 @@ def _values(row: ImageRow) -> tuple[str, ...]:
 
 def read_rows(path: Path) -> list[ImageRow]:
     """Read `split.csv`; a missing or malformed table raises `UserError` naming the file and the line."""
+    return read_table(path, COLUMNS, _row)
+
+
+def read_table(path: Path, columns: Sequence[str], build: Callable[[list[str], str], RowType]) -> list[RowType]:
+    """Read a table of a split: `build` makes a row of a line's values and of where it stands; errors as `read_rows`."""
     text = read_text(path, bounds.TABLE_BYTES, f"run `kdx2i split --dataset {path.parent.name}`")
     with refusing(f"{path} is not a readable table"):
         reader = csv.reader(io.StringIO(text, newline=""))
-        if tuple(next(reader, ())) != COLUMNS:
-            raise UserError(f"{path} must have the columns {', '.join(COLUMNS)}")
-        return [_row(values, f"{path}, line {reader.line_num}") for values in reader]
+        if tuple(next(reader, ())) != tuple(columns):
+            raise UserError(f"{path} must have the columns {', '.join(columns)}")
+        return [build(values, f"{path}, line {reader.line_num}") for values in reader]
 
 
 def _row(values: list[str], where: str) -> ImageRow:

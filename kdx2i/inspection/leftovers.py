@@ -2,17 +2,28 @@
 
 from pathlib import Path
 
+from rich.console import Console
+
 from kdx2i.bounds import DOCUMENT_BYTES
 from kdx2i.errors import UserError
 from kdx2i.foreign import parse_json, read_plain, require_plain, tensor_metadata
 
 
 def check_work(work: Path) -> None:
-    """Raise `UserError` unless the log and checkpoint of a work folder, where it has them, could be a training's."""
+    """Raise `UserError` unless the log of a work folder, where it has one, could be a training's.
+
+    A checkpoint whose header no file could have is removed, and said to be: the training starts again, as it does
+    from one whose bytes are damaged.
+    """
     if require_plain(work / "log.jsonl") is not None:
         check_log(work / "log.jsonl")
     for checkpoint in sorted(work.glob("*.safetensors")):
-        tensor_metadata(checkpoint)
+        try:
+            tensor_metadata(checkpoint)
+        except UserError as error:
+            sentence = f"{error}; the training starts again"
+            Console(stderr=True).print(sentence, highlight=False, markup=False, soft_wrap=True)
+            checkpoint.unlink(missing_ok=True)
 
 
 def check_log(path: Path) -> None:

@@ -39,7 +39,7 @@ def difference_rows(
             word = _word(metric, difference, reach)
             if any((label, dataset) in unlearned for label in labels):
                 word = NOT_LEARNED
-            texts.append(f"{_signed(metric, difference, digits)} ± {_number(metric, reach, digits)}, {word}")
+            texts.append(f"{_signed(metric, difference, digits)} ± {written(reach, metric, digits)}, {word}")
         lines.append([METRICS[metric].heading, *texts])
     return lines
 
@@ -83,10 +83,11 @@ def _unlearned(path: Path, part: str) -> set[tuple[str, str]]:
     return {(row["label"], row["dataset"]) for row in rows if row.get("learned") == "no"}
 
 
-def _number(metric: str, number: float, digits: str) -> str:
+def written(number: float, metric: str, digits: str) -> str:
+    """Write a number with so many digits, or with the metric's own where `digits` is empty."""
     return f"{number:.{int(digits)}f}" if digits else METRICS[metric].text(number)
 
 
 def _signed(metric: str, number: float, digits: str) -> str:
-    text = _number(metric, abs(number), digits)
+    text = written(abs(number), metric, digits)
     return ("−" if number < 0 else "+") + text

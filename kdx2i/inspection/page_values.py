@@ -33,7 +33,7 @@ from typing import Any
 
 from kdx2i.errors import UserError
 from kdx2i.files import read_json, write_text
-from kdx2i.inspection.page_gains import difference_rows
+from kdx2i.inspection.page_gains import difference_rows, written
 from kdx2i.metric_catalogue import METRICS
 
 MARKER = re.compile(
@@ -102,7 +102,7 @@ def _value(rows: Sequence[Row], asked: Sequence[str]) -> str:
     other = _one(rows, {**keys, **_keys(second)})
     if not row["value"] or not other["value"]:
         raise ValueError("one of the two numbers is absent")
-    return _written(float(row["value"]) - float(other["value"]), row["metric"], digits)
+    return written(float(row["value"]) - float(other["value"]), row["metric"], digits)
 
 
 def _table(rows: Sequence[Row], asked: Sequence[str]) -> str:
@@ -140,7 +140,7 @@ def _runs(folder: Path, asked: Sequence[str]) -> str:
             files = sorted(folder.glob(f"{place}/s*/{keys['mode']}/metrics.json"))
             read: list[dict[str, Any]] = [read_json(file)["values"] for file in files]
             values = {metric: [float(each[metric]["value"]) for each in read] for metric in digits}
-            texts = [_written(fmean(values[metric]), metric, count) for metric, count in digits.items() if files]
+            texts = [written(fmean(values[metric]), metric, count) for metric, count in digits.items() if files]
             cells.append(" / ".join(texts) or NONE)
         lines.append("| " + " | ".join([transfer, *cells]) + " |")
     if all(line.count(NONE) == len(datasets) for line in lines[2:]):
@@ -198,11 +198,7 @@ def _text(row: Row, digits: str) -> str:
     """Write a row's mean, with half of its interval where there is one."""
     if not row["value"]:
         return NONE
-    text = _written(float(row["value"]), row["metric"], digits)
+    text = written(float(row["value"]), row["metric"], digits)
     if row["low"] and row["high"]:
-        text += f" ± {_written((float(row['high']) - float(row['low'])) / 2, row['metric'], digits)}"
+        text += f" ± {written((float(row['high']) - float(row['low'])) / 2, row['metric'], digits)}"
     return text
-
-
-def _written(number: float, metric: str, digits: str) -> str:
-    return f"{number:.{int(digits)}f}" if digits else METRICS[metric].text(number)

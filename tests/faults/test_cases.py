@@ -282,10 +282,15 @@ def test_a_foreign_line_in_a_log_is_one_sentence(line: str, tmp_path: Path) -> N
         check_work(tmp_path)
 
 
-def test_a_work_folder_without_a_log_or_with_a_foreign_checkpoint(tmp_path: Path) -> None:
+def test_a_checkpoint_that_no_training_wrote_is_removed_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     check_work(tmp_path)
-    written(tmp_path, "checkpoint.safetensors", classifier()[0])
+    whole = written(tmp_path, "checkpoint.safetensors", classifier()[0])
     check_work(tmp_path)
-    written(tmp_path, "checkpoint.safetensors", (CASES / "shape_zero_2p63.safetensors").read_bytes())
-    with pytest.raises(UserError, match="larger than any file"):
+    assert whole.is_file()
+    for damaged in ((CASES / "shape_zero_2p63.safetensors").read_bytes(), classifier()[0][:-5]):
+        path = written(tmp_path, "checkpoint.safetensors", damaged)
         check_work(tmp_path)
+        assert not path.exists()
+        assert "the training starts again" in capsys.readouterr().err

@@ -1,18 +1,15 @@
 """The table of a split's condition files, `conditions.csv`, beside its `split.csv`."""
 
-import csv
-import io
 import re
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path, PurePosixPath
 from typing import get_args
 
-from kdx2i import bounds
 from kdx2i.config import ConditionKind
+from kdx2i.data.rows import read_table
 from kdx2i.errors import UserError
 from kdx2i.files import write_csv
-from kdx2i.foreign import read_text, refusing
 
 CONDITION_TABLE = "conditions.csv"
 CONDITIONS = "conditions"
@@ -49,12 +46,7 @@ def write_condition_rows(path: Path, rows: Iterable[ConditionRow]) -> None:
 
 def read_condition_rows(path: Path) -> list[ConditionRow]:
     """Read `conditions.csv`; a missing or malformed table raises `UserError` naming the file and the line."""
-    text = read_text(path, bounds.TABLE_BYTES, f"run `kdx2i split --dataset {path.parent.name}`")
-    with refusing(f"{path} is not a readable table"):
-        reader = csv.reader(io.StringIO(text, newline=""))
-        if tuple(next(reader, ())) != COLUMNS:
-            raise UserError(f"{path} must have the columns {', '.join(COLUMNS)}")
-        return [_row(values, f"{path}, line {reader.line_num}") for values in reader]
+    return read_table(path, COLUMNS, _row)
 
 
 def _row(values: list[str], where: str) -> ConditionRow:
