@@ -54,6 +54,7 @@ class Drawn:
 class X2IDistillation:
     """Distils a teacher into a conditional student; `transfer` says which terms take part.
 
+    `semantic_encoder` is S_E, None where conditions are constants.
     `networks` are the student's and those of stage 1 alone, of which stage 2 takes none: `hints`; `first`, for the
     teacher's first feature; `conditions`, which scales and projects S_E's codes; `semantic_encoder`, S_E where it is
     trained. `initial` are the tensors of the undistilled student, on the CPU.
@@ -69,6 +70,7 @@ class X2IDistillation:
     ) -> None:
         self.student, self.settings, self.transfer, self.device = student, settings, transfer, device
         _check_fit(student, teacher, settings, transfer)
+        self.semantic_encoder: SemanticEncoder | None = None
         self.teacher_generator = place(teacher.generator, device)
         self.preview_pairs = self.draw(PREVIEW, share=False)
         self.preview_noise = torch.randn(PREVIEW, student.noise_dim).to(device)
@@ -163,8 +165,9 @@ class X2IDistillation:
         if self.transfer.condition == "constant":
             return self.student.constant_condition(1.0, len(images)).to(self.device)
         used = self.networks if networks is None else networks
-        codes = used.get("semantic_encoder", self.semantic_encoder)(images)
-        c: Tensor = used["conditions"](codes)
+        encoder = used.get("semantic_encoder", self.semantic_encoder)
+        assert encoder is not None
+        c: Tensor = used["conditions"](encoder(images))
         return c
 
     def judged_condition(self, c: Tensor) -> Tensor:

@@ -26,8 +26,8 @@ def pair_alignment(
 
     Of y: sum_l alpha_l ||G'_T(Phi(s1, s2))_l - G_S(z, G'_T(Phi(s1, s2))_1, c_y)_l||_1 + beta ||y - y_S||_1; L_kdl is
     the sum of all. `of_x` and `of_y`: features [B, C, r, r] and images [B, 3, R, R] in [-1, 1], not clamped; `alpha` by
-    resolution, whose resolutions are those that count (protocol entry x2i-aligned, protocol entry x2i-dimension). Returns the features'
-    and the images' part, scalars >= 0, apart, so that each can be logged.
+    resolution, whose resolutions are those that count (protocol entry x2i-aligned, protocol entry x2i-dimension).
+    Returns the features' and the images' part, scalars >= 0, apart, so that each can be logged.
     """
     features, images = (torch.zeros([], device=of_x[2].device) for _ in range(2))
     for teacher, student, image, drawn in (of_x, of_y):
