@@ -42,9 +42,9 @@ BY_NAME = {
 }
 TORCH_FREE = ["bounds", "foreign", "metric_catalogue", "tasks.facts",
               "config", "identity", "plan", "provenance", "tables", "workflow", "cli", "warm", "suite", "inspection",
-              "metrics.settings", "metrics.protocols", "distill.transfers", "distill.by_task", "methods.settings", "methods.conditional_settings",
-              "methods.catalogue",
-              "teacher.recipes", "features.recipes", "stages.table", "stages.compare", "stages.infer", "frames",
+              "metrics.settings", "metrics.protocols", "distill.transfers", "distill.by_task", "methods.settings",
+              "methods.conditional_settings", "methods.catalogue", "teacher.recipes", "features.recipes",
+              "stages.table", "stages.compare", "stages.infer", "frames",
               "stages.folder_request", "metrics.images.listing",
               "completion", "version"]  # fmt: skip
 
