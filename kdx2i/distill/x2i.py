@@ -196,7 +196,7 @@ class X2IDistillation:
         noise = [shard(z).to(self.device) for z in torch.randn(2, s.batch, self.student.noise_dim)]
         keep = (shard(torch.rand(s.batch)) >= s.first_dropout).to(self.device)
         with autocast(self.device, s.precision):
-            drawn = self._generate(pairs, noise[0], noise[0] if s.noise == "shared" else noise[1], keep)
+            drawn = self._generate(pairs, noise[0], noise[0] if s.pair_noise == "shared" else noise[1], keep)
             alignments = self._alignments(pairs, drawn)
             diversity = semantic_diversity(drawn.x1, drawn.y, s.norm) if transfer.diversity else None
         scalars: dict[str, Tensor] = {}

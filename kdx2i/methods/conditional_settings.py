@@ -61,7 +61,7 @@ class X2IDistillSettings(LoopBudget):
         default="matching", description="protocol entry x2i-discriminator-pairs"
     )
     judged: Literal["both", "y"] = Field(default="both", description="protocol entry x2i-judged-images")
-    noise: Literal["shared", "own"] = Field(default="shared", description="protocol entry x2i-noise")
+    pair_noise: Literal["shared", "own"] = Field(default="shared", description="protocol entry x2i-noise")
     passes: Literal["joint", "separate"] = Field(default="joint", description="protocol entry x2i-passes")
 
     def feature_weight(self, channels: int, pixels: int) -> float:

@@ -68,7 +68,7 @@ class ByHand:
         first = self.networks["first"]
         f = F.conv2d(self.of_x[8], first.map.weight) * first.factor
         f = torch.where(self.keep[:, None, None, None], f, torch.zeros_like(f))
-        z_x, z_y = self.z[0], self.z[0] if self.s.noise == "shared" else self.z[1]
+        z_x, z_y = self.z[0], self.z[0] if self.s.pair_noise == "shared" else self.z[1]
         self.c = c_x, c_y = self.condition(self.x1), self.condition(self.y)
         network = self.networks["generator"]
         if self.s.passes == "joint":
@@ -177,7 +177,7 @@ def test_each_transfer_of_table_2_keeps_exactly_its_terms(transfer):
     "changes",
     [
         {"passes": "separate"},
-        {"noise": "own"},
+        {"pair_noise": "own"},
         {"judged": "y"},
         {"discriminator_condition": "zero"},
         {"discriminator_pairs": "mismatched"},
