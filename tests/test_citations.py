@@ -141,7 +141,7 @@ def test_every_equation_of_section_3_2_has_its_function() -> None:
 
 def test_every_equation_of_section_3_3_has_its_function() -> None:
     documented = [function.__doc__ or "" for _, function in inspect.getmembers(x2i, inspect.isfunction)]
-    starts = [re.match(r"Eq\. \(([678])\): ", text) for text in documented]
+    starts = [re.match(r"Eq\. \(([678])\)[:,] ", text) for text in documented]
     assert sorted(start.group(1) for start in starts if start) == ["6", "7", "8"]
 
 

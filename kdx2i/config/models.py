@@ -254,8 +254,8 @@ class ProtocolEntry(Strict):
 
     `chosen` is what the preset `paper` takes. `key` is the key of a preset that switches it (`protocol.<id>` where
     the entry itself is the switch; `architectures.*.distill.<key>` is that of every architecture that has it). An entry
-    with several alternatives and no key says in `no_switch` why a preset
-    cannot choose, and what can. `affects` are the stages whose results depend on it.
+    with several alternatives and no key says in `no_switch` why a preset cannot choose, and what can. `affects` are the
+    stages whose results depend on it.
     """
 
     id: Name
