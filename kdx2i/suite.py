@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from kdx2i.distill.by_task import DISTILLATIONS
 from kdx2i.distill.transfers import TransferReadings, read_transfers
 from kdx2i.features.recipes import load_feature_recipe
 from kdx2i.methods.catalogue import architectures
@@ -22,6 +23,7 @@ def catalogue() -> Catalogue:
         architectures(),
         TransferReadings,
         read_transfers,
+        {name: stage1.modules for name, stage1 in DISTILLATIONS.items()},
         EvaluationSettings,
         SegmenterSettings,
         load_recipe,

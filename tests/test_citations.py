@@ -13,9 +13,10 @@ from pydantic import BaseModel
 from repository import ROOT
 
 from kdx2i.config import PresetConfig, ProtocolEntry, load_preset, load_protocol, names_in
-from kdx2i.distill.equations import i2i
+from kdx2i.distill.equations import i2i, x2i
 from kdx2i.distill.transfers import TransferReadings
 from kdx2i.methods.catalogue import architectures
+from kdx2i.methods.conditional_settings import X2IDistillSettings
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.plan import Plan
 from kdx2i.suite import make_plan
@@ -73,6 +74,12 @@ def test_identifiers_of_the_register_are_in_kebab_case() -> None:
     assert [name for name in IDENTIFIERS if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)] == []
 
 
+class X2I(BaseModel):
+    """What every architecture with a stage 1 for text, speech or label maps has."""
+
+    distill: X2IDistillSettings = X2IDistillSettings()
+
+
 def models(annotation: Any) -> list[type[BaseModel]]:
     """Return the settings models of an annotation, through None, unions and what is annotated."""
     if get_origin(annotation) in (Union, UnionType, Annotated):
@@ -89,7 +96,7 @@ def is_setting(key: str) -> bool:
         return steps[0] in load_preset(ROOT, "paper").datasets
     if room == "architectures":
         name, *steps = steps
-        level: list[type[BaseModel]] = [architectures()[name].settings]
+        level: list[type[BaseModel]] = [X2I if name == "*" else architectures()[name].settings]
     else:
         level = [{"evaluation": EvaluationSettings, "transfers": TransferReadings}[room]]
     for step in steps:
@@ -110,6 +117,7 @@ def test_the_key_of_an_entry_is_a_setting(key: str) -> None:
     [
         "architectures.stargan_v2.distill.norms",
         "architectures.stargan_v2.norm",
+        "architectures.*.distill.first",
         "evaluation.diversity.net",
         "datasets.cats",
         "transfers.l2_alignment",
@@ -131,6 +139,12 @@ def test_every_equation_of_section_3_2_has_its_function() -> None:
     assert sorted(start.group(1) for start in starts if start) == ["1", "2", "3", "4", "4", "5"]
 
 
+def test_every_equation_of_section_3_3_has_its_function() -> None:
+    documented = [function.__doc__ or "" for _, function in inspect.getmembers(x2i, inspect.isfunction)]
+    starts = [re.match(r"Eq\. \(([678])\)[:,] ", text) for text in documented]
+    assert sorted(start.group(1) for start in starts if start) == ["6", "7", "8"]
+
+
 def test_equations_are_cited_in_one_form() -> None:
     citation = r"[Ee]q(?:s?\. \(\d\)(?:(?:, | and | to |, \(\d\) and )\(\d\))*)"
     other = re.compile(r"\b[Ee]q(?:s|n)?\.? ?\(?\d|\b[Ee]quations? \(?\d")
@@ -150,7 +164,8 @@ def settings_at(plan: Plan, key: str) -> set[str]:
     room, *steps = key.split(".")
     if room == "architectures":
         architecture, *steps = steps
-        levels: list[Any] = [plan.settings(architecture, resolution) for resolution in plan.resolutions]
+        shared = [X2I().model_dump(mode="json")] if architecture == "*" else None
+        levels: list[Any] = shared or [plan.settings(architecture, resolution) for resolution in plan.resolutions]
     else:
         readings = TransferReadings(**plan.preset.transfers).model_dump()
         levels = [{"evaluation": plan.evaluation_settings, "transfers": readings}[room]]

@@ -9,6 +9,7 @@ from pathlib import Path
 import grimp
 import pytest
 
+from kdx2i.distill.by_task import DISTILLATIONS
 from kdx2i.methods.catalogue import architectures
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.plan import KINDS
@@ -35,13 +36,15 @@ BY_NAME = {
     "kdx2i.metrics.scorer": {metric.module for metric in METRICS.values()},
     "kdx2i.tasks.opening": {facts.module for facts in TASKS.values()},
     "kdx2i.tasks.scoring.base": {facts.scoring for facts in TASKS.values()},
+    "kdx2i.distill.by_task": {module for stage1 in DISTILLATIONS.values() for module in stage1.modules},
     "kdx2i.data.conditions.synthesiser": set(),  # the synthesiser's library
     "kdx2i.warm": set(),  # libraries of others
 }
 TORCH_FREE = ["bounds", "foreign", "metric_catalogue", "tasks.facts",
               "config", "identity", "plan", "provenance", "tables", "workflow", "cli", "warm", "suite", "inspection",
-              "metrics.settings", "metrics.protocols", "distill.transfers", "methods.settings", "methods.catalogue",
-              "teacher.recipes", "features.recipes", "stages.table", "stages.compare", "stages.infer", "frames",
+              "metrics.settings", "metrics.protocols", "distill.transfers", "distill.by_task", "methods.settings",
+              "methods.conditional_settings", "methods.catalogue", "teacher.recipes", "features.recipes",
+              "stages.table", "stages.compare", "stages.infer", "frames",
               "stages.folder_request", "metrics.images.listing",
               "completion", "version"]  # fmt: skip
 

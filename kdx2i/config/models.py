@@ -253,8 +253,9 @@ class ProtocolEntry(Strict):
     """One choice that the paper leaves open, or one contradiction in it.
 
     `chosen` is what the preset `paper` takes. `key` is the key of a preset that switches it (`protocol.<id>` where
-    the entry itself is the switch). An entry with several alternatives and no key says in `no_switch` why a preset
-    cannot choose, and what can. `affects` are the stages whose results depend on it.
+    the entry itself is the switch; `architectures.*.distill.<key>` is that of every architecture that has it). An entry
+    with several alternatives and no key says in `no_switch` why a preset cannot choose, and what can. `affects` are the
+    stages whose results depend on it.
     """
 
     id: Name
@@ -308,9 +309,14 @@ class ProtocolRegister(Strict):
 
 
 def _all_at(data: Any, key: str) -> list[Any]:
-    """Return the values at a dotted key of a preset: its own, else those that an architecture has by resolution."""
+    """Return the values at a dotted key of a preset: its own, else those that an architecture has by resolution.
+
+    `architectures.*` stands for every architecture that has the setting.
+    """
     room, _, rest = key.partition(".")
     name, _, inner = rest.partition(".")
+    if name == "*":
+        return [value for own in data[room] for value in _all_at(data, f"{room}.{own}.{inner}")]
     values = [_at(data, key)]
     if room == "architectures" and values == [None] and name in data[room]:
         values = [_at(settings, inner) for settings in data[room][name]["by_resolution"].values()]

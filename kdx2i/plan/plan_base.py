@@ -145,8 +145,11 @@ class PlanBase:
             return f"preset {self.preset.name} has no settings for architecture {architecture}"
         if transfer not in self.transfers:
             return f"transfer {transfer} is not implemented"
-        if self.transfers[transfer].distils and self.catalogue.tasks[registered.task].distillation is None:
+        change, distillation = self.transfers[transfer], self.catalogue.tasks[registered.task].distillation
+        if change.distils and distillation is None:
             return f"transfer {transfer} needs a stage 1, and the task {registered.task} has none"
+        if change.only not in (None, distillation):
+            return f"transfer {transfer} means nothing in the stage 1 of the task {registered.task}"
         if resolution is not None and registered.starts_from_teacher:
             try:
                 self.teacher_of(architecture, resolution)

@@ -26,7 +26,7 @@ def plan_distilled(plan: PlanBase, architecture: str, transfer: str, resolution:
     files: dict[str, str] = {}
     spec = _distill_spec(plan, plan, (architecture, transfer, resolution, seed), settings, inputs, files)
     address: Address = {"architecture": architecture, "transfer": transfer, "resolution": resolution, "seed": seed}
-    modules = (plan.catalogue.architectures[architecture].student_module,)
+    modules = plan.catalogue.student_modules(architecture)
     return plan.leaf_of(DISTILLED, address, spec, inputs=inputs, files=files, modules=modules)
 
 
@@ -46,7 +46,7 @@ def plan_student(plan: PlanBase, student: str) -> Leaf[DistillSpec]:
     files: dict[str, str] = {}
     method = (recipe.architecture, recipe.transfer, recipe.resolution, recipe.seed)
     spec = _distill_spec(plan, base, method, settings, inputs, files)
-    modules = (plan.catalogue.architectures[recipe.architecture].student_module,)
+    modules = plan.catalogue.student_modules(recipe.architecture)
     return plan.leaf_of(STUDENT, {"student": student}, spec, inputs=inputs, files=files, modules=modules)
 
 
@@ -116,7 +116,7 @@ def plan_measured(plan: PlanBase, architecture: str, transfer: str, resolution: 
     )
     files = {name: file_hash(plan.root / name) for name in (path, spec.teacher_file)}
     address: Address = {"architecture": architecture, "transfer": transfer, "resolution": resolution}
-    modules = (plan.catalogue.architectures[architecture].student_module,)
+    modules = plan.catalogue.student_modules(architecture)
     return plan.leaf_of(MEASURED, address, measured, files=files, modules=modules)
 
 

@@ -85,6 +85,10 @@ class TransferFacts(Protocol):
         """The transfer whose student is used, None for its own."""
 
     @property
+    def only(self) -> str | None:
+        """The one stage 1 that it changes, or None."""
+
+    @property
     def discriminator(self) -> str:
         """How stage 2's discriminator starts: `student`, `random`, or the transfer whose student has it."""
 
@@ -138,7 +142,8 @@ class Catalogue:
     """Tasks, architectures and transfers by name, the models of evaluation and segmenter settings, teachers and
     feature networks.
 
-    `transfers` are those under the readings of the paper that a preset takes (`readings` is their model), by name.
+    `transfers` are those under the readings of the paper that a preset takes (`readings` is their model), by name;
+    `distillations` are the modules that make and measure the students of a stage 1, by its name.
     `teachers` and `features` read the settings of one of the repository at a root, by name.
     """
 
@@ -146,10 +151,17 @@ class Catalogue:
     architectures: Mapping[str, ArchitectureFacts]
     readings: type[BaseModel]
     transfers: Callable[[Any], Mapping[str, TransferFacts]]
+    distillations: Mapping[str, tuple[str, ...]]
     evaluation: type[BaseModel]
     segmenter: type[BaseModel]
     teachers: Callable[[Path, str], TeacherFacts]
     features: Callable[[Path, str], FeatureFacts]
+
+    def student_modules(self, architecture: str) -> tuple[str, ...]:
+        """Return the modules that make and measure an architecture's student, beside those of the stage."""
+        registered = self.architectures[architecture]
+        distillation = self.tasks[registered.task].distillation
+        return (registered.student_module, *(self.distillations[distillation] if distillation else ()))
 
     def settings(self, architecture: str, config: ArchitectureConfig, resolution: int, where: str) -> dict[str, Any]:
         """Return `networks`, `distill` and `train` at one resolution, checked and completed with defaults, as JSON.

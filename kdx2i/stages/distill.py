@@ -21,7 +21,7 @@ def run(plan: Plan, leaf: Leaf[DistillSpec]) -> None:
     title = f"distill {spec.architecture} {spec.transfer} r{spec.resolution} s{spec.seed}"
     train(distillation, loop_settings(budget, spec.seed), leaf.work, title)
     if distributed.rank() == 0:
-        metrics = measures_of(distillation)
+        metrics = measures_of(distillation, spec)
         networks = kept_networks(distillation)
         publish(leaf, "student.safetensors", network_tensors(networks), {"transfer": spec.transfer})
         write_json(leaf.file("metrics.json"), metrics)

@@ -16,5 +16,5 @@ def run(plan: Plan, leaf: Leaf[MeasuredSpec]) -> None:
     distillation, _ = open_distillation(plan.root, leaf.spec, device)
     path = plan.root / leaf.spec.student_file
     put_into(distillation, student_tensors(path), path)
-    write_json(leaf.file("metrics.json"), measures_of(distillation))
+    write_json(leaf.file("metrics.json"), measures_of(distillation, leaf.spec))
     write_provenance(plan, leaf, device=describe_device(device))

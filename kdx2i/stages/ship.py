@@ -64,4 +64,4 @@ def _measured(plan: Plan, spec: DistillSpec, path: Path) -> dict[str, object]:
     make_deterministic()
     distillation, _ = open_distillation(plan.root, spec, pick_device())
     put_into(distillation, student_tensors(path), path)
-    return measures_of(distillation)
+    return measures_of(distillation, spec)

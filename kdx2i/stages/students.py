@@ -7,9 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdx2i.distill.by_task import DISTILLATIONS
-from kdx2i.distill.i2i import I2IDistillation
-from kdx2i.distill.measures import measure
+from kdx2i.distill.by_task import load_distillation, load_measure
 from kdx2i.distill.transfers import TransferSettings
 from kdx2i.methods.build import build_student
 from kdx2i.plan.specs import DistillSpec
@@ -21,17 +19,17 @@ HELD_OUT_SEED = 0
 """The seed of the held-out triplets: the same for every student, whatever its own."""
 
 
-def open_distillation(root: Path, spec: DistillSpec, device: torch.device) -> tuple[I2IDistillation, Any]:
+def open_distillation(root: Path, spec: DistillSpec, device: torch.device) -> tuple[Any, Any]:
     """Return the distillation of a spec, its student drawn from the seed, and its checked settings of stage 1."""
     torch.manual_seed(derive_seed(spec.seed, "initialise"))
     settings = {"networks": spec.networks, "distill": spec.distill}
     student, budget = build_student(spec.architecture, settings, spec.resolution, device)
     teacher = load_teacher(root / spec.teacher_file)
     transfer = TransferSettings.from_json(spec.transfer_settings)
-    return DISTILLATIONS[spec.distillation](student, teacher, budget, transfer, device), budget
+    return load_distillation(spec.distillation)(student, teacher, budget, transfer, device), budget
 
 
-def kept_networks(distillation: I2IDistillation) -> dict[str, nn.Module]:
+def kept_networks(distillation: Any) -> dict[str, nn.Module]:
     """Return the networks that a student's file holds.
 
     The averages, the discriminator where it was trained, and the hint layers, which the measures of alignment need.
@@ -41,7 +39,7 @@ def kept_networks(distillation: I2IDistillation) -> dict[str, nn.Module]:
     return {**distillation.averages, **trained}
 
 
-def put_into(distillation: I2IDistillation, tensors: Mapping[str, Tensor], path: Path) -> None:
+def put_into(distillation: Any, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Put a student's tensors (any shape, by name) into a distillation, as if it had just been trained.
 
     Tensors that do not fit raise `UserError` naming `path`.
@@ -51,6 +49,7 @@ def put_into(distillation: I2IDistillation, tensors: Mapping[str, Tensor], path:
         module.eval()
 
 
-def measures_of(distillation: I2IDistillation) -> dict[str, Any]:
+def measures_of(distillation: Any, spec: DistillSpec) -> dict[str, Any]:
     """Return the measures of a distillation's averaged student on the held-out triplets (metrics.json)."""
-    return measure(distillation, HELD_OUT_SEED)
+    measured: dict[str, Any] = load_measure(spec.distillation)(distillation, HELD_OUT_SEED)
+    return measured

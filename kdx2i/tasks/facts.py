@@ -78,6 +78,7 @@ TASKS: Mapping[TaskName, TaskFacts] = {
             image_counts=_PER_IMAGE,
             module="kdx2i.tasks.text",
             scoring="kdx2i.tasks.scoring.paired",
+            distillation="x2i",
         ),
         TaskFacts(
             "speech",
@@ -88,6 +89,7 @@ TASKS: Mapping[TaskName, TaskFacts] = {
             image_counts=_PER_IMAGE,
             module="kdx2i.tasks.speech",
             scoring="kdx2i.tasks.scoring.paired",
+            distillation="x2i",
         ),
         TaskFacts(
             "label-map",
@@ -98,6 +100,7 @@ TASKS: Mapping[TaskName, TaskFacts] = {
             image_counts=_PER_IMAGE,
             module="kdx2i.tasks.label_map",
             scoring="kdx2i.tasks.scoring.label_map",
+            distillation="x2i",
         ),
     )
 }

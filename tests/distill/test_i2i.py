@@ -13,7 +13,7 @@ from kdx2i.errors import UserError
 from kdx2i.methods.settings import I2IDistillSettings
 from kdx2i.training.loop import LoopSettings, train
 
-DISTILLING = [name for name, transfer in TRANSFERS.items() if transfer.distils and transfer.student is None]
+DISTILLING = [name for name, t in TRANSFERS.items() if t.distils and t.student is None and t.only in (None, "i2i")]
 WEIGHTS = {"gamma": 0.3, "tau": 0.7, "alpha": 0.2, "beta": 1.1, "lambda_adv": 0.6, "lambda_kdl": 1.7, "r1_weight": 0.8}
 SEED, BATCH = 21, 2
 EVERY_TERM = {"encoder", "style", "generator", "image"}
