@@ -39,7 +39,7 @@ class Train(LabelMapTrain):
     discriminator_rate: float = Field(default=4e-4, gt=0)
     beta1: float = Field(default=0.0, ge=0, lt=1)
     beta2: float = Field(default=0.999, ge=0, lt=1)
-    ema_decay: float = Field(default=0.9999, ge=0, lt=1, description="protocol entry oasis-ema")
+    ema_decay: float = Field(default=0.999, ge=0, lt=1, description="0.9999 in `config.py`: protocol entry oasis-ema")
     balanced: bool = Field(default=True, description="rare classes weigh more: protocol entry oasis-balance")
     labelmix: Literal["official", "independent", "off"] = Field(
         default="official", description="how a mixed image is drawn: protocol entry oasis-labelmix"

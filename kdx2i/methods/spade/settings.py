@@ -25,7 +25,7 @@ class Networks(LabelMapNetworks):
     norm_e: str = Field(default="spectralinstance", pattern=r"^(spectral)?(instance|batch|syncbatch|none)?$")
     ndf: int = Field(default=64, ge=1, description="width of the discriminator's first convolution")
     num_d: int = Field(default=2, ge=1, description="scales of the discriminator")
-    n_layers_d: int = Field(default=4, ge=2, description="groups of convolutions before the prediction")
+    n_layers_d: int = Field(default=4, ge=1, description="groups of convolutions before the prediction")
     norm_d: str = Field(default="spectralinstance", pattern=r"^(spectral)?(instance|batch|syncbatch|none)?$")
 
     @field_validator("norm_g")
@@ -39,7 +39,7 @@ class Networks(LabelMapNetworks):
 class Train(LabelMapTrain):
     """Training of `trainers/pix2pix_trainer.py`: an iteration is a step of the generator and one of the discriminator.
 
-    The official counting is in epochs (50, of which `niter_decay` is 0); the defaults are those of 500 images.
+    The official counting is in epochs (`niter` 50, `niter_decay` 0); the defaults are those of 500 images.
     """
 
     iterations: int = Field(default=25_000, ge=1, description="protocol entry spade-length")

@@ -29,7 +29,7 @@ def norm(kind: NormKind, channels: int, *, affine: bool) -> nn.Module:
     """Return a norm; an instance norm has neither parameters nor running statistics."""
     if kind == "instance":
         return nn.InstanceNorm2d(channels)
-    return (BatchNorm if kind == "syncbatch" else nn.BatchNorm2d)(channels, affine=affine)
+    return BatchNorm(channels, affine=affine) if kind == "syncbatch" else nn.BatchNorm2d(channels, affine=affine)
 
 
 def spectral(layer: nn.Module, use: bool = True) -> nn.Module:
@@ -47,11 +47,11 @@ def normalised(layer: nn.Conv2d, kind: str) -> nn.Module:
     names["sync_batch"] = "syncbatch"
     if rest not in ("", "none", *names):
         raise ValueError(f"there is no norm {kind!r}")
-    convolution = spectral(layer, kind.startswith("spectral"))
+    use = kind.startswith("spectral")
     if rest in ("", "none"):
-        return convolution
-    convolution.bias = None
-    return nn.Sequential(convolution, norm(names[rest], layer.out_channels, affine=True))
+        return spectral(layer, use)
+    layer.register_parameter("bias", None)
+    return nn.Sequential(spectral(layer, use), norm(names[rest], layer.out_channels, affine=True))
 
 
 class SpatialNormKind(NamedTuple):
@@ -131,7 +131,8 @@ class SpatialResBlock(nn.Module):
 
     def shortcut(self, x: Tensor, segmentation: Tensor) -> Tensor:
         """[B, I, h, w] -> [B, O, h, w]."""
-        return self.conv_s(self.norm_s(x, segmentation)) if self.learned_shortcut else x
+        result: Tensor = self.conv_s(self.norm_s(x, segmentation)) if self.learned_shortcut else x
+        return result
 
     def forward(self, x: Tensor, segmentation: Tensor) -> Tensor:
         """x [B, I, h, w], map [B, N, H, W] -> [B, O, h, w]."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -91,14 +91,14 @@ class PerceptualLoss(nn.Module):
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the loss, a scalar, of images x and y [B, 3, H, W] in [-1, 1]; y is a constant."""
         with torch.no_grad():
-            wanted = self.network(y)
+            wanted = self.network(y.detach())
         losses = [w * F.l1_loss(a, b) for w, a, b in zip(self.weights, self.network(x), wanted, strict=True)]
         return torch.stack(losses).sum()
 
 
 def build_perceptual(settings: PerceptualSettings, device: torch.device) -> PerceptualLoss:
     """Return the perceptual loss that the settings name; `UserError` where its weights are missing or others."""
-    network = load_vgg19(settings.vgg19_weights) if settings.perceptual == "vgg19" else load_stand_in()
+    network: nn.Module = load_vgg19(settings.vgg19_weights) if settings.perceptual == "vgg19" else load_stand_in()
     return PerceptualLoss(network).to(device)
 
 
@@ -121,12 +121,13 @@ def load_vgg19(explicit: str | os.PathLike[str] | None = None) -> Vgg19:
     prefix = Path(VGG19_FILE).stem.rsplit("-", 1)[1]
     if not sha256.startswith(prefix):
         raise UserError(f"the weights file {path} has SHA-256 {sha256}, expected {prefix}...; {advice}", whole=True)
-    network = Vgg19()
-    network.load_state_dict(features_of(load_verified(path, sha256, advice), path))
+    with torch.device("meta"):  # Drawing weights that are replaced at once would take most of the time.
+        network = Vgg19()
+    network.load_state_dict(features_of(load_verified(path, sha256, advice), path), assign=True)
     return network
 
 
-def features_of(state: dict[str, Tensor], where: object) -> dict[str, Tensor]:
+def features_of(state: Mapping[str, Tensor], where: object) -> dict[str, Tensor]:
     """Return the convolutions of torchvision's VGG19 (`features.<n>.*`) without its classifier.
 
     `UserError` which names `where` for tensors of another network.
