@@ -7,7 +7,7 @@ from torch import Tensor
 
 from kdx2i.errors import UserError
 from kdx2i.methods.base import MethodSetup
-from kdx2i.methods.families.label_maps.blocks import initialise_xavier
+from kdx2i.methods.families.label_maps.blocks import initialise_xavier, settle
 from kdx2i.methods.families.label_maps.method import LabelMapMethod
 from kdx2i.methods.families.label_maps.perceptual import PerceptualLoss, build_perceptual
 from kdx2i.methods.oasis.losses import Balance, discriminator_loss, generator_loss, labelmix_mask
@@ -47,6 +47,7 @@ class Method(LabelMapMethod[Settings]):
         networks = {"generator": generator, "discriminator": discriminator}
         self.networks = {name: place(initialise_xavier(net), self.device) for name, net in networks.items()}
         self.averages = averages_of(self.networks, ["generator"])
+        settle(self.averages["generator"])
         rates = {"generator": t.generator_rate, "discriminator": t.discriminator_rate}
         self.optimizers = {name: self.adam((name,), rate, (t.beta1, t.beta2)) for name, rate in rates.items()}
         self.balance = Balance(t.balanced, n.dont_care)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from kdx2i.errors import UserError
 from kdx2i.methods.base import MethodSetup
-from kdx2i.methods.families.label_maps.blocks import initialise_xavier
+from kdx2i.methods.families.label_maps.blocks import initialise_xavier, settle
 from kdx2i.methods.families.label_maps.discriminator import MultiscaleDiscriminator
 from kdx2i.methods.families.label_maps.method import LabelMapMethod
 from kdx2i.methods.families.label_maps.perceptual import PerceptualLoss, build_perceptual
@@ -49,6 +49,7 @@ class Method(LabelMapMethod[Settings]):
             networks["encoder"] = Encoder(n.ngf, setup.resolution, n.norm_e)
         self.networks = {name: place(initialise_xavier(net), self.device) for name, net in networks.items()}
         self.averages = averages_of(self.networks, ["generator"])
+        settle(self.averages["generator"])
         rates, betas = self.settings.train.rates, self.settings.train.betas
         generating = ("generator", "encoder") if n.use_vae else ("generator",)
         self.optimizers = {

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from kdx2i.errors import UserError
 from kdx2i.methods.base import MethodSetup
+from kdx2i.methods.families.label_maps.blocks import settle
 from kdx2i.methods.families.label_maps.discriminator import MultiscaleDiscriminator
 from kdx2i.methods.families.label_maps.losses import adversarial_loss, feature_matching
 from kdx2i.methods.families.label_maps.perceptual import PerceptualLoss
@@ -102,19 +103,21 @@ def test_images_follow_the_map_and_nothing_else():
     assert first.shape == (2, 3, SIZE, SIZE)
     alone = subject.generate(LabelMapCondition(given.maps[:1], LABELS))
     torch.testing.assert_close(alone, first[:1])
-    assert not torch.allclose(first[0], first[1])
+    assert not torch.equal(first[0], first[1])
+    assert first.abs().max() < 0.5  # the official start is small, and nothing explodes before the first update
 
 
 def test_features_take_the_first_feature_and_a_pseudo_condition():
     torch.manual_seed(0)
     generator = Generator(2, 3, 64, hidden=4).eval()
+    settle(generator)
     pseudo = torch.tensor([[1.0, 1.0, 1.0]])
     image, features = generator.synthesise(pseudo)
     assert {size: feature.shape[1] for size, feature in features.items()} == {2: 32, 4: 32, 8: 16, 16: 8, 32: 4, 64: 2}
     torch.testing.assert_close(image, generator(torch.ones(1, 3, 64, 64)))
     first = torch.rand(1, 16, 8, 8)
     changed, others = generator.synthesise(pseudo, first=first)
-    torch.testing.assert_close(others[8], features[8] + first)
+    torch.testing.assert_close(others[8] - features[8], first, atol=1e-4, rtol=0)
     assert torch.equal(others[4], features[4])
     assert not torch.allclose(changed, image)
 

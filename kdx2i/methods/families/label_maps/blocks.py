@@ -3,10 +3,12 @@
 import re
 from typing import Literal, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import spectral_norm
+from torch.nn.utils.spectral_norm import SpectralNorm
 
 SLOPE = 0.2
 HIDDEN = 128
@@ -144,6 +146,19 @@ class SpatialResBlock(nn.Module):
 def add_first(x: Tensor, first: Tensor | None) -> Tensor:
     """Return x [B, C, h, w], summed with `first` where that has the same resolution (section 3.3, stage 1 only)."""
     return x + first if first is not None and first.shape[2:] == x.shape[2:] else x
+
+
+@torch.no_grad()
+def settle(network: nn.Module, iterations: int = 3) -> None:
+    """Let the vectors of a new network's spectral norms settle, so that it can be asked before it has been trained.
+
+    They start at random, which divides each weight by next to nothing in evaluation mode.
+    """
+    for module in network.modules():
+        for hook in module._forward_pre_hooks.values():
+            if isinstance(hook, SpectralNorm):
+                for _ in range(iterations):
+                    hook.compute_weight(module, do_power_iteration=True)
 
 
 def initialise_xavier(network: nn.Module, gain: float = 0.02) -> nn.Module:

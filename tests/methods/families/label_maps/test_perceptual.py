@@ -53,7 +53,7 @@ def test_vgg19_is_read_from_torchvisions_file_by_its_keys(tmp_path, monkeypatch)
 def test_other_weights_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"VGG19 are not at .*missing.pth; fetch it with: curl .*perceptual: eff"):
         load_vgg19(tmp_path / "missing.pth")
-    with pytest.raises(UserError, match="a.pth does not hold the weights of VGG19"):
+    with pytest.raises(UserError, match=r"a\.pth does not hold the weights of VGG19"):
         features_of({**published_state(), "features.0.bias": torch.zeros(63)}, "a.pth")
 
 
