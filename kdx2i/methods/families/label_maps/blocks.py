@@ -140,7 +140,8 @@ class SpatialResBlock(nn.Module):
         """x [B, I, h, w], map [B, N, H, W] -> [B, O, h, w]."""
         inner = self.conv_0(F.leaky_relu(self.norm_0(x, segmentation), SLOPE))
         inner = self.conv_1(F.leaky_relu(self.norm_1(inner, segmentation), SLOPE))
-        return self.shortcut(x, segmentation) + inner
+        result: Tensor = self.shortcut(x, segmentation) + inner
+        return result
 
 
 def add_first(x: Tensor, first: Tensor | None) -> Tensor:
