@@ -16,7 +16,7 @@ MAP = torch.tensor([[[0, 1], [2, 255]]], dtype=torch.uint8)
 def test_pixels_without_a_label_get_the_channel_of_the_official_code(unknown, channels):
     maps = one_hot_maps(MAP, 3, unknown)
     assert maps.shape == (1, 4, 2, 2)
-    assert maps.sum(1).eq(1).all()
+    assert (maps.sum(1) == 1).all()
     assert maps.argmax(1)[0].tolist() == channels
 
 
@@ -30,7 +30,7 @@ def test_a_value_that_is_no_label_is_refused():
 def test_a_pseudo_condition_is_the_same_everywhere():
     spread = spread_condition(torch.tensor([[1.0, 2.0]]), (3, 4))
     assert spread.shape == (1, 2, 3, 4)
-    assert spread[0, 1].eq(2).all()
+    assert (spread[0, 1] == 2).all()
     assert spread_condition(spread, (9, 9)) is spread
 
 

@@ -46,7 +46,7 @@ def test_vgg19_is_read_from_torchvisions_file_by_its_keys(tmp_path, monkeypatch)
     monkeypatch.setattr(perceptual, "VGG19_FILE", f"vgg19-{digest[:8]}.pth")
     monkeypatch.setenv(perceptual.VGG19_VARIABLE, str(path))
     loss = build_perceptual(PerceptualSettings(), CPU)
-    assert all(tensor.eq(0.01).all() for tensor in loss.network.state_dict().values())
+    assert all((tensor == 0.01).all() for tensor in loss.network.state_dict().values())
     assert not any(p.requires_grad for p in loss.parameters())
 
 

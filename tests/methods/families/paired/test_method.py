@@ -55,10 +55,10 @@ def test_all_tensors_of_a_condition_move_and_the_rest_stays():
 
 def test_images_are_bounded_and_previews_show_given_and_made():
     subject = method(Captions())
-    assert subject.generate(CaptionCondition(("abc",))).eq(1).all()
+    assert (subject.generate(CaptionCondition(("abc",))) == 1).all()
     grid, per_row = subject.preview()
     assert (grid.shape[0], per_row) == (16, 8)
-    assert grid.eq(0).all()
+    assert (grid == 0).all()
 
 
 def test_a_distilled_student_is_refused_where_there_is_none():
