@@ -164,8 +164,12 @@ def settings_at(plan: Plan, key: str) -> set[str]:
     room, *steps = key.split(".")
     if room == "architectures":
         architecture, *steps = steps
-        shared = [X2I().model_dump(mode="json")] if architecture == "*" else None
-        levels: list[Any] = shared or [plan.settings(architecture, resolution) for resolution in plan.resolutions]
+        if architecture == "*":
+            levels: list[Any] = [X2I().model_dump(mode="json")]
+        elif architecture not in plan.preset.architectures:  # Then its own defaults are what the preset takes.
+            levels = [architectures()[architecture].settings().model_dump(mode="json")]
+        else:
+            levels = [plan.settings(architecture, resolution) for resolution in plan.resolutions]
     else:
         readings = TransferReadings(**plan.preset.transfers).model_dump()
         levels = [{"evaluation": plan.evaluation_settings, "transfers": readings}[room]]

@@ -1,0 +1,1 @@
+"""What methods share that draw images from label maps."""

@@ -1,0 +1,1 @@
+"""What methods share whose condition belongs to one image: captions, utterances and label maps."""
