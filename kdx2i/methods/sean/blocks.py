@@ -139,6 +139,13 @@ class RegionAdaptiveNorm(nn.Module):
             gamma, beta = a * of_styles[0] + (1 - a) * gamma, b * of_styles[1] + (1 - b) * beta
         return normalised * (1 + gamma) + beta
 
+    @torch.no_grad()
+    def replicate_styles(self, source: int) -> None:
+        """Give every label the linear layer of the label `source`."""
+        layers = {name: module for name, module in self.named_children() if name.startswith("fc_mu")}
+        for layer in layers.values():
+            layer.load_state_dict(layers[f"fc_mu{source}"].state_dict())
+
     def styles(self, regions: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Return scale and shift [B, C, h, w] of the codes [B, K, S] laid out over regions [B, K, h, w].
 

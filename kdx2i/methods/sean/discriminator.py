@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -61,10 +62,9 @@ class Discriminator(nn.Module):
             self.add_module(f"discriminator_{scale}", PatchDiscriminator(labels + 3, ndf, n_layers_D, norm_D))
 
     def forward(self, x: Tensor) -> Judgements:
-        """Return the judgements of maps and images on one another's channels, [B, K + 3, H, W].
+        """Return the judgements of images beside their maps, [B, K + 3, H, W], the map first.
 
-        In stage 1 the map is that of a pseudo-condition (`PseudoCondition.for_discriminator`), zeros where c is
-        constant.
+        In stage 1 the map is that of a pseudo-condition (`kdx2i.methods.sean.student`), zeros where c is constant.
         """
         results = []
         for scale in range(self.scales):
@@ -72,6 +72,11 @@ class Discriminator(nn.Module):
                 x = F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
             results.append(getattr(self, f"discriminator_{scale}")(x))
         return results
+
+    def judge_pair(self, segmap: Tensor, fake: Tensor, real: Tensor) -> tuple[Judgements, Judgements]:
+        """Judge fakes and real images [B, 3, H, W] of the same maps [B, K, H, W] in one batch, as `discriminate`."""
+        both = torch.cat([torch.cat([segmap, image], 1) for image in (fake, real)])
+        return halves(self(both))
 
 
 def halves(judgements: Sequence[Sequence[Tensor]]) -> tuple[Judgements, Judgements]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from kdx2i.errors import UserError
 from kdx2i.methods.base import Features
-from kdx2i.methods.sean.blocks import Layout, SeanBlock
+from kdx2i.methods.sean.blocks import Layout, RegionAdaptiveNorm, SeanBlock
 
 HALVINGS = {"normal": 5, "more": 6, "most": 7}
 
@@ -33,8 +33,13 @@ class StyleEncoder(nn.Module):
 
         The code of a label is zero where no pixel of the map, resized to (H/2, W/2) by nearest, has it.
         """
+        return self.encode(images, segmap)[0]
+
+    def encode(self, images: Tensor, segmap: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the codes [B, K, S], and whether each label has a pixel at that size, bool [B, K]."""
         features: Tensor = self.model(images)
-        return pooled(features, segmap)[0]
+        codes, counts = pooled(features, segmap)
+        return codes, counts > 0
 
 
 def pooled(features: Tensor, segmap: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,7 +73,7 @@ class Generator(nn.Module):
         style_layers: int = 19,
         encoder_width: int = 32,
         hidden: int = 128,
-        first_feature: Literal["fc", "head_0"] = "fc",
+        first_feature: Literal["fc", "head_0"] = "head_0",
     ) -> None:
         super().__init__()
         self.width = crop_size // 2 ** HALVINGS[num_upsampling_layers]
@@ -114,16 +119,31 @@ class Generator(nn.Module):
         for name, factor in factors.items():
             yield name, getattr(self, name), factor
 
-    def draw_noise(self, batch: int) -> dict[str, Tensor]:
-        """Draw the noise of every normalisation, [B, w, h, 1] ~ N(0, 1) by its official name, on the CPU.
+    def replicate_styles(self) -> None:
+        """Give every label the linear layers of the last one, the only ones that a map of ones uses."""
+        last = self.fc.in_channels - 1
+        for module in self.modules():
+            if isinstance(module, RegionAdaptiveNorm) and module.styled:
+                module.replicate_styles(last)
 
-        Given to several forward passes it is the noise that they share (z_s of eq. (7)).
-        """
-        noise, size = {}, (self.width, self.height)
+    def noise_sizes(self) -> dict[str, tuple[int, int]]:
+        """Return (width, height) of the noise of every normalisation, by its official name, in the order of drawing."""
+        sizes, width, height = {}, self.width, self.height
         for name, block, factor in self.blocks():
-            size = (size[0] * factor, size[1] * factor)
-            noise |= {f"{name}_ACE_{part}": torch.randn(batch, *size, 1) for part in block.parts}
-        return noise
+            width, height = width * factor, height * factor
+            sizes |= {f"{name}_ACE_{part}": (width, height) for part in block.parts}
+        return sizes
+
+    def noise_from(self, values: Tensor) -> dict[str, Tensor]:
+        """Return values [B, Z] as the noise of every normalisation, [B, w, h, 1] by its official name."""
+        sizes = self.noise_sizes()
+        parts = values.split([width * height for width, height in sizes.values()], 1)
+        return {name: part.reshape(-1, *size, 1) for (name, size), part in zip(sizes.items(), parts, strict=True)}
+
+    @property
+    def noise_dim(self) -> int:
+        """How many values the noise of one image has, Z."""
+        return sum(width * height for width, height in self.noise_sizes().values())
 
     def forward(
         self,
@@ -144,24 +164,29 @@ class Generator(nn.Module):
         first: Tensor | None = None,
         noise: Mapping[str, Tensor] | None = None,
     ) -> tuple[Tensor, Features]:
-        """Return images [B, 3, H, W] in [-1, 1] and features {r: [B, C, r, r]}, the last block's at each width r.
+        """Return images [B, 3, H, W] in [-1, 1] and features {r: [B, C, r, r]}: what is enlarged next, at each width r.
 
-        `segmap` [B, K, H, W] is one-hot, or what stands for it in stage 1 (`PseudoCondition`); `codes` [B, K, S];
-        `noise` as `draw_noise` returns it, drawn anew where it is None. `first` [B, C, r, r], the teacher's first
-        feature (section 3.3), is summed with the first feature of this generator at its resolution: that of `fc` or of
-        `head_0` at the lowest one, else that of the first block there; features are those after the sum. `UserError`
-        where no feature has the shape of `first`.
+        `segmap` [B, K, H, W] is one-hot, or stands for that in stage 1 (`kdx2i.methods.sean.student`); `codes`
+        [B, K, S]; `noise` as `noise_from` returns it, drawn anew where it is None. `first` [B, C, r, r], the teacher's
+        first feature (section 3.3), is summed with the feature of its resolution, before it is returned. At the lowest
+        resolution that is the output of `fc` or of `head_0`, as `first_feature` says. `UserError` where no feature has
+        the shape of `first`.
         """
         layout, features = Layout(segmap), {}
         x = self.fc(layout.at(self.height, self.width)[0])
         if self.first_feature == "fc":
             x, first = _summed(x, first)
-        for name, block, factor in self.blocks():
+            features[x.shape[-1]] = x
+        blocks = list(self.blocks())
+        enlarged = [factor > 1 for _, _, factor in blocks[1:]] + [True]
+        for (name, block, factor), last in zip(blocks, enlarged, strict=True):
             if factor > 1:
                 x = F.interpolate(x, scale_factor=factor, mode="nearest")
             own = None if noise is None else {part: noise[f"{name}_ACE_{part}"] for part in block.parts}
-            x, first = _summed(block(x, layout, codes, own), first)
-            features[x.shape[-1]] = x
+            x = block(x, layout, codes, own)
+            if last and x.shape[-1] not in features:
+                x, first = _summed(x, first)
+                features[x.shape[-1]] = x
         if first is not None:
             raise UserError(
                 f"the teacher's first feature has {first.shape[-1]} px, and the generator has features at "

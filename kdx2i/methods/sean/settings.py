@@ -8,18 +8,20 @@ from kdx2i.methods.settings import LoopBudget, StrictSettings
 
 
 class Networks(StrictSettings):
-    """Sizes, and which style codes and features the networks take.
+    """Sizes, by the official names, and where style codes and features of stage 1 come from and go to.
 
-    `labels` are those of the data set's maps. The official code has 19 linear layers for styles in every normalisation
-    whatever `labels` is, and fixes the last four widths: narrower ones are for small presets.
+    The official code has 19 linear layers for styles in every normalisation, however many labels there are, and fixes
+    the last four widths: others are for small presets.
     """
 
-    width: int = Field(default=64, ge=1, description="of the generator, `ngf`")
-    discriminator_width: int = Field(default=64, ge=1, description="`ndf`")
-    discriminator_layers: int = Field(default=3, ge=1)
-    discriminator_scales: int = Field(default=2, ge=1)
-    upsampling: Literal["normal", "more"] = Field(default="normal", description="five halvings of the map, or six")
-    labels: int = Field(default=19, ge=1)
+    label_nc: int = Field(default=19, ge=1, le=254, description="labels of the maps")
+    ngf: int = Field(default=64, ge=1, description="width of the generator's last block")
+    num_upsampling_layers: Literal["normal", "more"] = Field(
+        default="normal", description="5 or 6 halvings of the map, but 5 or 6 doublings of the smallest feature"
+    )
+    ndf: int = Field(default=64, ge=1, description="width of the discriminator's first convolution")
+    num_d: int = Field(default=2, ge=1, description="scales of the discriminator")
+    n_layers_d: int = Field(default=3, ge=1, description="groups of convolutions before the prediction")
     style_layers: int = Field(default=19, ge=1, description="linear layers for styles in every normalisation")
     style_length: int = Field(default=512, ge=1)
     encoder_width: int = Field(default=32, ge=1)
@@ -34,46 +36,61 @@ class Networks(StrictSettings):
     pseudo_condition: Literal["codes", "map"] = Field(
         default="codes", description="protocol entry sean-pseudo-condition"
     )
-    first_feature: Literal["fc", "head_0"] = Field(default="fc", description="protocol entry sean-first-feature")
+    first_feature: Literal["fc", "head_0"] = Field(default="head_0", description="protocol entry sean-first-feature")
+    student_styles: Literal["replicated", "as-trained"] = Field(
+        default="replicated", description="protocol entry sean-student-styles"
+    )
 
     @model_validator(mode="after")
     def _every_label_has_its_layer(self) -> Self:
-        if self.labels > self.style_layers:
+        if self.label_nc > self.style_layers:
             raise ValueError(
-                f"`labels` ({self.labels}) may be at most `style_layers` ({self.style_layers}): every label has its own"
+                f"`label_nc` ({self.label_nc}) is more than `style_layers` ({self.style_layers}), "
+                "and every label needs a layer of its own"
             )
         return self
 
 
 class Distill(LoopBudget):
-    """Stage 1 (Appendix A.3)."""
+    """Stage 1 (Appendix A.3): its batch and, as 100 epochs of 500 pairs, its length."""
 
-    iterations: int = Field(default=100_000, ge=1)
+    iterations: int = Field(default=12_500, ge=1)
     batch: int = Field(default=4, ge=1)
 
 
 class Train(LoopBudget):
-    """Training of `models/pix2pix_model.py` and `trainers/`; the official schedule counts epochs.
+    """Training of `trainers/pix2pix_trainer.py`: an iteration is a step of the generator and one of the discriminator.
 
-    The default length is the official one in iterations: 100 epochs of 28,000 images. The rate stays for a share
-    `decay_from` of the training and falls to zero from there on. Nothing is averaged (`ema_decay` 0).
+    The official counting is in epochs; the defaults are the official ones, 50 of 28,000 images at the full rate and 50
+    in which it falls. Rates and betas are those of its two time-scales.
     """
 
     iterations: int = Field(default=87_500, ge=1)
     batch: int = Field(default=32, ge=1)
+    decay_iterations: int = Field(default=43_750, ge=0, description="last iterations, in which the rates fall to zero")
     generator_rate: float = Field(default=1e-4, gt=0)
     discriminator_rate: float = Field(default=4e-4, gt=0)
     beta1: float = Field(default=0.0, ge=0, lt=1)
     beta2: float = Field(default=0.9, ge=0, lt=1, description="protocol entry sean-betas")
-    decay_from: float = Field(default=0.5, ge=0, le=1)
-    lambda_feat: float = Field(default=10.0, ge=0)
-    lambda_vgg: float = Field(default=10.0, ge=0)
+    lambda_feat: float = Field(default=10.0, ge=0, description="feature matching; 0: none")
+    lambda_vgg: float = Field(default=10.0, ge=0, description="perceptual loss; 0: none")
     perceptual: Literal["vgg19", "efficientnet-lite1"] = Field(
-        default="vgg19", description="protocol entry sean-perceptual"
+        default="vgg19", description="the official VGG19, or a packaged stand-in: protocol entry sean-perceptual"
     )
-    perceptual_weights: str | None = Field(default=None, description="path of its weights; None: where they are kept")
-    mirror_probability: float = Field(default=0.5, ge=0, le=1, description="left and right labels are not swapped")
-    ema_decay: float = Field(default=0.0, ge=0, lt=1)
+    vgg19_weights: str | None = Field(
+        default=None, description="torchvision's file; None: KDX2I_VGG19_WEIGHTS, then torch's cache"
+    )
+    flip: float = Field(default=0.5, ge=0, le=1, description="share of training images that are mirrored")
+    ema_decay: float = Field(default=0.0, ge=0, lt=1, description="0: no averages, as in the official code")
+
+    @model_validator(mode="after")
+    def _decay_lies_in_the_training(self) -> Self:
+        # The default belongs to the default length: a shorter training says its own.
+        if "decay_iterations" in self.model_fields_set and self.decay_iterations > self.iterations:
+            raise ValueError(
+                f"`decay_iterations` ({self.decay_iterations}) are the last ones of `iterations` ({self.iterations})"
+            )
+        return self
 
 
 class Settings(StrictSettings):
