@@ -55,6 +55,11 @@ class SpectralConv2d(nn.Conv2d):
         self.register_buffer("weight_u", F.normalize(torch.randn(outputs), dim=0))
         self.register_buffer("weight_v", F.normalize(torch.randn(inputs * kernel**2), dim=0))
 
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Take the v that u gives, as training does first of all: until then u'Wv is near zero, and images explode."""
+        self.weight_v.copy_(F.normalize(self.weight_orig.flatten(1).T @ self.weight_u, dim=0, eps=1e-12))
+
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name of the base class
         """[B, C, H, W] -> [B, C', H', W']."""
         with torch.autocast(input.device.type, enabled=False):

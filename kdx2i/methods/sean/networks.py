@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from kdx2i.errors import UserError
 from kdx2i.methods.base import Features
-from kdx2i.methods.sean.blocks import Layout, RegionAdaptiveNorm, SeanBlock
+from kdx2i.methods.sean.blocks import Layout, RegionAdaptiveNorm, SeanBlock, SpectralConv2d
 
 HALVINGS = {"normal": 5, "more": 6, "most": 7}
 
@@ -211,8 +211,10 @@ def initialise(network: nn.Module) -> None:
     """Draw weights as the official code: Xavier with gain 0.02 for convolutions and linear layers, biases zero."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            spectral = getattr(module, "weight_orig", None)
-            nn.init.xavier_normal_(module.weight if spectral is None else spectral, gain=0.02)
+            weight = module.weight_orig if isinstance(module, SpectralConv2d) else module.weight
+            nn.init.xavier_normal_(weight, gain=0.02)
+            if isinstance(module, SpectralConv2d):
+                module.settle()
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 
