@@ -150,7 +150,13 @@ def settings_at(plan: Plan, key: str) -> set[str]:
     room, *steps = key.split(".")
     if room == "architectures":
         architecture, *steps = steps
-        levels: list[Any] = [plan.settings(architecture, resolution) for resolution in plan.resolutions]
+        # An architecture that the preset does not have would be taken as it is.
+        levels: list[Any] = [
+            plan.settings(architecture, resolution)
+            if architecture in plan.preset.architectures
+            else architectures()[architecture].settings().model_dump(mode="json")
+            for resolution in plan.resolutions
+        ]
     else:
         readings = TransferReadings(**plan.preset.transfers).model_dump()
         levels = [{"evaluation": plan.evaluation_settings, "transfers": readings}[room]]
