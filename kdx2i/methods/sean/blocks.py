@@ -70,7 +70,8 @@ class SpectralConv2d(nn.Conv2d):
                     self.weight_u.copy_(F.normalize(matrix @ self.weight_v, dim=0, eps=1e-12))
             # Clones, since a second pass before the gradients changes the buffers in place.
             sigma = self.weight_u.clone() @ (matrix @ self.weight_v.clone())
-        return self._conv_forward(input, self.weight_orig / sigma, self.bias)
+        result: Tensor = self._conv_forward(input, self.weight_orig / sigma, self.bias)
+        return result
 
 
 class MapBranch(nn.Module):
@@ -142,7 +143,8 @@ class RegionAdaptiveNorm(nn.Module):
             a, b = torch.sigmoid(self.blending_gamma), torch.sigmoid(self.blending_beta)
             of_styles = self.styles(regions, codes)
             gamma, beta = a * of_styles[0] + (1 - a) * gamma, b * of_styles[1] + (1 - b) * beta
-        return normalised * (1 + gamma) + beta
+        result: Tensor = normalised * (1 + gamma) + beta
+        return result
 
     @torch.no_grad()
     def replicate_styles(self, source: int) -> None:

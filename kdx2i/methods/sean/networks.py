@@ -128,7 +128,8 @@ class Generator(nn.Module):
 
     def noise_sizes(self) -> dict[str, tuple[int, int]]:
         """Return (width, height) of the noise of every normalisation, by its official name, in the order of drawing."""
-        sizes, width, height = {}, self.width, self.height
+        sizes: dict[str, tuple[int, int]] = {}
+        width, height = self.width, self.height
         for name, block, factor in self.blocks():
             width, height = width * factor, height * factor
             sizes |= {f"{name}_ACE_{part}": (width, height) for part in block.parts}
@@ -137,7 +138,7 @@ class Generator(nn.Module):
     def noise_from(self, values: Tensor) -> dict[str, Tensor]:
         """Return values [B, Z] as the noise of every normalisation, [B, w, h, 1] by its official name."""
         sizes = self.noise_sizes()
-        parts = values.split([width * height for width, height in sizes.values()], 1)
+        parts = torch.split(values, [width * height for width, height in sizes.values()], dim=1)
         return {name: part.reshape(-1, *size, 1) for (name, size), part in zip(sizes.items(), parts, strict=True)}
 
     @property
