@@ -77,9 +77,11 @@ def test_a_step_trains_both_networks_and_remembers_styles():
     assert seen == [(4, 3, SIZE, SIZE)]
     changed = tiny.changed(before, tiny.state_of(subject.networks))
     named = {f"{n}.{k}" for n, net in subject.networks.items() for k, p in net.named_parameters() if p.requires_grad}
-    # The blending and noise of the map branch alone have no part in the image.
-    still = {name for name in named - changed if not name.startswith("generator.up_3.") or "blending" not in name}
-    assert not still
+    # The last block has no styles to blend, and at low resolutions some labels have no pixel.
+    idle = {name for name in named if name.startswith("generator.up_3.") and "blending" in name}
+    idle |= {name for name in named if "fc_mu" in name and not name.startswith("generator.up_")}
+    assert named - changed <= idle
+    assert any("up_2.ace_0.fc_mu" in name for name in changed)
     assert {"styles.means", "styles.seen", "styles.counts"} <= changed
     # Official: batch statistics move with the fakes of both steps, and never those of the branch of the map.
     assert int(subject.networks["generator"].up_0.ace_0.param_free_norm.num_batches_tracked) == 2
