@@ -47,8 +47,12 @@ class SpeechCondition:
 
 @dataclass(frozen=True)
 class LabelMapCondition:
-    """Label map: uint8 [B, R, R], numbers of `labels`; `references` [B, 3, R, R] in [-1, 1] where asked for."""
+    """Label map: uint8 [B, R, R], numbers of `labels`; where asked for `references` [B, 3, R, R] in [-1, 1].
+
+    `reference_maps` uint8 [B, R, R] are the label maps of the references.
+    """
 
     maps: Tensor
     labels: tuple[str, ...]
     references: Tensor | None = None
+    reference_maps: Tensor | None = None

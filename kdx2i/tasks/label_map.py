@@ -1,5 +1,6 @@
 """Label map to image: a condition is the label map of an image and, in the mode `reference`, a training image."""
 
+from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -23,6 +24,10 @@ class OpenTask(PairedTask[LabelMapCondition]):
     def given(self, index: Tensor, draws: Tensor, references: Tensor | None, device: torch.device) -> LabelMapCondition:
         """Return the label maps of images, indices int64 [B], with `references` [B, 3, R, R] in [-1, 1] where given."""
         return LabelMapCondition(self.maps[index].to(device), self.conditions.labels, references)
+
+    def with_references(self, given: LabelMapCondition, references: Tensor, device: torch.device) -> LabelMapCondition:
+        """Return a condition with the label maps of its references, indices int64 [B]."""
+        return replace(given, reference_maps=self.maps[references].to(device))
 
     def shown(self, index: Tensor) -> list[Tensor]:
         """Return the label maps of images, indices int64 [M], coloured."""

@@ -52,6 +52,10 @@ class PairedTask(Generic[ConditionType]):
         """Return the condition of images int64 [B]; `draws` [B] in [0, 1) choose among several of an image."""
         raise NotImplementedError
 
+    def with_references(self, given: ConditionType, references: Tensor, device: torch.device) -> ConditionType:
+        """Return a condition with what it says of its reference images, indices int64 [B], beside them: unchanged."""
+        return given
+
     def shown(self, index: Tensor) -> list[Tensor]:
         """Return pictures of the conditions of images int64 [M] for a grid, rows of uint8 [M, 3, R, R]: none."""
         return []

@@ -157,6 +157,8 @@ def test_references_are_training_images(split: Split) -> None:
     part = slice(3, 7)
     condition = asked.condition(part, CPU)
     assert torch.equal(condition.references, to_images(asked.task.images[asked.references[part]], CPU))
+    numbers = [number_of(image) for image in asked.task.images[asked.references[part]]]
+    assert np.array_equal(condition.reference_maps.numpy(), np.stack([label_map(number) for number in numbers]))
     assert requests("label-map", split).condition(part, CPU).references is None
 
 

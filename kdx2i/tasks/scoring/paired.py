@@ -36,10 +36,12 @@ class PairedRequests(Generic[ConditionType]):
 
     def condition(self, part: slice, device: torch.device) -> ConditionType:
         """Return the condition of some of the requests, on a device."""
-        references = None
-        if self.references is not None:
-            references = to_images(self.task.images[self.references[part]], device)
-        return self.task.given(self.images[part], self.draws[part], references, device)
+        images, draws = self.images[part], self.draws[part]
+        if self.references is None:
+            return self.task.given(images, draws, None, device)
+        chosen = self.references[part]
+        given = self.task.given(images, draws, to_images(self.task.images[chosen], device), device)
+        return self.task.with_references(given, chosen, device)
 
     def pictures(self, chosen: Tensor) -> list[Tensor]:
         """Return the images int64 [M] that the conditions belong to, and what can be shown of the conditions."""
