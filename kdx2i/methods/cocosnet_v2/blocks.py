@@ -141,7 +141,7 @@ class ResidualBlock(nn.Module):
 
 @torch.no_grad()
 def initialise_weights(network: nn.Module, gain: float = 0.02) -> None:
-    """Draw weights as the official `init_weights` does: convolutions Xavier-normal, batch norms N(1, gain), biases 0."""
+    """Draw weights as `init_weights` does: convolutions Xavier-normal, batch norms N(1, gain), biases 0."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1.0, gain)

@@ -1,4 +1,4 @@
-"""The objectives of CoCosNet v2 (`models/pix2pix_model.py`, `models/networks/{loss,ContextualLoss}.py`, `util/util.py`).
+"""The objectives (`models/pix2pix_model.py`, `models/networks/{loss,ContextualLoss}.py`, `util/util.py`).
 
 Images are [B, 3, R, R] in [-1, 1]. Features are lists of five [B, C, h, w], the finest first; judgements are lists, one
 a scale of the discriminator, of the outputs of its layers, the last one the logits [B, 1, r, r].
@@ -34,12 +34,12 @@ class Weights:
 
 
 def sample_weights(self_reference: Tensor) -> Tensor:
-    """Return the weights [B, 1, 1, 1] of samples: those whose exemplar is their own image (1, else 0, [B]) share one."""
+    """Return weights [B, 1, 1, 1] of samples: those that are their own exemplar (1, else 0, [B]) share a sum of 1."""
     return (self_reference / (self_reference.sum() + 1e-5)).reshape(-1, 1, 1, 1)
 
 
 def weighted_l1(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
-    """Return the mean over all elements, samples too, of weight times |x - y|; x, y [B, C, H, W], weights [B, 1, 1, 1]."""
+    """Return the mean over all elements of weights [B, 1, 1, 1] times |x - y|; x, y [B, C, H, W]."""
     return ((x - y).abs() * weights).mean()
 
 

@@ -1,4 +1,4 @@
-"""Official files of CoCosNet v2: `<epoch>_net_{G,D,Corr}.pth` and `vgg19_conv.pth`, bare state dicts, read as tensors."""
+"""Official files: `<epoch>_net_{G,D,Corr}.pth` and `vgg19_conv.pth`, bare state dicts, read as tensors only."""
 
 from collections.abc import Mapping
 from pathlib import Path

