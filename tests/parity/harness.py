@@ -121,12 +121,6 @@ def constants(case: Case) -> dict[str, np.ndarray]:
     return {name: stored[f"constant:{name}"] for name in case.entry.get("constant_state", [])}
 
 
-def gain(entry: Mapping[str, Any]) -> float:
-    """Return what the filled tensors of two or more dimensions are multiplied by."""
-    value: float = entry.get("gain", entry.get("fill", {}).get("gain", 1.0))
-    return value
-
-
 def filled_state(entry: Mapping[str, Any], gain: float, fixed: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
     """Return the state dict of a fixture: the fill times the gain (two or more dimensions), or a constant.
 

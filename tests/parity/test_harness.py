@@ -54,10 +54,6 @@ def test_a_stated_share_of_looked_up_elements_may_differ():
     assert "differ" in sentence
 
 
-def test_the_gain_stands_with_the_entry_or_with_its_fill():
-    assert (harness.gain({}), harness.gain({"gain": 2.0}), harness.gain({"fill": {"gain": 1.4}})) == (1.0, 2.0, 1.4)
-
-
 def test_fill_gain_and_constants():
     entry = {"state": [["a.weight", [3, 4], "float32"], ["a.bias", [3], "float32"], ["k", [2, 2], "float32"]]}
     plain = harness.filled_state(entry, 1.0, {"k": np.ones((2, 2), np.float32)})

@@ -44,10 +44,10 @@ class Translator(nn.Module):
             )
         sizes = {"temperature": n.temperature, "iterations": n.match_iterations, "pono": n.positional_norm}
         self.correspondence = CorrespondenceNetwork(
-            n.labels, n.feature_width, channel_centred=n.channel_centred, **sizes
+            n.label_nc, n.feature_width, channel_centred=n.channel_centred, **sizes
         )
         start = resolution // 2**HALVINGS
-        self.generator = Generator(n.labels, n.width, (start, start), pono=n.positional_norm)
+        self.generator = Generator(n.label_nc, n.width, (start, start), pono=n.positional_norm)
         self.exemplars = Exemplars(n.exemplars, resolution)
 
     def forward(self, label_map: Tensor, exemplar: Tensor, exemplar_map: Tensor) -> tuple[Tensor, Correspondence]:
@@ -71,7 +71,7 @@ class Method:
         n, t = self.settings.networks, self.settings.train
         translator = Translator(n, setup.resolution)
         discriminator = Discriminator(
-            n.labels + 3, n.labels, n.discriminator_width, scales=n.discriminators, layers=n.discriminator_layers
+            n.label_nc + 3, n.label_nc, n.discriminator_width, scales=n.discriminators, layers=n.discriminator_layers
         )
         for network in (translator, discriminator):
             initialise_weights(network)
@@ -109,7 +109,7 @@ class Method:
     def features(self) -> nn.Module:
         """The frozen network whose features are compared, loaded when training asks for it."""
         t = self.settings.train
-        return feature_network(t.features, t.vgg19, self.device)
+        return feature_network(t.perceptual, t.vgg19, self.device)
 
     def _keep_exemplars(self, exemplars: Exemplars) -> None:
         task = self.images.task
@@ -117,11 +117,11 @@ class Method:
 
     def _one_hot(self, maps: Tensor, condition: LabelMapCondition) -> Tensor:
         """Return maps uint8 [B, R, R] as one-hot [B, L, R, R]; `UserError` where the settings have other labels."""
-        labels = self.settings.networks.labels
-        if len(condition.labels) != labels:
+        labels = self.settings.networks.label_nc
+        if len(condition.label_nc) != labels:
             raise UserError(
-                f"the label maps have {len(condition.labels)} labels and cocosnet_v2 is set to {labels}: "
-                f"set `networks.labels` to {len(condition.labels)}"
+                f"the label maps have {len(condition.label_nc)} labels and cocosnet_v2 is set to {labels}: "
+                f"set `networks.label_nc` to {len(condition.label_nc)}"
             )
         return one_hot(maps, labels)
 
@@ -150,8 +150,8 @@ class Method:
             exemplars = torch.where(foreign[:, None, None, None], others, exemplars)
             exemplar_maps = torch.where(foreign[:, None, None], other_condition.maps, exemplar_maps)
         first, second = (distributed.shard(torch.rand(t.batch, 2)) for _ in range(2))
-        images, maps = random_crops(images, condition.maps, first, t.enlargement)
-        exemplars, exemplar_maps = random_crops(exemplars, exemplar_maps, second, t.enlargement)
+        images, maps = random_crops(images, condition.maps, first, t.load_scale)
+        exemplars, exemplar_maps = random_crops(exemplars, exemplar_maps, second, t.load_scale)
         sample = losses.Sample(images, exemplars, 1 - foreign.float())
         return sample, self._one_hot(maps, condition), self._one_hot(exemplar_maps, condition)
 

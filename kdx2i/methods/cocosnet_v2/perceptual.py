@@ -94,7 +94,7 @@ def _vgg19(path: Path) -> VGG19:
     if not path.is_file():
         raise UserError(
             f"cocosnet_v2 trains with VGG19, whose weights {path} do not exist: put the official vgg19_conv.pth there "
-            "or set `train.features` to efficientnet-lite1, a packaged stand-in"
+            "or set `train.perceptual` to efficientnet-lite1, a packaged stand-in"
         )
     network = VGG19()
     network.load_state_dict(read_network(path, network.state_dict()))

@@ -10,7 +10,7 @@ from kdx2i.methods.settings import LoopBudget, StrictSettings
 class Networks(StrictSettings):
     """Sizes, the matching, and where a label map without a reference gets its exemplar from."""
 
-    labels: int = Field(default=19, ge=1, description="labels of the maps; CelebAMask-HQ has 19")
+    label_nc: int = Field(default=19, ge=1, description="labels of the maps; CelebAMask-HQ has 19")
     width: int = Field(default=64, ge=1, description="`ngf` of the translation network")
     feature_width: int = Field(default=32, ge=1, description="`nef` of the correspondence network")
     discriminator_width: int = Field(default=64, ge=1, description="`ndf`")
@@ -41,13 +41,13 @@ class Train(LoopBudget):
         default="first-epoch", description="rates halved and doubled: protocol entry cocosnet-ttur"
     )
     ema_decay: float = Field(default=0.0, ge=0, lt=1, description="0: no averages, as in the official code")
-    enlargement: float = Field(
-        default=550 / 512, ge=1, lt=2, description="images are enlarged by this before the random crops"
+    load_scale: float = Field(
+        default=550 / 512, ge=1, lt=2, description="images are enlarged by this before a random crop"
     )
     real_reference_probability: float = Field(
         default=0.0, ge=0, le=1, description="other images as exemplars: protocol entry cocosnet-training-exemplar"
     )
-    features: Literal["vgg19", "efficientnet-lite1"] = Field(
+    perceptual: Literal["vgg19", "efficientnet-lite1"] = Field(
         default="vgg19", description="network of three losses; the other one is a packaged stand-in"
     )
     vgg19: str = Field(

@@ -18,7 +18,7 @@ from kdx2i.tasks.paired import PairedImages
 from kdx2i.training.loop import LoopSettings, train, update_averages
 
 CPU, SIZE, LABELS = torch.device("cpu"), 64, ("ground", "disc", "bar")
-NETWORKS = {"labels": 3, "width": 2, "feature_width": 2, "discriminator_width": 4, "discriminator_layers": 2}
+NETWORKS = {"label_nc": 3, "width": 2, "feature_width": 2, "discriminator_width": 4, "discriminator_layers": 2}
 NETWORKS |= {"match_iterations": 1, "exemplars": 3, "discriminators": 1}
 
 
@@ -67,7 +67,7 @@ def asked(**changes):
 
 
 def test_it_learns_one_small_batch():
-    subject = method(learning_rate=4e-3, enlargement=1.0)
+    subject = method(learning_rate=4e-3, load_scale=1.0)
     torch.manual_seed(0)
     batch = subject.draw()
     subject.draw = lambda: batch
@@ -126,7 +126,7 @@ def test_exemplars_in_training():
     # Cut elsewhere out of the same image: other pixels, nearly the same colours.
     assert not torch.equal(sample.real, sample.exemplar)
     assert (sample.real.mean((2, 3)) - sample.exemplar.mean((2, 3))).abs().max() < 0.15
-    other = method(batch=4, real_reference_probability=1.0, enlargement=1.0)
+    other = method(batch=4, real_reference_probability=1.0, load_scale=1.0)
     torch.manual_seed(0)
     sample, label_map, exemplar_map = other.draw()
     assert sample.self_reference.tolist() == [0.0] * 4
