@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
 HIDDEN = 128
-"""Channels between the condition and the scale and shift of a SPADE layer."""
+"""Channels between the condition and the scale and shift of a SPADE layer, in the official code."""
 
 NORM_G = "spectralspadesyncbatch3x3"
 NORM_E = NORM_D = "spectralinstance"
@@ -67,7 +67,7 @@ class SpadeLayer(nn.Module):
     `norm` is the official text: `spade`, the norm without `pono`, the kernel.
     """
 
-    def __init__(self, norm: str, channels: int, condition: int, *, pono: bool) -> None:
+    def __init__(self, norm: str, channels: int, condition: int, *, pono: bool, hidden: int = HIDDEN) -> None:
         super().__init__()
         match = re.fullmatch(r"spade(instance|syncbatch|batch)(\d)x\d", norm)
         if match is None:
@@ -77,9 +77,9 @@ class SpadeLayer(nn.Module):
         self.param_free_norm = PositionalNorm() if pono else other
         self.pad = nn.ReflectionPad2d(kernel // 2)
         self.mlp_shared = nn.Sequential(
-            nn.ReflectionPad2d(kernel // 2), nn.Conv2d(condition, HIDDEN, kernel), nn.ReLU()
+            nn.ReflectionPad2d(kernel // 2), nn.Conv2d(condition, hidden, kernel), nn.ReLU()
         )
-        self.mlp_gamma, self.mlp_beta = (nn.Conv2d(HIDDEN, channels, kernel) for _ in range(2))
+        self.mlp_gamma, self.mlp_beta = (nn.Conv2d(hidden, channels, kernel) for _ in range(2))
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """[B, C, H, W], condition [B, N, R, R] -> [B, C, H, W]."""
@@ -91,7 +91,9 @@ class SpadeLayer(nn.Module):
 class SpadeBlock(nn.Module):
     """`SPADEResnetBlock`: two normalised convolutions beside the input, or beside a learned 1x1 where widths differ."""
 
-    def __init__(self, inputs: int, outputs: int, condition: int, norm: str = NORM_G, *, pono: bool = True) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, condition: int, norm: str = NORM_G, *, pono: bool = True, hidden: int = HIDDEN
+    ) -> None:
         super().__init__()
         middle, layer = min(inputs, outputs), norm.replace("spectral", "")
 
@@ -101,12 +103,12 @@ class SpadeBlock(nn.Module):
 
         self.pad = nn.ReflectionPad2d(1)
         self.conv_0, self.conv_1 = convolution(inputs, middle, 3), convolution(middle, outputs, 3)
-        self.norm_0 = SpadeLayer(layer, inputs, condition, pono=pono)
-        self.norm_1 = SpadeLayer(layer, middle, condition, pono=pono)
+        self.norm_0 = SpadeLayer(layer, inputs, condition, pono=pono, hidden=hidden)
+        self.norm_1 = SpadeLayer(layer, middle, condition, pono=pono, hidden=hidden)
         self.learned = inputs != outputs
         if self.learned:
             self.conv_s = convolution(inputs, outputs, 1, bias=False)
-            self.norm_s = SpadeLayer(layer, inputs, condition, pono=pono)
+            self.norm_s = SpadeLayer(layer, inputs, condition, pono=pono, hidden=hidden)
 
     def shortcut(self, x: Tensor, condition: Tensor) -> Tensor:
         """[B, I, H, W], condition [B, N, R, R] -> [B, O, H, W]: normalised but not activated, or the input."""

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdx2i.methods.cocosnet_v2.blocks import NORM_E, NORM_G, feature_normalize
+from kdx2i.methods.cocosnet_v2.blocks import HIDDEN, NORM_E, NORM_G, feature_normalize
 from kdx2i.methods.cocosnet_v2.features import AdaptiveFeatures
 from kdx2i.methods.cocosnet_v2.offsets import centred, window_around
 from kdx2i.methods.cocosnet_v2.patch_match import Coins, PatchMatchGRU, draw_coin
@@ -47,12 +47,13 @@ class CorrespondenceNetwork(nn.Module):
         norm: str = NORM_E,
         spade_norm: str = NORM_G,
         pono: bool = True,
+        hidden: int = HIDDEN,
         channel_centred: bool = True,
     ) -> None:
         super().__init__()
         self.temperature, self.channel_centred = temperature, channel_centred
         self.adaptive_model_seg, self.adaptive_model_img = (
-            AdaptiveFeatures(inputs, width, kernel=kernel, norm=norm, spade_norm=spade_norm, pono=pono)
+            AdaptiveFeatures(inputs, width, kernel=kernel, norm=norm, spade_norm=spade_norm, pono=pono, hidden=hidden)
             for inputs in (labels, 3 + labels)
         )
         for level, multiple in enumerate(MULTIPLES):

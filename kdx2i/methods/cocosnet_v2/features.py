@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdx2i.methods.cocosnet_v2.blocks import NORM_E, NORM_G, ResidualBlock, SpadeBlock, leaky, normalized
+from kdx2i.methods.cocosnet_v2.blocks import HIDDEN, NORM_E, NORM_G, ResidualBlock, SpadeBlock, leaky, normalized
 
 
 class AdaptiveFeatures(nn.Module):
@@ -22,6 +22,7 @@ class AdaptiveFeatures(nn.Module):
         norm: str = NORM_E,
         spade_norm: str = NORM_G,
         pono: bool = True,
+        hidden: int = HIDDEN,
     ) -> None:
         super().__init__()
 
@@ -29,7 +30,7 @@ class AdaptiveFeatures(nn.Module):
             return normalized(nn.Conv2d(a * width, b * width, size, stride, padding), norm)
 
         def block(a: int, b: int) -> SpadeBlock:
-            return SpadeBlock(a * width, b * width, inputs, spade_norm, pono=pono)
+            return SpadeBlock(a * width, b * width, inputs, spade_norm, pono=pono, hidden=hidden)
 
         pad = (kernel - 1) // 2
         self.layer1 = normalized(nn.Conv2d(inputs, width, 3, 1, pad), norm)

@@ -42,12 +42,17 @@ class Translator(nn.Module):
             raise UserError(
                 f"cocosnet_v2 makes images of {SMALLEST} px and more that {2**HALVINGS} divides, not of {resolution} px"
             )
-        sizes = {"temperature": n.temperature, "iterations": n.match_iterations, "pono": n.positional_norm}
         self.correspondence = CorrespondenceNetwork(
-            n.label_nc, n.feature_width, channel_centred=n.channel_centred, **sizes
+            n.label_nc,
+            n.feature_width,
+            temperature=n.temperature,
+            iterations=n.match_iterations,
+            pono=n.positional_norm,
+            hidden=n.spade_hidden,
+            channel_centred=n.channel_centred,
         )
         start = resolution // 2**HALVINGS
-        self.generator = Generator(n.label_nc, n.width, (start, start), pono=n.positional_norm)
+        self.generator = Generator(n.label_nc, n.width, (start, start), pono=n.positional_norm, hidden=n.spade_hidden)
         self.exemplars = Exemplars(n.exemplars, resolution)
 
     def forward(self, label_map: Tensor, exemplar: Tensor, exemplar_map: Tensor) -> tuple[Tensor, Correspondence]:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdx2i.methods.base import Features
-from kdx2i.methods.cocosnet_v2.blocks import NORM_D, NORM_G, SpadeBlock, leaky, normalized
+from kdx2i.methods.cocosnet_v2.blocks import HIDDEN, NORM_D, NORM_G, SpadeBlock, leaky, normalized
 
 HALVINGS = 5
 """How often the image is halved to get the size at which the translation network starts."""
@@ -24,13 +24,20 @@ class Generator(nn.Module):
     """
 
     def __init__(
-        self, labels: int, width: int, start: tuple[int, int], *, norm: str = NORM_G, pono: bool = True
+        self,
+        labels: int,
+        width: int,
+        start: tuple[int, int],
+        *,
+        norm: str = NORM_G,
+        pono: bool = True,
+        hidden: int = HIDDEN,
     ) -> None:
         super().__init__()
         self.start, condition = start, WARPED + labels
 
         def block(a: int, b: int) -> SpadeBlock:
-            return SpadeBlock(a * width, b * width, condition, norm, pono=pono)
+            return SpadeBlock(a * width, b * width, condition, norm, pono=pono, hidden=hidden)
 
         self.fc = nn.Conv2d(condition, 8 * width, 3, padding=1)
         self.head_0, self.G_middle_0, self.G_middle_1 = block(8, 8), block(8, 8), block(8, 8)

@@ -16,6 +16,9 @@ class Networks(StrictSettings):
     discriminator_width: int = Field(default=64, ge=1, description="`ndf`")
     discriminator_layers: int = Field(default=4, ge=2)
     discriminators: int = Field(default=2, ge=1, description="scales that images are judged at")
+    spade_hidden: int = Field(
+        default=128, ge=1, description="channels inside SPADE layers; other numbers do not fit official weights"
+    )
     positional_norm: bool = Field(default=True, description="`--PONO`; without it SPADE layers have batch norms")
     channel_centred: bool = Field(default=True, description="`--PONO_C`: features are centred over channels")
     temperature: float = Field(default=0.01, gt=0)

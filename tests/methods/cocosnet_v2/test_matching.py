@@ -91,7 +91,7 @@ def test_equal_features_warp_an_image_to_itself():
 
 def test_gradients_reach_features_and_exemplar_but_not_the_gru():
     torch.manual_seed(0)
-    network = CorrespondenceNetwork(3, 2, iterations=1)
+    network = CorrespondenceNetwork(3, 2, iterations=1, hidden=4)
     label_map, exemplar_map = torch.rand(2, 1, 3, 64, 64)
     found = network(label_map, torch.rand(1, 3, 64, 64), exemplar_map)
     assert [warp.shape[-1] for warp in found.warps] == [8, 16, 32, 64]
