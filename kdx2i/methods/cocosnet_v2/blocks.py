@@ -25,7 +25,8 @@ def leaky(x: Tensor) -> Tensor:
 
 def feature_normalize(x: Tensor, eps: float = 1e-10) -> Tensor:
     """Return features [B, C, ...] divided by their L2 norm over channels."""
-    return x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + eps)
+    norm: Tensor = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    return x / (norm + eps)
 
 
 def positional_norm(x: Tensor, eps: float = 1e-8) -> Tensor:
@@ -97,8 +98,8 @@ class SpadeBlock(nn.Module):
         super().__init__()
         middle, layer = min(inputs, outputs), norm.replace("spectral", "")
 
-        def convolution(*sizes: int, bias: bool = True) -> nn.Module:
-            plain = nn.Conv2d(*sizes, bias=bias)  # type: ignore[arg-type]
+        def convolution(a: int, b: int, kernel: int, *, bias: bool = True) -> nn.Module:
+            plain = nn.Conv2d(a, b, kernel, bias=bias)
             return spectral_norm(plain) if "spectral" in norm else plain
 
         self.pad = nn.ReflectionPad2d(1)
@@ -121,7 +122,8 @@ class SpadeBlock(nn.Module):
         """[B, I, H, W], condition [B, N, R, R] -> [B, O, H, W]."""
         y = self.conv_0(self.pad(leaky(self.norm_0(x, condition))))
         y = self.conv_1(self.pad(leaky(self.norm_1(y, condition))))
-        return self.shortcut(x, condition) + y
+        result: Tensor = self.shortcut(x, condition) + y
+        return result
 
 
 class ResidualBlock(nn.Module):

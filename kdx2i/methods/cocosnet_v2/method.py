@@ -123,10 +123,10 @@ class Method:
     def _one_hot(self, maps: Tensor, condition: LabelMapCondition) -> Tensor:
         """Return maps uint8 [B, R, R] as one-hot [B, L, R, R]; `UserError` where the settings have other labels."""
         labels = self.settings.networks.label_nc
-        if len(condition.label_nc) != labels:
+        if len(condition.labels) != labels:
             raise UserError(
-                f"the label maps have {len(condition.label_nc)} labels and cocosnet_v2 is set to {labels}: "
-                f"set `networks.label_nc` to {len(condition.label_nc)}"
+                f"the label maps have {len(condition.labels)} labels and cocosnet_v2 is set to {labels}: "
+                f"set `networks.label_nc` to {len(condition.labels)}"
             )
         return one_hot(maps, labels)
 
