@@ -1,4 +1,4 @@
-"""CoCosNet v2 in training and use: it learns one small batch, what is trained, where exemplars come from."""
+"""CoCosNet v2 in training and use: what is trained, at which rates, and where exemplars come from."""
 
 from types import SimpleNamespace
 
@@ -64,17 +64,6 @@ def method(*, images=True, networks=None, resolution=SIZE, **changes):
 def asked(**changes):
     task = Task()
     return LabelMapCondition(**({"maps": task.maps[3:], "labels": LABELS} | changes))
-
-
-def test_it_learns_one_small_batch():
-    subject = method(learning_rate=4e-3, load_scale=1.0)
-    torch.manual_seed(0)
-    batch = subject.draw()
-    subject.draw = lambda: batch
-    seen = [subject.training_step(step) for step in range(12)]
-    for name, share in (("g_warp_self", 0.8), ("g_self_features", 0.8), ("g_perceptual", 0.7)):
-        first, last = (sum(step[name].item() for step in part) for part in (seen[:3], seen[-3:]))
-        assert last < share * first, name
 
 
 def test_a_step_trains_all_but_what_only_chooses():
