@@ -41,6 +41,19 @@ def test_only_the_sampled_positions_count():
     assert list(harness.failures(ENTRY, STORED, {"y": changed})) == []
 
 
+def test_a_stated_share_of_looked_up_elements_may_differ():
+    mismatch = {"threshold": 1e-3, "allowed_fraction": 0.25}
+    entry = {**ENTRY, "outputs": [{**ENTRY["outputs"][0], "mismatch": mismatch}]}
+    changed = FULL.clone()
+    changed[:2, 0] += 1.0
+    assert list(harness.failures(entry, STORED, {"y": changed})) == []
+    changed[2, 0] = torch.nan
+    changed[2, 3] += 1.0
+    # A value that is not a number differs, too.
+    (sentence,) = harness.failures(entry, STORED, {"y": changed})
+    assert "differ" in sentence
+
+
 def test_fill_gain_and_constants():
     entry = {"state": [["a.weight", [3, 4], "float32"], ["a.bias", [3], "float32"], ["k", [2, 2], "float32"]]}
     plain = harness.filled_state(entry, 1.0, {"k": np.ones((2, 2), np.float32)})
