@@ -3,7 +3,6 @@
 Images are [B, 3, H, W] in [-1, 1] and get no other normalisation: that is what the trunk's weights were trained with.
 """
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -64,7 +63,7 @@ class CNNEncoder(ImageEncoder):
         self.freeze_trunk()
 
     def maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Images of any size, resized bilinearly without aligned corners to 299 px -> [B, 768, 17, 17] and last maps."""
+        """Images of any size, resized to 299 px (bilinear, no aligned corners) -> [B, 768, 17, 17], [B, 2048, 8, 8]."""
         x = F.interpolate(x, size=(INPUT, INPUT), mode="bilinear", align_corners=False)
         regions = x
         for name in STAGES:
@@ -73,9 +72,14 @@ class CNNEncoder(ImageEncoder):
         return regions, x
 
     def load_trunk(self, state: dict[str, Tensor]) -> None:
-        """Take the trunk's tensors of torchvision's Inception state dict, which has more; `KeyError` where it lacks one."""
+        """Take the trunk's tensors from torchvision's Inception, which has more; `KeyError` where one is missing."""
         own = {key: value for key, value in self.state_dict().items() if not key.startswith("emb_")}
-        # Files of before PyTorch 0.4.1 do not count batches.
-        taken = {key: state.get(key, value) if key.endswith("num_batches_tracked") else state[key] for key, value in own.items()}
-        with torch.no_grad():
-            self.load_state_dict(taken, strict=False)
+        taken = {key: state[key] if key in state else _counter(key, value) for key, value in own.items()}
+        self.load_state_dict(taken, strict=False)
+
+
+def _counter(key: str, value: Tensor) -> Tensor:
+    """Return a counter of batches, which files of before PyTorch 0.4.1 lack; `KeyError` for any other tensor."""
+    if not key.endswith("num_batches_tracked"):
+        raise KeyError(key)
+    return value

@@ -87,9 +87,7 @@ def sentence_scores(codes: Tensor, sentences: Tensor) -> Tensor:
     return codes @ sentences.T / norms.clamp(min=_EPS)
 
 
-def sentence_loss(
-    codes: Tensor, sentences: Tensor, classes: Tensor | None, gamma: Sharpness
-) -> tuple[Tensor, Tensor]:
+def sentence_loss(codes: Tensor, sentences: Tensor, classes: Tensor | None, gamma: Sharpness) -> tuple[Tensor, Tensor]:
     """Return both cross entropies of image codes [B, D] and sentence vectors [B, D]; classes int64 [B] or None."""
     return cross_entropies(gamma.gamma3 * sentence_scores(codes, sentences), classes)
 

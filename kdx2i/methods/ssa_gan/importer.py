@@ -25,7 +25,9 @@ def load_official(network: nn.Module, path: Path) -> None:
         raise UserError(f"{path} is not a flat table of tensors, as SSA-GAN's code writes for one network")
     lazy = official_state(content)
     expected = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
-    wrong = sorted(key for key in expected.keys() | lazy.keys() if key not in lazy or expected.get(key) != lazy[key].size)
+    wrong = sorted(
+        key for key in expected.keys() | lazy.keys() if key not in lazy or expected.get(key) != lazy[key].size
+    )
     if wrong:
         raise UserError(f"{path} does not fit this network of SSA-GAN: see {wrong[0]}")
     state = materialise(lazy, path)

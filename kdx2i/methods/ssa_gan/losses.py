@@ -1,6 +1,6 @@
 """The adversarial objectives of SSA-GAN (`main.py` of wtliao/text2image); its DAMSM term is in `kdx2i.encoders.damsm`.
 
-`discriminator` has `forward`, images [B, 3, R, R] -> features, and `judge`, features and conditions [B, D] -> logits [B].
+`discriminator` maps images [B, 3, R, R] to features; its `judge` maps features and conditions [B, D] to logits [B].
 """
 
 from typing import Protocol

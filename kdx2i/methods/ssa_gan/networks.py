@@ -29,8 +29,8 @@ def channel_multiples(resolution: int) -> dict[int, int]:
 class Generator(nn.Module):
     """`NetG`: noise [B, Z] ~ N(0, I) and a condition [B, D] -> image.
 
-    Stage 1 enters in three places: `c` may be a pseudo-condition of width D, `first` is the teacher's first feature, and
-    `render` returns the features that are aligned. Without `first` it computes what the official forward computes.
+    Stage 1 enters in three places: `c` may be a pseudo-condition of width D, `first` is the teacher's first feature,
+    and `render` returns the features that are aligned. Without `first` it computes what the official forward computes.
     `first_feature` says where `first` is summed (protocol entry ssa-gan-first-feature).
     """
 
@@ -87,7 +87,9 @@ class Generator(nn.Module):
         if first is None or first.shape[-1] != side or place != self.first_feature:
             return x
         if first.shape[1] != x.shape[1]:
-            raise ValueError(f"the generator has {x.shape[1]} channels at {side} px, the first feature {first.shape[1]}")
+            raise ValueError(
+                f"the generator has {x.shape[1]} channels at {side} px, the first feature {first.shape[1]}"
+            )
         return x + first
 
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
