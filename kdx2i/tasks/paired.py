@@ -78,9 +78,9 @@ class PairedTask(Generic[ConditionType]):
 
     @cached_property
     def labels(self) -> Tensor:
-        """The classes of the images, int64 (N,)."""
+        """The classes of all images, int64 (N,), numbers of `classes`."""
         numbers = {label: number for number, label in enumerate(self.classes)}
-        return torch.tensor([numbers[row.label] for row in self.rows], dtype=torch.int64)
+        return torch.tensor([numbers[row.label] for row in self.rows])
 
     @cached_property
     def images(self) -> Tensor:

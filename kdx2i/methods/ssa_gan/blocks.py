@@ -72,9 +72,13 @@ class GeneratorBlock(nn.Module):
         result: Tensor = self.c2(F.relu(self.affine2(x, c, mask)))
         return result
 
-    def forward(self, x: Tensor, c: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the output [B, O, H, W] and the logits [B, 1, H, W] of the next mask, None where none is predicted."""
+    def forward(self, x: Tensor, c: Tensor, mask: Tensor, added: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Return the output [B, O, H, W] and the logits [B, 1, H, W] of the next mask, None where none is predicted.
+
+        `added` [B, O, H, W] belongs to the output, from which the mask is predicted.
+        """
         out = self.shortcut(x) + self.gamma * self.residual(x, c, mask)
+        out = out if added is None else out + added
         return out, None if self.conv_mask is None else self.conv_mask(out)
 
 

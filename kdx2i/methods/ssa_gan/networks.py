@@ -41,7 +41,7 @@ class Generator(nn.Module):
         resolution: int = OFFICIAL_RESOLUTION,
         condition: int = CONDITION,
         hidden: int = 256,
-        first_feature: FirstFeature = "block-input",
+        first_feature: FirstFeature = "block-output",
     ) -> None:
         super().__init__()
         self.ngf, self.nz, self.resolution, self.first_feature = ngf, nz, resolution, first_feature
@@ -61,7 +61,7 @@ class Generator(nn.Module):
         """Return the image [B, 3, R, R], the block outputs {r: [B, C, r, r]} and the masks {r: [B, 1, r, r]}.
 
         `first` [B, C, r, r] (C the generator's own channels at r) is summed with what enters the block at r, or with
-        what leaves it; a resolution or width that the generator lacks raises `ValueError`.
+        what leaves it; a resolution that the generator lacks raises `ValueError`.
         """
         if first is not None and first.shape[-1] not in self.sides:
             raise ValueError(f"the generator has no features of {first.shape[-1]} px, but of {self.sides}")
@@ -77,20 +77,12 @@ class Generator(nn.Module):
                 logits = F.interpolate(logits, size=(side, side), mode="bilinear", align_corners=True)
             assert logits is not None
             masks[side] = torch.sigmoid(logits)
-            x = self._summed(x, first, side, "block-input")
-            x, logits = self.get_submodule(f"block{number}")(x, c, masks[side])
-            x = self._summed(x, first, side, "block-output")
+            here = first if first is not None and first.shape[-1] == side else None
+            if here is not None and self.first_feature == "block-input":
+                x, here = x + here, None
+            x, logits = self.get_submodule(f"block{number}")(x, c, masks[side], here)
             features[side] = x
         return self.conv_img(x), features, masks
-
-    def _summed(self, x: Tensor, first: Tensor | None, side: int, place: FirstFeature) -> Tensor:
-        if first is None or first.shape[-1] != side or place != self.first_feature:
-            return x
-        if first.shape[1] != x.shape[1]:
-            raise ValueError(
-                f"the generator has {x.shape[1]} channels at {side} px, the first feature {first.shape[1]}"
-            )
-        return x + first
 
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
         """[B, Z] and [B, D] -> [B, 3, R, R]."""

@@ -22,7 +22,7 @@ class Networks(StrictSettings):
     condition_dim: int = Field(default=256, ge=1, le=65536, description="numbers of a sentence vector")
     modulation_width: int = Field(default=256, ge=1, le=65536, description="width inside the MLPs of the norms")
     first_feature: Literal["block-input", "block-output"] = Field(
-        default="block-input", description="stage 1: protocol entry ssa-gan-first-feature"
+        default="block-output", description="stage 1: protocol entry ssa-gan-first-feature"
     )
 
 
