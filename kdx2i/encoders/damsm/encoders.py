@@ -79,7 +79,8 @@ class Damsm:
         global generator (official: a new one at every access). Unseen words are dropped, or get vectors of the open
         text model (protocol entry damsm-unseen-words); a caption without any word that counts is `<end>` alone.
         """
-        numbers, further = self.vocabulary.numbers, None
+        numbers = self.vocabulary.numbers
+        further: Tensor | None = None
         if self.settings.unseen_words == "text-model" and (unseen := self.vocabulary.unseen(captions)):
             further = self.vectors(unseen).to(self.device)
             numbers = numbers | {word: len(numbers) + place for place, word in enumerate(unseen)}

@@ -43,12 +43,13 @@ def func_attention(query: Tensor, context: Tensor, gamma1: float) -> tuple[Tenso
     scores = torch.bmm(regions.transpose(1, 2), query)  # [B, regions, words]
     attention = (gamma1 * scores.softmax(2)).transpose(1, 2).softmax(2)  # [B, words, regions]
     weighted = torch.bmm(regions, attention.transpose(1, 2))
-    return weighted, attention.unflatten(2, context.shape[2:])
+    return weighted, attention.reshape(*attention.shape[:2], *context.shape[2:])
 
 
 def cosine(x: Tensor, y: Tensor, dim: int) -> Tensor:
     """Return the cosine of x and y, any shape, along `dim`; the product of the norms is at least 1e-8."""
-    return (x * y).sum(dim) / (x.norm(dim=dim) * y.norm(dim=dim)).clamp(min=_EPS)
+    result: Tensor = (x * y).sum(dim) / (x.norm(dim=dim) * y.norm(dim=dim)).clamp(min=_EPS)
+    return result
 
 
 def cross_entropies(scores: Tensor, classes: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -84,7 +85,8 @@ def words_loss(
 def sentence_scores(codes: Tensor, sentences: Tensor) -> Tensor:
     """Return the cosines [N, M] of image codes [N, D] and sentence vectors [M, D]."""
     norms = codes.norm(dim=1)[:, None] * sentences.norm(dim=1)[None, :]
-    return codes @ sentences.T / norms.clamp(min=_EPS)
+    result: Tensor = codes @ sentences.T / norms.clamp(min=_EPS)
+    return result
 
 
 def sentence_loss(codes: Tensor, sentences: Tensor, classes: Tensor | None, gamma: Sharpness) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """The text encoder (`RNN_ENCODER`, `code/model.py` of taoxugit/AttnGAN), with the official parameter names."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +32,7 @@ class RNNEncoder(nn.Module):
         self.encoder = nn.Embedding(ntoken, ninput)
         nn.init.uniform_(self.encoder.weight, -0.1, 0.1)
         self.drop = nn.Dropout(drop_prob)
-        kind = {"LSTM": nn.LSTM, "GRU": nn.GRU}[rnn_type]
+        kind: Any = {"LSTM": nn.LSTM, "GRU": nn.GRU}[rnn_type]
         self.rnn: nn.RNNBase = kind(
             ninput,
             nhidden // self.directions,

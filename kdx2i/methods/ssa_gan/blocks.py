@@ -64,7 +64,8 @@ class GeneratorBlock(nn.Module):
 
     def shortcut(self, x: Tensor) -> Tensor:
         """[B, I, H, W] -> [B, O, H, W]."""
-        return x if self.c_sc is None else self.c_sc(x)
+        result: Tensor = x if self.c_sc is None else self.c_sc(x)
+        return result
 
     def residual(self, x: Tensor, c: Tensor, mask: Tensor) -> Tensor:
         """[B, I, H, W], [B, D] and [B, 1, H, W] -> [B, O, H, W]; both norms use the one mask."""
