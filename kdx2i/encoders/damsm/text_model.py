@@ -57,7 +57,8 @@ class TextModel:
 
     def pieces(self, word: str) -> list[int]:
         """Return the numbers of a word's pieces between the marks of a sentence: the longest known beginnings."""
-        found, rest, head = [], word.lower(), ""
+        found: list[int] = []
+        rest, head = word.lower(), ""
         if len(rest) > _LONGEST:
             rest = ""
         while rest:
