@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from kdx2i.encoders.damsm.encoders import Damsm
+from kdx2i.encoders.damsm.image_encoder import ImageEncoder
 from kdx2i.encoders.damsm.settings import DamsmSettings
 from kdx2i.encoders.damsm.text_encoder import RNNEncoder
 from kdx2i.encoders.damsm.text_model import DIMENSION
@@ -66,7 +67,7 @@ def load_damsm(path: Path, device: torch.device) -> Damsm:
         text = RNNEncoder(len(header.words), size, settings.dimension, drop_prob=settings.dropout)
         text.load_state_dict(select(tensors, "text"))
         image = build_image_encoder(settings)
-        load_damsm_image(image, settings, select(tensors, "image"))
+        _load_image(image, settings, select(tensors, "image"))
     damsm = Damsm(settings, Vocabulary(tuple(header.words)), text, image, header.provenance)
     return damsm.freeze(device)
 
@@ -78,7 +79,7 @@ def _require_table(tensors: dict[str, Tensor], words: int, size: int) -> None:
         raise ValueError(f"its table of words is not ({words}, {size})")
 
 
-def load_damsm_image(image: Any, settings: DamsmSettings, state: dict[str, Tensor]) -> None:
+def _load_image(image: ImageEncoder, settings: DamsmSettings, state: dict[str, Tensor]) -> None:
     """Give an image encoder its tensors; those of a packaged trunk come from its package."""
     missing, surplus = image.load_state_dict(state, strict=False)
     absent = [key for key in missing if not key.startswith(_PACKAGED)]
