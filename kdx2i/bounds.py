@@ -61,7 +61,7 @@ SEGMENTER_WIDTH: Final = 256  # channels; 24 by default
 # Pickles of official weights, which are read and never run.
 PICKLE_NESTING: Final = 256  # a network has some six levels of modules, of some four containers each
 PICKLE_NODES: Final = 5_000_000  # shared objects counted each time: what a copy would hold
-PICKLE_STEPS: Final = 1_000_000  # an official file has some 100 000
+PICKLE_STEPS: Final = 10_000_000  # weights have some 100 000, the captions of birds some 2.4 million
 PICKLE_NUMBER_BITS: Final = 128  # the longest number of a checkpoint is its mark, of 80
 PICKLE_FREE_COPIES: Final = 2**20  # bytes that calls may copy whatever the file's length
 

@@ -32,11 +32,16 @@ class PairedImages(Generic[ConditionType]):
 
     def draw(self, batch: int) -> tuple[Tensor, ConditionType]:
         """Draw images [B, 3, R, R] in [-1, 1] and their conditions; each process gets its share of a joint batch."""
+        images, condition, _ = self.draw_labelled(batch)
+        return images, condition
+
+    def draw_labelled(self, batch: int) -> tuple[Tensor, ConditionType, Tensor]:
+        """Draw as `draw` does, with the classes int64 [B] of the images in the order of `task.classes`."""
         index = self._training[torch.randint(len(self._training), (batch,))]
         draws = torch.rand(batch)
         index, draws = shard(index), shard(draws)
         images = to_images(self.task.images[index], self.device)
-        return images, self.task.given(index, draws, None, self.device)
+        return images, self.task.given(index, draws, None, self.device), self.task.labels[index].to(self.device)
 
 
 class PairedTask(Generic[ConditionType]):
@@ -74,6 +79,12 @@ class PairedTask(Generic[ConditionType]):
     def is_test(self) -> Tensor:
         """Which images are test images, bool (N,)."""
         return torch.tensor([row.role == "test" for row in self.rows])
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """The classes of all images, int64 (N,), numbers of `classes`."""
+        numbers = {label: number for number, label in enumerate(self.classes)}
+        return torch.tensor([numbers[row.label] for row in self.rows])
 
     @cached_property
     def images(self) -> Tensor:

@@ -4,6 +4,7 @@ import importlib.util
 import io
 import json
 import lzma
+import pickle
 import struct
 import tarfile
 import wave
@@ -29,6 +30,10 @@ from kdx2i.data.manifest import read_manifest
 from kdx2i.data.pack import icon_line, read_icons
 from kdx2i.data.rows import read_rows
 from kdx2i.data.svg import Icon, rasterise
+from kdx2i.encoders.damsm.encoders import new_damsm
+from kdx2i.encoders.damsm.files import load_damsm, save_damsm
+from kdx2i.encoders.damsm.official import read_words
+from kdx2i.encoders.damsm.settings import DamsmSettings
 from kdx2i.foreign import parse_json
 from kdx2i.inspection.leftovers import check_log
 from kdx2i.metrics.classifiers.classifier import Classifier, load_classifier, save_classifier
@@ -166,6 +171,18 @@ def read_teacher(path: Path) -> None:
     load_teacher(path)
 
 
+def damsm() -> list[bytes]:
+    settings = DamsmSettings(trunk="small", small_width=4, dimension=4, embedding=4)
+    return [written(lambda path: save_damsm(path, new_damsm(settings, ["a cat"])))]
+
+
+def words() -> list[bytes]:
+    table = {0: "<end>", 1: "cat"}
+    return [
+        pickle.dumps([[[1]], [[1]], table, {word: n for n, word in table.items()}], protocol) for protocol in (2, 4)
+    ]
+
+
 def shipped() -> list[bytes]:
     header = {"name": "s", "identity": "i", "spec": {}, "files": {}, "metrics": {}, "bits": 16}
     return [save({"a": torch.zeros(2)}, metadata={"kdx2i": json.dumps(header)})]
@@ -262,5 +279,7 @@ READERS: dict[str, Reader] = {
     "features": Reader(".safetensors", feature_pack, read_features),
     "checkpoint": Reader(".pt", checkpoints, load_official),
     "network pickle": Reader(".pkl", pickles, load_official),
+    "DAMSM": Reader(".safetensors", damsm, lambda path: load_damsm(path, torch.device("cpu"))),
+    "words of captions": Reader(".pickle", words, read_words),
     "BigGAN": Reader(".pth", flat_state, lambda path: import_biggan([path])),
 }

@@ -1,0 +1,12 @@
+"""SSA-GAN: text to image generation with semantic-spatial aware GAN (Liao et al. 2022)."""
+
+from kdx2i.methods.architecture import Architecture
+from kdx2i.methods.ssa_gan.settings import Settings
+
+ARCHITECTURE = Architecture(
+    name="ssa_gan",
+    settings=Settings,
+    method="kdx2i.methods.ssa_gan.method:Method",
+    task="text",
+    modes=("text",),
+)
