@@ -18,8 +18,8 @@ PACKAGE = Path(__file__).parents[1] / "kdx2i"
 # From left to right: a room imports from itself and from the rooms before it.
 ORDER = [
     "bounds", "errors", "foreign", "files", "metric_catalogue", "config", "identity", "plan", "provenance", "data",
-    "metrics", "training", "tasks", "teacher", "features", "methods", "distill", "suite", "tables", "frames", "stages",
-    "inspection", "workflow", "completion", "version", "cli", "warm", "__main__",
+    "metrics", "training", "tasks", "teacher", "features", "encoders", "methods", "distill", "suite", "tables",
+    "frames", "stages", "inspection", "workflow", "completion", "version", "cli", "warm", "__main__",
 ]  # fmt: skip
 # Rooms that need even less than their place allows.
 NARROW = {

@@ -13,10 +13,25 @@ from torch import Tensor
 from kdx2i.data.conditions.reading import Conditions
 from kdx2i.data.images import load_images
 from kdx2i.data.rows import ImageRow, Split
+from kdx2i.errors import UserError
 from kdx2i.training.distributed import shard
 from kdx2i.training.precision import to_images
 
 ConditionType = TypeVar("ConditionType")
+
+
+@dataclass(frozen=True)
+class RelatedImages(Generic[ConditionType]):
+    """Training images with their conditions and beside each two others, all uint8 [B, 3, R, R] on the CPU.
+
+    `wrong` are of another class, most of them at least; `similar` are others of the same class, or the same image
+    where it is the only one of its class.
+    """
+
+    images: Tensor
+    wrong: Tensor
+    similar: Tensor
+    condition: ConditionType
 
 
 @dataclass(frozen=True)
@@ -37,6 +52,45 @@ class PairedImages(Generic[ConditionType]):
         index, draws = shard(index), shard(draws)
         images = to_images(self.task.images[index], self.device)
         return images, self.task.given(index, draws, None, self.device)
+
+    def draw_related(self, batch: int, *, redraws: int | None = 1) -> RelatedImages[ConditionType]:
+        """Draw images with conditions, wrong images and similar ones, as S2IGAN does; each process gets its share.
+
+        A wrong image is drawn uniformly, and again while it has the class of its image, `redraws` times at most; None:
+        until it has another one. `UserError` for None where all training images are of one class.
+        """
+        index = self._training[torch.randint(len(self._training), (batch,))]
+        draws = torch.rand(batch)
+        labels = self.task.labels
+        others = [
+            self._training[(labels[self._training] == label) & (self._training != number)]
+            for number, label in zip(index.tolist(), labels[index].tolist(), strict=True)
+        ]
+        places = torch.rand(batch).tolist()
+        similar = torch.stack(
+            [
+                several[int(place * len(several))] if len(several) else own
+                for several, place, own in zip(others, places, index, strict=True)
+            ]
+        )
+        if redraws is None:
+            wrong = self._of_other_classes(index)
+        else:
+            wrong = self._training[torch.randint(len(self._training), (batch,))]
+            for _ in range(redraws):
+                again = self._training[torch.randint(len(self._training), (batch,))]
+                wrong = torch.where(labels[wrong] == labels[index], again, wrong)
+        condition = self.task.given(shard(index), shard(draws), None, self.device)
+        return RelatedImages(*(self.task.images[shard(chosen)] for chosen in (index, wrong, similar)), condition)
+
+    def _of_other_classes(self, index: Tensor) -> Tensor:
+        """Draw an image of another class for each of images int64 [B]."""
+        labels = self.task.labels
+        others = [self._training[labels[self._training] != label] for label in labels[index].tolist()]
+        if not all(len(several) for several in others):
+            raise UserError("images of other classes are asked for, but all training images are of one class")
+        places = torch.rand(len(index)).tolist()
+        return torch.stack([several[int(place * len(several))] for several, place in zip(others, places, strict=True)])
 
 
 class PairedTask(Generic[ConditionType]):
@@ -70,6 +124,12 @@ class PairedTask(Generic[ConditionType]):
     def is_test(self) -> Tensor:
         """Which images are test images, bool (N,)."""
         return torch.tensor([row.role == "test" for row in self.rows])
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """The classes of all images, int64 (N,), numbers of `classes`."""
+        numbers = {label: number for number, label in enumerate(self.classes)}
+        return torch.tensor([numbers[row.label] for row in self.rows])
 
     @cached_property
     def images(self) -> Tensor:

@@ -1,0 +1,1 @@
+"""Pretrained encoders of text and speech."""
