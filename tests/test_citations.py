@@ -150,7 +150,10 @@ def settings_at(plan: Plan, key: str) -> set[str]:
     room, *steps = key.split(".")
     if room == "architectures":
         architecture, *steps = steps
-        levels: list[Any] = [plan.settings(architecture, resolution) for resolution in plan.resolutions]
+        if architecture not in plan.preset.architectures:  # Then its own defaults are what the preset takes.
+            levels: list[Any] = [architectures()[architecture].settings().model_dump(mode="json")]
+        else:
+            levels = [plan.settings(architecture, resolution) for resolution in plan.resolutions]
     else:
         readings = TransferReadings(**plan.preset.transfers).model_dump()
         levels = [{"evaluation": plan.evaluation_settings, "transfers": readings}[room]]

@@ -53,44 +53,29 @@ class PairedImages(Generic[ConditionType]):
         images = to_images(self.task.images[index], self.device)
         return images, self.task.given(index, draws, None, self.device)
 
-    def draw_related(self, batch: int, *, redraws: int | None = 1) -> RelatedImages[ConditionType]:
+    def draw_related(self, batch: int, *, always_other_class: bool = False) -> RelatedImages[ConditionType]:
         """Draw images with conditions, wrong images and similar ones, as S2IGAN does; each process gets its share.
 
-        A wrong image is drawn uniformly, and again while it has the class of its image, `redraws` times at most; None:
-        until it has another one. `UserError` for None where all training images are of one class.
+        A wrong image is drawn from all, and once more where it has the class of its image; with `always_other_class`
+        it is drawn from the other classes. `UserError` for that where all training images are of one class.
         """
-        index = self._training[torch.randint(len(self._training), (batch,))]
-        draws = torch.rand(batch)
-        labels = self.task.labels
-        others = [
-            self._training[(labels[self._training] == label) & (self._training != number)]
-            for number, label in zip(index.tolist(), labels[index].tolist(), strict=True)
-        ]
-        places = torch.rand(batch).tolist()
-        similar = torch.stack(
-            [
-                several[int(place * len(several))] if len(several) else own
-                for several, place, own in zip(others, places, index, strict=True)
-            ]
-        )
-        if redraws is None:
-            wrong = self._of_other_classes(index)
-        else:
-            wrong = self._training[torch.randint(len(self._training), (batch,))]
-            for _ in range(redraws):
-                again = self._training[torch.randint(len(self._training), (batch,))]
-                wrong = torch.where(labels[wrong] == labels[index], again, wrong)
-        condition = self.task.given(shard(index), shard(draws), None, self.device)
-        return RelatedImages(*(self.task.images[shard(chosen)] for chosen in (index, wrong, similar)), condition)
+        own, first, second = self._training[torch.randint(len(self._training), (3, batch))]
+        draws, labels = torch.rand(batch), self.task.labels
+        alike = labels[own][:, None] == labels[self._training][None, :]
+        similar = self._one_of(alike & (own[:, None] != self._training[None, :]), own)
+        wrong = torch.where(labels[first] == labels[own], second, first)
+        if always_other_class:
+            if bool(alike.all()):
+                raise UserError("images of other classes are asked for, but all training images are of one class")
+            wrong = self._one_of(~alike, own)
+        condition = self.task.given(shard(own), shard(draws), None, self.device)
+        images, others, same = (self.task.images[shard(chosen)] for chosen in (own, wrong, similar))
+        return RelatedImages(images, others, same, condition)
 
-    def _of_other_classes(self, index: Tensor) -> Tensor:
-        """Draw an image of another class for each of images int64 [B]."""
-        labels = self.task.labels
-        others = [self._training[labels[self._training] != label] for label in labels[index].tolist()]
-        if not all(len(several) for several in others):
-            raise UserError("images of other classes are asked for, but all training images are of one class")
-        places = torch.rand(len(index)).tolist()
-        return torch.stack([several[int(place * len(several))] for several, place in zip(others, places, strict=True)])
+    def _one_of(self, allowed: Tensor, otherwise: Tensor) -> Tensor:
+        """Draw for each of B one of the training images of its row of `allowed` [B, N]; `otherwise` [B] without any."""
+        places = torch.rand(allowed.shape).masked_fill(~allowed, -1.0).argmax(1)
+        return torch.where(allowed.any(1), self._training[places], otherwise)
 
 
 class PairedTask(Generic[ConditionType]):

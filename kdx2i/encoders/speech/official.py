@@ -44,13 +44,12 @@ def sizes_of(speech: dict[str, Tensor], where: str) -> SpeechEncoderSizes:
     The published features padded frames by reflection, and images were read by torchvision's Inception.
     """
     try:
-        shapes = {
-            "first": speech["Conv1.weight"].shape[0],
-            "second": speech["Conv2.weight"].shape[0],
-            "hidden": speech["rnn.weight_hh_l0"].shape[1],
-            "attention": speech["att.att_heads.0.hidden.weight"].shape[0],
-        }
-        return SpeechEncoderSizes(**shapes)
+        return SpeechEncoderSizes(
+            first=speech["Conv1.weight"].shape[0],
+            second=speech["Conv2.weight"].shape[0],
+            hidden=speech["rnn.weight_hh_l0"].shape[1],
+            attention=speech["att.att_heads.0.hidden.weight"].shape[0],
+        )
     except (KeyError, IndexError, ValueError):
         raise UserError(f"{where} does not hold the speech encoder of S2IGAN") from None
 

@@ -108,7 +108,7 @@ class Method:
         t = self.settings.train
         if t.average_takes_over_every and step and step % t.average_takes_over_every == 0:
             self._continue_from_average()
-        drawn = self.images.draw_related(t.batch, redraws=1 if t.wrong_images == "redrawn-once" else None)
+        drawn = self.images.draw_related(t.batch, always_other_class=t.wrong_images == "other-class")
         speech = self.encoder.embed_speech(drawn.condition)
         noise, eps = self._draw_noise(t.batch)
         noise, eps = (shard(joint).to(self.device) for joint in (noise, eps))
@@ -117,8 +117,9 @@ class Method:
         with autocast(self.device, t.precision):
             made: Generated = self.networks["generator"](noise, speech, eps)
             scalars = {}
-            for name, *images in zip(self.discriminators, real, wrong, made.images, strict=True):
-                terms = discriminator_loss(self.networks[name], *images, made.mu, weights.unconditional)
+            for name, own, other, fake in zip(self.discriminators, real, wrong, made.images, strict=True):
+                judge = self.networks[name]
+                terms = discriminator_loss(judge, own, other, fake, made.mu, weights.unconditional)
                 step_optimizers(terms["total"], self.optimizers[name])
                 scalars[name] = terms["total"]
             related = None

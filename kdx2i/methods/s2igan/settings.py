@@ -30,7 +30,7 @@ class Train(LoopBudget):
     """Training of `steps/trainer.py`. An official epoch of Oxford-102 is 293 batches; 600 are run."""
 
     iterations: int = Field(default=175_800, ge=1)
-    batch: int = Field(default=24, ge=2, description="protocol entry s2igan-budget")
+    batch: int = Field(default=24, ge=2, description="one is too few for batch norms")
     learning_rate: float = Field(default=2e-4, gt=0)
     beta1: float = Field(default=0.5, ge=0, lt=1)
     beta2: float = Field(default=0.999, ge=0, lt=1)
