@@ -142,7 +142,7 @@ class Generator(nn.Module):
         super().__init__()
         doublings = doublings_of(resolution, sizes.stages)
         self.stages, self.noise_dim, self.condition_dim = sizes.stages, sizes.noise_dim, sizes.condition_dim
-        if sizes.gf_dim % 2 ** (sizes.stages - 1):
+        if sizes.gf_dim < 2 ** (sizes.stages - 1):
             raise UserError(f"gf_dim ({sizes.gf_dim}) cannot be halved in each of {sizes.stages - 1} further stages")
         self.ca_net = ConditionAugmentation(sizes.speech_dim, sizes.condition_dim)
         self.h_net1 = FirstStage(sizes.condition_dim, sizes.noise_dim, sizes.gf_dim, doublings)

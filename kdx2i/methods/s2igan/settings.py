@@ -15,7 +15,7 @@ class Networks(StrictSettings):
     layer. `speech_dim` is the length of a speech embedding.
     """
 
-    gf_dim: int = Field(default=64, ge=4, multiple_of=4, description="protocol entry s2igan-widths")
+    gf_dim: int = Field(default=64, ge=1, description="protocol entry s2igan-widths")
     df_dim: int = Field(default=64, ge=1)
     condition_dim: int = Field(default=128, ge=1, description="c of the conditioning augmentation")
     noise_dim: int = Field(default=100, ge=1)

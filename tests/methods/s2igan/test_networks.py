@@ -90,10 +90,16 @@ def test_other_resolutions_are_refused_in_one_sentence(resolution, stages):
         Generator(SIZES.model_copy(update={"stages": stages}), resolution)
 
 
+def test_channels_that_cannot_be_halved_are_refused():
+    assert Generator(SIZES.model_copy(update={"gf_dim": 6}), 32).img_net3.img[0].weight.shape[1] == 1
+    with pytest.raises(UserError, match=r"gf_dim \(3\) cannot be halved"):
+        Generator(SIZES.model_copy(update={"gf_dim": 3}), 32)
+
+
 @pytest.mark.parametrize(
     ("part", "values"),
     [
-        ("networks", {"gf_dim": 6}),
+        ("networks", {"gf_dim": 0}),
         ("networks", {"stages": 4}),
         ("networks", {"width": 8}),
         ("train", {"batch": 1}),

@@ -237,7 +237,7 @@ def build(module, entry):
         return Judging(discriminator(int(name.removeprefix("d_net")), config), entry)
     if name == "relation_supervisor":
         return Relation(RelationSupervisor(), entry)
-    parts = {part: discriminator(int(part.removeprefix("d_net")), config) for part in ("d_net64", "d_net128")}
+    parts = {part: discriminator(int(part.removeprefix("d_net")), config) for part in entry["parts"] if "d_net" in part}
     inputs = entry["parts"]["image_encoder"]["state"][0][1]
     parts |= {"relation_supervisor": RelationSupervisor(inputs[0]), "image_encoder": ImageHead(inputs[1], inputs[0])}
     return Losses(parts, entry)
