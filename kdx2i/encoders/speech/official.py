@@ -38,7 +38,7 @@ def flat_state(path: Path) -> dict[str, Tensor]:
     return materialise(without_prefix(content), path)
 
 
-def sizes_of(speech: dict[str, Tensor], where: str) -> SpeechEncoderSizes:
+def sizes_of(speech: Mapping[str, Tensor], where: str) -> SpeechEncoderSizes:
     """Return the sizes of an official speech encoder from the shapes of its tensors; `UserError` where one is absent.
 
     The published features padded frames by reflection, and images were read by torchvision's Inception.
