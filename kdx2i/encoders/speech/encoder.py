@@ -133,5 +133,6 @@ def assemble(parts: Mapping[str, Mapping[str, Tensor]], sizes: SpeechEncoderSize
         if expected != {name: tensor.shape for name, tensor in parts[part].items()}:
             raise UserError(f"{where}: the network `{part}` has other tensors than its sizes say")
         networks[part] = kind(*given)
-        networks[part].load_state_dict(dict(parts[part]))
+        with refusing(f"{where}: the network `{part}` cannot be read"):
+            networks[part].load_state_dict(dict(parts[part]))
     return SpeechEncoder(sizes, networks["speech"], networks["image"], networks["classifier"])
