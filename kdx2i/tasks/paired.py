@@ -13,10 +13,25 @@ from torch import Tensor
 from kdx2i.data.conditions.reading import Conditions
 from kdx2i.data.images import load_images
 from kdx2i.data.rows import ImageRow, Split
+from kdx2i.errors import UserError
 from kdx2i.training.distributed import shard
 from kdx2i.training.precision import to_images
 
 ConditionType = TypeVar("ConditionType")
+
+
+@dataclass(frozen=True)
+class RelatedImages(Generic[ConditionType]):
+    """Training images with their conditions and beside each two others, all uint8 [B, 3, R, R] on the CPU.
+
+    `wrong` are of another class, most of them at least; `similar` are others of the same class, or the same image
+    where it is the only one of its class.
+    """
+
+    images: Tensor
+    wrong: Tensor
+    similar: Tensor
+    condition: ConditionType
 
 
 @dataclass(frozen=True)
@@ -42,6 +57,30 @@ class PairedImages(Generic[ConditionType]):
         index, draws = shard(index), shard(draws)
         images = to_images(self.task.images[index], self.device)
         return images, self.task.given(index, draws, None, self.device), self.task.labels[index].to(self.device)
+
+    def draw_related(self, batch: int, *, always_other_class: bool = False) -> RelatedImages[ConditionType]:
+        """Draw images with conditions, wrong images and similar ones, as S2IGAN does; each process gets its share.
+
+        A wrong image is drawn from all, and once more where it has the class of its image; with `always_other_class`
+        it is drawn from the other classes. `UserError` for that where all training images are of one class.
+        """
+        own, first, second = self._training[torch.randint(len(self._training), (3, batch))]
+        draws, labels = torch.rand(batch), self.task.labels
+        alike = labels[own][:, None] == labels[self._training][None, :]
+        similar = self._one_of(alike & (own[:, None] != self._training[None, :]), own)
+        wrong = torch.where(labels[first] == labels[own], second, first)
+        if always_other_class:
+            if bool(alike.all()):
+                raise UserError("images of other classes are asked for, but all training images are of one class")
+            wrong = self._one_of(~alike, own)
+        condition = self.task.given(shard(own), shard(draws), None, self.device)
+        images, others, same = (self.task.images[shard(chosen)] for chosen in (own, wrong, similar))
+        return RelatedImages(images, others, same, condition)
+
+    def _one_of(self, allowed: Tensor, otherwise: Tensor) -> Tensor:
+        """Draw for each of B one of the training images of its row of `allowed` [B, N]; `otherwise` [B] without any."""
+        places = torch.rand(allowed.shape).masked_fill(~allowed, -1.0).argmax(1)
+        return torch.where(allowed.any(1), self._training[places], otherwise)
 
 
 class PairedTask(Generic[ConditionType]):

@@ -22,6 +22,7 @@ from .rules import fill_by, rule_of
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SUM_RTOL = 2e-6
+PARTS = ("submodules", "parts")
 
 
 class Subject(Protocol):
@@ -124,15 +125,20 @@ def constants(case: Case) -> dict[str, np.ndarray]:
     return {name: stored[f"constant:{name}"] for name in case.entry.get("constant_state", [])}
 
 
+def networks_of(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the networks of an entry that has several, by name: a family calls them `submodules` or `parts`."""
+    return next((entry[key] for key in PARTS if key in entry), {})
+
+
 def filled_state(entry: Mapping[str, Any], gain: float, fixed: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
     """Return the state dict of a fixture: the fill times the gain (two or more dimensions), or a constant.
 
     A tensor with two keys is filled by the name that `aliases` gives for the first of them; `fill.rules` name
-    the exceptions. Where an entry has several networks (`submodules`), each is filled by its own keys.
+    the exceptions. Where an entry has several networks (`networks_of`), each is filled by its own keys.
     """
-    if "submodules" in entry:
-        rest = {key: value for key, value in entry.items() if key != "submodules"}
-        parts = {name: {**rest, "state": part["state"]} for name, part in entry["submodules"].items()}
+    if networks_of(entry):
+        rest = {key: value for key, value in entry.items() if key not in PARTS}
+        parts = {name: {**rest, "state": part["state"]} for name, part in networks_of(entry).items()}
         states = {name: filled_state(part, gain, fixed) for name, part in parts.items()}
         return {f"{name}.{key}": tensor for name, state in states.items() for key, tensor in state.items()}
     arrays: dict[str, np.ndarray] = {}
@@ -156,9 +162,9 @@ def filled_state(entry: Mapping[str, Any], gain: float, fixed: Mapping[str, np.n
 
 
 def state_list(entry: Mapping[str, Any]) -> Iterator[tuple[str, list[int], str]]:
-    """Yield key, shape and type of every tensor; those of `submodules` with the network's name before the key."""
+    """Yield key, shape and type of every tensor; those of several networks with the network's name before the key."""
     yield from entry.get("state", ())
-    for name, part in entry.get("submodules", {}).items():
+    for name, part in networks_of(entry).items():
         yield from ((f"{name}.{key}", shape, dtype) for key, shape, dtype in part["state"])
 
 
@@ -200,7 +206,8 @@ def compare_state(subject: Subject, entry: Mapping[str, Any]) -> None:
     own = {name: tuple(shape) for name, shape in subject.state().items()}
     published = {name: tuple(shape) for name, shape, _ in state_list(entry)}
     assert own == published, describe_difference(own, published)
-    assert subject.param_count() == entry.get("param_count", 0)
+    counts = [part["param_count"] for part in entry.get("parts", {}).values()]
+    assert subject.param_count() == entry.get("param_count", sum(counts))
 
 
 def describe_difference(own: Mapping[str, Any], published: Mapping[str, Any]) -> str:

@@ -34,6 +34,11 @@ from kdx2i.encoders.damsm.encoders import new_damsm
 from kdx2i.encoders.damsm.files import load_damsm, save_damsm
 from kdx2i.encoders.damsm.official import read_words
 from kdx2i.encoders.damsm.settings import DamsmSettings
+from kdx2i.encoders.speech.encoder import SpeechEncoder, load_speech_encoder
+from kdx2i.encoders.speech.networks import Classifier as SpeechClassifier
+from kdx2i.encoders.speech.networks import ImageHead, SpeechNetwork
+from kdx2i.encoders.speech.official import flat_state as flat_s2igan_state
+from kdx2i.encoders.speech.settings import SpeechEncoderSizes
 from kdx2i.foreign import parse_json
 from kdx2i.inspection.leftovers import check_log
 from kdx2i.metrics.classifiers.classifier import Classifier, load_classifier, save_classifier
@@ -209,6 +214,12 @@ def flat_state() -> list[bytes]:
     return [buffer.getvalue()]
 
 
+def speech_encoder() -> list[bytes]:
+    sizes = SpeechEncoderSizes(first=2, second=2, hidden=1, attention=1, image_network="efficientnet-lite0")
+    made = SpeechEncoder(sizes, SpeechNetwork(sizes), ImageHead(1280, 2), SpeechClassifier(2, 2))
+    return [written(made.save)]
+
+
 def feature_pack() -> list[bytes]:
     import tempfile
 
@@ -276,6 +287,10 @@ READERS: dict[str, Reader] = {
     "segmenter": Reader(".safetensors", segmenter, load_segmenter, ("segmenter_list.safetensors",)),
     "teacher": Reader(".safetensors", teacher, read_teacher, ("teacher_layers_1e8.safetensors",)),
     "shipped student": Reader(".safetensors", shipped, read_shipped),
+    "speech encoder": Reader(
+        ".safetensors", speech_encoder, lambda path: load_speech_encoder(path, torch.device("cpu"))
+    ),
+    "S2IGAN": Reader(".pth", flat_state, flat_s2igan_state),
     "features": Reader(".safetensors", feature_pack, read_features),
     "checkpoint": Reader(".pt", checkpoints, load_official),
     "network pickle": Reader(".pkl", pickles, load_official),
