@@ -36,7 +36,7 @@ def pytest_generate_tests(metafunc):
 def _filled(root: Path, family: str, module: str):
     """The filled state of one module; the last one is kept, since two tests need it one after the other."""
     (case,) = (c for c in harness.cases(root) if (c.family, c.module) == (family, module))
-    return harness.filled_state(case.entry, case.entry.get("gain", 1.0), harness.constants(case))
+    return harness.filled_state(case.entry, harness.gain_of(case.entry), harness.constants(case))
 
 
 def build(case, device="cpu"):

@@ -109,15 +109,26 @@ class FeatureWiseBlock(nn.Module):
         return result
 
 
-class DownBlock(nn.Module):
-    """A pre-activation residual block without norms that halves the size (`BasicBlock`)."""
+def activation(name: str) -> nn.Module:
+    """Return `lrelu`, `relu` or `elu`; the last two overwrite what they are given, as in the official code."""
+    return nn.LeakyReLU(0.2) if name == "lrelu" else {"relu": nn.ReLU, "elu": nn.ELU}[name](inplace=True)
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+
+def norms(name: str | None, channels: int) -> list[nn.Module]:
+    """Return the norm in front of an activation: `instance`, `batch`, or nothing (`none`, None)."""
+    if name in (None, "none"):
+        return []
+    return [nn.BatchNorm2d(channels) if name == "batch" else {"instance": nn.InstanceNorm2d}[name](channels)]
+
+
+class DownBlock(nn.Module):
+    """A pre-activation residual block that halves the size (`BasicBlock`), without norms in the authors' runs."""
+
+    def __init__(self, inputs: int, outputs: int, norm: str | None = None, nl: str = "lrelu") -> None:
         super().__init__()
         last = nn.Sequential(*padded(inputs, outputs, 3, 1, 1), nn.AvgPool2d(2))
-        self.conv = nn.Sequential(
-            nn.LeakyReLU(0.2), *padded(inputs, inputs, 3, 1, 1), nn.LeakyReLU(0.2, inplace=True), last
-        )
+        first = [*norms(norm, inputs), activation(nl), *padded(inputs, inputs, 3, 1, 1)]
+        self.conv = nn.Sequential(*first, *norms(norm, inputs), activation(nl), last)
         self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(inputs, outputs, 1))
 
     def forward(self, x: Tensor) -> Tensor:
