@@ -21,6 +21,8 @@ from .fill import fill_tensor, input_array
 from .rules import fill_by, rule_of
 
 FIXTURES = Path(__file__).parent / "fixtures"
+OTHER_SIZES = Path(__file__).parent / "other_sizes"
+"""Made like `FIXTURES`, by the official classes, in configurations that no paper has: each argument takes effect."""
 SUM_RTOL = 2e-6
 
 

@@ -3,7 +3,6 @@
 import re
 from contextlib import contextmanager
 
-
 NUMBER = r"(-?\d*\.?\d+(?:[eE][-+]?\d+)?)"
 """A number as fixtures write it, to be put into the pattern of the words around it."""
 

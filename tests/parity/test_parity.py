@@ -10,15 +10,20 @@ import torch
 from . import harness
 
 
-def parity_root(config) -> Path:
+def given_root(config) -> Path | None:
     given = getattr(config.option, "parity_root", None)
-    return Path(given) if given else harness.FIXTURES
+    return Path(given) if given else None
+
+
+def parity_root(config) -> Path:
+    return given_root(config) or harness.FIXTURES
 
 
 def pytest_generate_tests(metafunc):
     root = parity_root(metafunc.config)
     if "case" in metafunc.fixturenames:
-        cases = [case for case in harness.cases(root) if harness.adapter(case.family)]
+        roots = [root] if given_root(metafunc.config) else [root, harness.OTHER_SIZES]
+        cases = [case for one in roots for case in harness.cases(one) if harness.adapter(case.family)]
         metafunc.parametrize("case", cases, ids=map(str, cases))
     if "paper_case" in metafunc.fixturenames:
         cases = harness.paper_cases(root)

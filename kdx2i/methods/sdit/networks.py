@@ -177,7 +177,7 @@ class Discriminator(nn.Module):
         side = image_size // 2**repeat_num
         if style_dim * side**2 != MLP_INPUTS:
             raise ValueError(
-                f"{style_dim} maps of {side} x {side} px, what {repeat_num} halvings of {image_size} px end at, are not "
+                f"{repeat_num} halvings of {image_size} px leave {style_dim} maps of {side} x {side} px: they are not "
                 f"the {MLP_INPUTS} numbers that the style is regressed from"
             )
         layers: list[nn.Module] = []

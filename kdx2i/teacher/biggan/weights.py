@@ -48,7 +48,7 @@ def save_biggan(
 
 
 def load_biggan(path: Path) -> BigGANTeacher:
-    """Read a file of `save_biggan` in float32; anything else raises `UserError`, before sizes that it states are used."""
+    """Read a file of `save_biggan` in float32; anything else raises `UserError`, before its stated sizes are used."""
     check_network(tensor_metadata(path), path)
     tensors, metadata = load_tensors(path)
     config = metadata.get("config")
