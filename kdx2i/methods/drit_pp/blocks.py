@@ -111,14 +111,16 @@ class FeatureWiseBlock(nn.Module):
 
 def activation(name: str) -> nn.Module:
     """Return `lrelu`, `relu` or `elu`; the last two overwrite what they are given, as in the official code."""
-    return nn.LeakyReLU(0.2) if name == "lrelu" else {"relu": nn.ReLU, "elu": nn.ELU}[name](inplace=True)
+    overwriting: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "elu": nn.ELU}
+    return nn.LeakyReLU(0.2) if name == "lrelu" else overwriting[name](inplace=True)
 
 
 def norms(name: str | None, channels: int) -> list[nn.Module]:
     """Return the norm in front of an activation: `instance`, `batch`, or nothing (`none`, None)."""
-    if name in (None, "none"):
+    if name is None or name == "none":
         return []
-    return [nn.BatchNorm2d(channels) if name == "batch" else {"instance": nn.InstanceNorm2d}[name](channels)]
+    kinds: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d}
+    return [kinds[name](channels)]
 
 
 class DownBlock(nn.Module):
