@@ -72,7 +72,10 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, An
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; a missing or broken file raises `UserError` naming it."""
+    """Read a JSON file that this process wrote; a missing or broken file raises `UserError` naming it.
+
+    It has no bounds: files that others may have written are read by `kdx2i.foreign.read_document`.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

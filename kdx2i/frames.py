@@ -13,7 +13,8 @@ import pandas as pd
 
 from kdx2i.config import find_root, listed, load_preset
 from kdx2i.errors import UserError
-from kdx2i.files import read_json, sha256_file
+from kdx2i.files import sha256_file
+from kdx2i.foreign import read_document
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.plan import Plan
 from kdx2i.suite import make_plan
@@ -188,7 +189,7 @@ def _asked_tables(folder: Path, tables: str | Sequence[str] | None, reference: b
 
 def _record(path: Path) -> dict[str, Any]:
     """Read a table's provenance; `UserError` where it does not say what the table was made from."""
-    record = read_json(path)
+    record = read_document(path)
     if not isinstance(record, dict) or not {"identity", "inputs", "outputs", "spec"} <= set(record):
         raise UserError(f"{path} does not hold a provenance: make the table again with `kdx2i table`")
     return record
@@ -281,8 +282,8 @@ def _entries(folder: Path, record: Mapping[str, Any]) -> Entries:
             place = folder.joinpath(*Path(leaf).parts[2:])
             if not (place / "provenance.json").is_file() or not (place / "metrics.json").is_file():
                 continue
-            evaluation = read_json(place / "provenance.json")
+            evaluation = read_document(place / "provenance.json")
             if evaluation.get("identity") == record["inputs"].get(leaf):
-                values = read_json(place / "metrics.json").get("values", {})
+                values = read_document(place / "metrics.json").get("values", {})
                 entries.setdefault(cell["cell"], {})[evaluation["seed"]] = values
     return entries

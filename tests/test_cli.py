@@ -1,5 +1,7 @@
+import importlib
 import re
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -115,6 +117,21 @@ def test_an_interruption_is_130(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert guarded(interrupted) == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_an_interruption_before_the_libraries_are_there_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The installed script is the function that catches it, and not one of a module that imports them first."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    module, _, function = scripts["kdx2i"].partition(":")
+
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"{module}.delegate", interrupted)
+    assert getattr(importlib.import_module(module), function)() == 130
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_a_fault_of_the_program_is_not_hidden() -> None:

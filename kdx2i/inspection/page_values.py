@@ -32,7 +32,8 @@ from statistics import fmean
 from typing import Any
 
 from kdx2i.errors import UserError
-from kdx2i.files import read_json, write_text
+from kdx2i.files import write_text
+from kdx2i.foreign import read_document
 from kdx2i.inspection.page_gains import difference_rows, written
 from kdx2i.metric_catalogue import METRICS
 
@@ -138,7 +139,7 @@ def _runs(folder: Path, asked: Sequence[str]) -> str:
         for dataset in datasets:
             place = f"{dataset}/{keys.get('architecture', 'stargan_v2')}/{transfer}/r{keys['size']}"
             files = sorted(folder.glob(f"{place}/s*/{keys['mode']}/metrics.json"))
-            read: list[dict[str, Any]] = [read_json(file)["values"] for file in files]
+            read: list[dict[str, Any]] = [read_document(file)["values"] for file in files]
             values = {metric: [float(each[metric]["value"]) for each in read] for metric in digits}
             texts = [written(fmean(values[metric]), metric, count) for metric, count in digits.items() if files]
             cells.append(" / ".join(texts) or NONE)

@@ -8,7 +8,8 @@ from typing import Any
 
 from kdx2i.config import listed
 from kdx2i.errors import UserError
-from kdx2i.files import read_json, write_bytes
+from kdx2i.files import write_bytes
+from kdx2i.foreign import read_document
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.kinds import EVALUATION, RUN, SPLIT, TABLE
 from kdx2i.provenance import machine_of, problem, require_current
@@ -76,7 +77,7 @@ def _table_in(plan: Plan, folder: Path, table: str) -> Leaf[Any]:
 
     Where it lies has no part in its identity.
     """
-    record = read_json(folder / "tables" / f"{table}.provenance.json")
+    record = read_document(folder / "tables" / f"{table}.provenance.json")
     seeds = record.get("spec", {}).get("seeds", []) if isinstance(record, dict) else []
     planned = plan if tuple(seeds) == plan.seeds else plan.for_preset(plan.preset_argument, seeds)
     leaf = planned.rendered(table)
@@ -99,7 +100,7 @@ def _machine_behind(plan: Plan, table: Leaf[Any], folder: Path, *, alone: bool) 
     found: dict[str, None] = {}
     for leaf in table.upstream():
         if leaf.kind in (RUN, EVALUATION):
-            record = read_json(folder / leaf.directory.relative_to(plan.results) / leaf.provenance)
+            record = read_document(folder / leaf.directory.relative_to(plan.results) / leaf.provenance)
             if record.get("identity") != leaf.identity:
                 raise UserError(f"{folder} holds another {leaf.name} than its table was made from")
             found.setdefault(machine_of(record))

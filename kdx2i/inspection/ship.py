@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from kdx2i.files import read_json, write_bytes, write_json
+from kdx2i.files import write_bytes, write_json
+from kdx2i.foreign import read_document
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import TeacherSpec
 from kdx2i.provenance import require_current
@@ -16,7 +17,7 @@ def ship_teacher(plan: Plan, leaf: Leaf[TeacherSpec]) -> Path:
     """
     require_current(leaf.upstream())
     target = plan.root / "benchmarks" / "teachers" / f"{leaf.spec.teacher}.safetensors"
-    provenance: dict[str, Any] = read_json(leaf.provenance_path)
+    provenance: dict[str, Any] = read_document(leaf.provenance_path)
     write_bytes(target, leaf.file("teacher.safetensors").read_bytes())
     write_bytes(target.with_suffix(".png"), leaf.file("samples.png").read_bytes())
     shipped = {

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from kdx2i.files import read_json, write_bytes, write_json, write_text
+from kdx2i.files import write_bytes, write_json, write_text
+from kdx2i.foreign import read_document
 from kdx2i.plan import Plan
 from kdx2i.provenance import require_current
 
@@ -18,7 +19,7 @@ def ship_features(plan: Plan, name: str) -> Path:
     leaves = [plan.features(name, seed) for seed in seeds]
     require_current(leaf for first in leaves for leaf in first.upstream())
     first, target = leaves[0], plan.root / "benchmarks" / "features" / f"{name}.safetensors"
-    provenance: dict[str, Any] = read_json(first.provenance_path)
+    provenance: dict[str, Any] = read_document(first.provenance_path)
     write_bytes(target, first.file("network.safetensors").read_bytes())
     shipped = {
         "sha256": provenance["outputs"]["network.safetensors"],
@@ -26,7 +27,7 @@ def ship_features(plan: Plan, name: str) -> Path:
         **provenance["training"],
     }
     write_json(target.with_suffix(".provenance.json"), shipped)
-    write_text(target.with_suffix(".md"), card(shipped, {leaf.spec.seed: read_json(leaf.file("metrics.json"))
+    write_text(target.with_suffix(".md"), card(shipped, {leaf.spec.seed: read_document(leaf.file("metrics.json"))
                                                          for leaf in leaves}))  # fmt: skip
     return target
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from kdx2i.config import listed
 from kdx2i.errors import UserError
-from kdx2i.files import read_json
+from kdx2i.foreign import read_document
 from kdx2i.inspection.show_students import files_that_are_there, lines_of_run
 from kdx2i.plan import CellPlan, Leaf, Plan
 from kdx2i.provenance import problem
@@ -54,11 +54,11 @@ def show(plan: Plan, table: str, words: str, console: Console) -> None:
 
 def _learning(plan: Plan, table: str, cell: CellPlan) -> Learning | None:
     """Return how a cell's current evaluations stand to their untrained networks and to blank images."""
-    documents = [read_json(leaf.file("metrics.json")) for leaf in cell.leaves if problem(leaf) is None]
+    documents = [read_document(leaf.file("metrics.json")) for leaf in cell.leaves if problem(leaf) is None]
     controls = plan.table(table).controls.get((cell.dataset, cell.resolution))
     of_controls: Mapping[str, Any] = {}
     if controls is not None and problem(controls) is None:
-        of_controls = control_entries(read_json(controls.file("metrics.json")), direction_of(cell.mode))
+        of_controls = control_entries(read_document(controls.file("metrics.json")), direction_of(cell.mode))
     scored = [(document.get("values", {}), document.get("untrained", {})) for document in documents]
     return judge_learning(scored, of_controls.get(BLANK))
 
@@ -69,7 +69,7 @@ def _show_evaluation(plan: Plan, table: str, leaf: Leaf[Any], console: Console) 
     state = "current" if wrong is None else wrong.sentence
     lines = [f"seed {leaf.spec.seed}: {state}"]
     if wrong is None:
-        document = read_json(leaf.file("metrics.json"))
+        document = read_document(leaf.file("metrics.json"))
         lines += [f"  {name} = {entry.get('value')}{_counts(entry)}" for name, entry in document["values"].items()]
         untrained = document.get("untrained", {})
         lines += [f"  {name} = {entry.get('value')} before the first update" for name, entry in untrained.items()]
@@ -103,10 +103,10 @@ def _instead(plan: Plan, table: str, leaf: Leaf[Any]) -> list[str]:
     place = Path("results") / "reference" / plan.preset.name / leaf.directory.relative_to(plan.results)
     if not (plan.root / place / "metrics.json").is_file():
         return lines
-    record = read_json(plan.root / place / leaf.provenance)
+    record = read_document(plan.root / place / leaf.provenance)
     same = isinstance(record, dict) and record.get("identity") == leaf.identity
     lines.append(f"  reference {place}{'' if same else ', made by other code or settings'}")
-    values = read_json(plan.root / place / "metrics.json").get("values", {})
+    values = read_document(plan.root / place / "metrics.json").get("values", {})
     return lines + [f"    {name} = {entry.get('value')}{_counts(entry)}" for name, entry in values.items()]
 
 

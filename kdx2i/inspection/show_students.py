@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from kdx2i.errors import UserError
-from kdx2i.files import read_json
+from kdx2i.foreign import read_document
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.kinds import DISTILLED
 from kdx2i.provenance import problem
@@ -40,7 +40,7 @@ def _words(leaf: Leaf[Any]) -> list[str]:
 def _lines(plan: Plan, leaf: Leaf[Any]) -> list[str]:
     wrong = problem(leaf)
     if wrong is None:
-        lines = sentences(read_students([leaf], lambda student: read_json(student.file("metrics.json")))[0])
+        lines = sentences(read_students([leaf], lambda student: read_document(student.file("metrics.json")))[0])
     else:
         lines = [f"{leaf.spec.architecture} {leaf.spec.transfer} at {leaf.spec.resolution} px", f"  {wrong.sentence}"]
     lines += [f"  identity  {leaf.identity}", f"  command   {shlex.join(plan.command(leaf))}"]
@@ -60,7 +60,7 @@ def lines_of_run(run: Leaf[Any]) -> list[str]:
     """Return the measures of the student that a run starts from, as lines; none where it starts from none."""
 
     def read(leaf: Leaf[Any]) -> Any:
-        return read_json(leaf.file("metrics.json")) if problem(leaf, checksums=False) is None else None
+        return read_document(leaf.file("metrics.json")) if problem(leaf, checksums=False) is None else None
 
     student: StudentMeasures | None = student_of(run, read)
     return [] if student is None else sentences(student)

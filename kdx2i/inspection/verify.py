@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kdx2i.errors import UserError
-from kdx2i.files import read_json
+from kdx2i.foreign import read_document
 from kdx2i.identity import file_hash
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.kinds import COMPARISON, SPLIT, STAGE1, TABLE
@@ -103,7 +103,7 @@ def _planned(plan: Plan, path: Path) -> tuple[Leaf[Any] | None, Problem | None]:
         leaf = plan.leaf_at(path)
         if leaf.kind not in (TABLE, STAGE1, COMPARISON):
             return leaf, None
-        spec = read_json(plan.root / path).get("spec", {})
+        spec = read_document(plan.root / path).get("spec", {})
         seeded = plan.for_preset(plan.preset_argument, [int(seed) for seed in spec.get("seeds", plan.seeds)])
         if leaf.kind is COMPARISON:
             return seeded.comparison(str(name) for name in spec.get("tables", [])), None

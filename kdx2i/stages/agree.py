@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from kdx2i.config import listed
 from kdx2i.errors import UserError
-from kdx2i.files import read_json
+from kdx2i.foreign import read_document
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.kinds import EVALUATION, SPLIT
 from kdx2i.plan.leaf import upstream_of
@@ -151,7 +151,7 @@ def _evaluations(plan: Plan, reference: Table) -> list[Leaf[Any]]:
 def _record_of(plan: Plan, folder: Path, leaf: Leaf[Any]) -> dict[str, Any] | None:
     """Return the provenance of a leaf in a reference, None where there is none."""
     path = folder / leaf.directory.relative_to(plan.results) / leaf.provenance
-    record = read_json(path) if path.is_file() else None
+    record = read_document(path) if path.is_file() else None
     return record if isinstance(record, dict) else None
 
 

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from kdx2i.data.rows import Split
-from kdx2i.files import read_json, write_bytes, write_json
+from kdx2i.files import write_bytes, write_json
+from kdx2i.foreign import read_document
 from kdx2i.metrics.images.real_images import RealImages
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.kinds import RUN
@@ -87,7 +88,7 @@ def _student_of(drawn: Leaf[Any]) -> StudentMeasures | None:
     """Return the student that is drawn, or that a run starts from, with its measures; None where there is none."""
 
     def read(leaf: Leaf[Any]) -> Any:
-        return read_json(leaf.file("metrics.json"))
+        return read_document(leaf.file("metrics.json"))
 
     return student_of(drawn, read) if drawn.kind is RUN else read_students([drawn], read)[0]
 

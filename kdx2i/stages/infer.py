@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kdx2i.errors import UserError
-from kdx2i.files import read_json
+from kdx2i.foreign import read_document
 from kdx2i.metrics.protocols import by_choices, protocol_name, protocols, under
 from kdx2i.plan import Leaf, Plan
 from kdx2i.stages.console import screen
@@ -84,7 +84,7 @@ def _unlearned(plan: Plan, table: str) -> dict[str, str]:
 
     def read(leaf: Leaf[Any]) -> Mapping[str, Any] | Absent:
         path = leaf.file("metrics.json")
-        document = read_json(path) if path.is_file() else {}
+        document = read_document(path) if path.is_file() else {}
         same = isinstance(document, dict) and document.get("identity") == leaf.identity
         return document if same else Absent("not there, or not of today")
 
@@ -102,7 +102,7 @@ def _read(leaf: Leaf[Any]) -> Any:
     path: Path = leaf.folder / FILE
     if not path.is_file():
         return "not scored under the protocols"
-    document = read_json(path)
+    document = read_document(path)
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise UserError(f"{path} is not a file of `kdx2i evaluate --all-protocols`: delete it and make it again")
     if document.get("identity") != leaf.identity:

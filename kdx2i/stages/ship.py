@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 
 from kdx2i.errors import UserError
-from kdx2i.files import read_json, sha256_file, write_bytes, write_json
+from kdx2i.files import sha256_file, write_bytes, write_json
+from kdx2i.foreign import read_document
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.shipped import BITS
 from kdx2i.plan.specs import DistillSpec
@@ -42,7 +43,7 @@ def ship_student(plan: Plan, leaf: Leaf[DistillSpec]) -> Path:
         metrics = _measured(plan, spec, rounded)
     finally:
         rounded.unlink(missing_ok=True)
-    made = read_json(leaf.provenance_path)
+    made = read_document(leaf.provenance_path)
     header = {
         "name": name,
         "identity": leaf.identity,

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kdx2i.files import read_json, write_text
+from kdx2i.files import write_text
+from kdx2i.foreign import read_document
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import Stage1Spec
 from kdx2i.provenance import require_current, write_provenance
@@ -31,7 +32,7 @@ def measured_students(leaf: Leaf[Stage1Spec]) -> list[StudentMeasures]:
     """Read the measures of every student of a table that has been made."""
 
     def read(student: Leaf[Any]) -> Mapping[str, Any]:
-        metrics: Mapping[str, Any] = read_json(student.file("metrics.json"))
+        metrics: Mapping[str, Any] = read_document(student.file("metrics.json"))
         return metrics
 
     return read_students(leaf.inputs.values(), read)

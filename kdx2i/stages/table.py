@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kdx2i.files import read_json
+from kdx2i.foreign import read_document
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import TableSpec
 from kdx2i.provenance import Problem, kinds_of_machine, problem, require_current, write_provenance
@@ -26,7 +26,7 @@ def run(plan: Plan, leaf: Leaf[TableSpec]) -> None:
     name = leaf.spec.table.name
     require_current(upstream for upstream in leaf.upstream() if upstream is not leaf)
     table = build_table(
-        plan, name, lambda upstream: read_json(upstream.file("metrics.json")), teacher_notes(plan, name)
+        plan, name, lambda upstream: read_document(upstream.file("metrics.json")), teacher_notes(plan, name)
     )
     machines = tuple(kinds_of_machine(leaf.upstream()))
     if len(machines) > 1:
@@ -55,7 +55,7 @@ def preview(plan: Plan, name: str) -> list[Problem]:
     def read(leaf: Leaf[Any]) -> Mapping[str, Any] | Absent:
         first_problem = next((p for upstream in leaf.upstream() if (p := problem(upstream)) is not None), None)
         if first_problem is None:
-            metrics: Mapping[str, Any] = read_json(leaf.file("metrics.json"))
+            metrics: Mapping[str, Any] = read_document(leaf.file("metrics.json"))
             return metrics
         problems.append(first_problem)
         return Absent(f"{first_problem.kind}: {first_problem.sentence}")

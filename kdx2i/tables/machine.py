@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from kdx2i.errors import UserError
-from kdx2i.files import read_json
+from kdx2i.foreign import read_document
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.model import Cell, Table, TablePart, TableRow
 from kdx2i.tables.published import CellName, Published
@@ -147,7 +147,7 @@ def render_json(table: Table, published: Published) -> str:
 
 def load_table_json(path: Path) -> Table:
     """Load a table that `render_json` wrote; any other file raises `UserError` naming it."""
-    data = read_json(path)
+    data = read_document(path)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise UserError(f"{path} is not a table of this version of kdx2i: make it again with `kdx2i table`")
     try:

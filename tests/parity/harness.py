@@ -21,6 +21,8 @@ from .fill import fill_tensor, input_array
 from .rules import fill_by, rule_of
 
 FIXTURES = Path(__file__).parent / "fixtures"
+OTHER_SIZES = Path(__file__).parent / "other_sizes"
+"""Made like `FIXTURES`, by the official classes, in configurations that no paper has: each argument takes effect."""
 SUM_RTOL = 2e-6
 PARTS = ("submodules", "parts")
 
@@ -38,7 +40,7 @@ class Subject(Protocol):
         """Load a state dict with official keys, through the importer of real checkpoints."""
 
     def run(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Compute every output of the fixture; inputs come under the last part of their names."""
+        """Compute every output of the fixture; inputs come under the last part of their names (after `/` or `.`)."""
 
 
 class Adapter(Protocol):
@@ -119,6 +121,11 @@ def paper_cases(root: Path) -> list[PaperCase]:
     return result
 
 
+def gain_of(entry: Mapping[str, Any]) -> float:
+    """Return what tensors of two or more dimensions are multiplied by: families write it in one of two places."""
+    return float(entry.get("gain", entry.get("fill", {}).get("gain", 1.0)))
+
+
 def constants(case: Case) -> dict[str, np.ndarray]:
     """Return the buffers that keep the value of their constructor."""
     stored = case.arrays()
@@ -197,7 +204,7 @@ def inputs(entry: Mapping[str, Any], stored: Mapping[str, np.ndarray] | None = N
             total = float(array.astype(np.float64).sum())
             scale = float(np.abs(array).astype(np.float64).sum())
             assert abs(total - item["sum"]) <= SUM_RTOL * max(scale, 1.0), f"input {name}: {total} != {item['sum']}"
-        result[name.rsplit("/", 1)[-1]] = torch.from_numpy(array)
+        result[name.replace("/", ".").rsplit(".", 1)[-1]] = torch.from_numpy(array)
     return result
 
 

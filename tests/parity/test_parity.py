@@ -1,7 +1,6 @@
 """Every fixture: weights, inputs, state list, parameter count and outputs against the official networks."""
 
 import json
-from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -10,15 +9,20 @@ import torch
 from . import harness
 
 
-def parity_root(config) -> Path:
+def given_root(config) -> Path | None:
     given = getattr(config.option, "parity_root", None)
-    return Path(given) if given else harness.FIXTURES
+    return Path(given) if given else None
+
+
+def parity_root(config) -> Path:
+    return given_root(config) or harness.FIXTURES
 
 
 def pytest_generate_tests(metafunc):
     root = parity_root(metafunc.config)
     if "case" in metafunc.fixturenames:
-        cases = [case for case in harness.cases(root) if harness.adapter(case.family)]
+        roots = [root] if given_root(metafunc.config) else [root, harness.OTHER_SIZES]
+        cases = [case for one in roots for case in harness.cases(one) if harness.adapter(case.family)]
         metafunc.parametrize("case", cases, ids=map(str, cases))
     if "paper_case" in metafunc.fixturenames:
         cases = harness.paper_cases(root)
@@ -30,14 +34,6 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("family", harness.families(root))
     if "paper_family" in metafunc.fixturenames:
         metafunc.parametrize("paper_family", [f for f in harness.families(root) if harness.adapter(f)])
-
-
-@lru_cache(maxsize=1)
-def _filled(root: Path, family: str, module: str):
-    """The filled state of one module; the last one is kept, since two tests need it one after the other."""
-    (case,) = (c for c in harness.cases(root) if (c.family, c.module) == (family, module))
-    gain = case.entry.get("gain", case.entry.get("fill", {}).get("gain", 1.0))
-    return harness.filled_state(case.entry, gain, harness.constants(case))
 
 
 def build(case, device="cpu"):
@@ -56,20 +52,18 @@ def test_family_has_an_adapter(family):
         pytest.skip(f"no adapter yet for the family {family}: nothing of it was checked")
 
 
-def test_filling(case):
-    """The fill and the state list are those that the fixture was made with."""
-    subject = build(case, "meta")
-    harness.compare_state(subject, case.entry)
-    state = _filled(case.root, case.family, case.module)
+def test_network(case):
+    """The state list and the fill are those that the fixture was made with, and every output is in its tolerance.
+
+    One test and not three: filling millions of weights takes most of the time.
+    """
+    harness.compare_state(build(case, "meta"), case.entry)
+    state = harness.filled_state(case.entry, harness.gain_of(case.entry), harness.constants(case))
     if "fill_abs_sum" in case.entry:
         expected = pytest.approx(case.entry["fill_abs_sum"], rel=harness.SUM_RTOL, abs=1e-6)
         assert harness.abs_sum(state) == expected
-
-
-def test_outputs(case):
-    """Every output is within its tolerance."""
     subject = build(case)
-    subject.load(_filled(case.root, case.family, case.module))
+    subject.load(state)
     outputs = subject.run(harness.inputs(case.entry, case.arrays()))
     failures = list(harness.failures(case.entry, case.arrays(), outputs))
     assert not failures, "\n".join([f"{case}:", *failures])

@@ -71,7 +71,7 @@ def test_what_does_not_fit_is_one_sentence(tmp_path, made, words):
 def test_a_missing_file_and_an_impossible_size_are_one_sentence(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         read_stylegan1(tmp_path / "none.model", CONFIG)
-    with pytest.raises(UserError, match=r"8, 16, \.\.\. 32 px, not of 64 px"):
+    with pytest.raises(UserError, match=r"4, 8, \.\.\. 32 px, not of 64 px"):
         StyleGAN1Config(resolution=64, widths=(4, 4, 4, 2))
 
 

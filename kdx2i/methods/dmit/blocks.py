@@ -14,6 +14,8 @@ from kdx2i.methods.shared_layers import LayerNorm
 
 SLOPE = 0.2
 LARGEST_WIDTH = 512
+LARGEST_STYLE_WIDTH = 256
+LARGEST_CONTENT_WIDTH = 1024
 
 
 def instance_norm(channels: int) -> nn.Module:
@@ -123,7 +125,7 @@ class ConditionalDownBlock(nn.Module):
 
 
 class ConditionalResBlock(nn.Module):
-    """conv3 - CBIN - ReLU (- dropout) - conv3 - CBIN, plain sum."""
+    """conv3 - CBIN - ReLU - conv3 - CBIN (- dropout), plain sum."""
 
     def __init__(self, channels: int, code: int, *, dropout: bool) -> None:
         super().__init__()
@@ -136,8 +138,8 @@ class ConditionalResBlock(nn.Module):
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         """x [B, C, H, W], code [B, N] -> [B, C, H, W]."""
-        h = self.dropout(self.activation(self.n1(self.c1(x), code)))
-        result: Tensor = x + self.n2(self.c2(h), code)
+        h = self.activation(self.n1(self.c1(x), code))
+        result: Tensor = x + self.dropout(self.n2(self.c2(h), code))
         return result
 
 

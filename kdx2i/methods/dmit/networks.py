@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
 from kdx2i.methods.dmit.blocks import (
+    LARGEST_CONTENT_WIDTH,
+    LARGEST_STYLE_WIDTH,
     LARGEST_WIDTH,
     ConditionalDownBlock,
     ConditionalResBlock,
@@ -29,7 +31,7 @@ def _check_norm(norm_type: str) -> None:
 
 
 class ContentEncoder(nn.Module):
-    """An image to its content map [B, W * 2^D, H / 2^D, W / 2^D], D = `n_ds_blocks`."""
+    """An image to its content map [B, min(nef * 2^D, 1024), H / 2^D, W / 2^D], D = `n_ds_blocks`."""
 
     def __init__(
         self, input_nc: int = 3, nef: int = 64, n_ds_blocks: int = 2, n_resblocks: int = 4, norm_type: str = "cbin"
@@ -38,8 +40,9 @@ class ContentEncoder(nn.Module):
         _check_norm(norm_type)
         layers: list[nn.Module] = [ConvBlock(input_nc, nef, 7, 1, 3, norm=instance_norm, activation=leaky)]
         for _ in range(n_ds_blocks):
-            layers.append(ConvBlock(nef, 2 * nef, 4, 2, 1, norm=instance_norm, activation=leaky))
-            nef *= 2
+            wider = min(2 * nef, LARGEST_CONTENT_WIDTH)
+            layers.append(ConvBlock(nef, wider, 4, 2, 1, norm=instance_norm, activation=leaky))
+            nef = wider
         self.encode = nn.Sequential(*layers, *(ResBlock(nef) for _ in range(n_resblocks)))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,7 +52,7 @@ class ContentEncoder(nn.Module):
 
 
 class StyleEncoder(nn.Module):
-    """An image to mean and log variance [B, S] of its style."""
+    """An image to mean and log variance [B, S] of its style; block n is min(n * nef, 256) channels wide."""
 
     def __init__(
         self, input_nc: int = 3, nef: int = 64, n_style: int = 8, n_blocks: int = 4, norm_type: str = "cbin"
@@ -57,7 +60,7 @@ class StyleEncoder(nn.Module):
         super().__init__()
         _check_norm(norm_type)
         layers: list[nn.Module] = [ConvBlock(input_nc, nef, 4, 2, 1, bias=True)]
-        widths = [nef * min(4, block + 1) for block in range(n_blocks)]
+        widths = [min(nef * block, LARGEST_STYLE_WIDTH) for block in range(1, n_blocks + 1)]
         layers += [DownBlock(*pair) for pair in pairwise(widths)]
         self.encode = nn.Sequential(*layers, leaky(), nn.AdaptiveAvgPool2d(1))
         self.fc, self.fcVar = (spectral_norm(nn.Linear(widths[-1], n_style)) for _ in range(2))

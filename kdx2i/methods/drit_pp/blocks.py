@@ -109,15 +109,28 @@ class FeatureWiseBlock(nn.Module):
         return result
 
 
-class DownBlock(nn.Module):
-    """A pre-activation residual block without norms that halves the size (`BasicBlock`)."""
+def activation(name: str) -> nn.Module:
+    """Return `lrelu`, `relu` or `elu`; the last two overwrite what they are given, as in the official code."""
+    overwriting: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "elu": nn.ELU}
+    return nn.LeakyReLU(0.2) if name == "lrelu" else overwriting[name](inplace=True)
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+
+def norms(name: str | None, channels: int) -> list[nn.Module]:
+    """Return the norm in front of an activation: `instance`, `batch`, or nothing (`none`, None)."""
+    if name is None or name == "none":
+        return []
+    kinds: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d}
+    return [kinds[name](channels)]
+
+
+class DownBlock(nn.Module):
+    """A pre-activation residual block that halves the size (`BasicBlock`), without norms in the authors' runs."""
+
+    def __init__(self, inputs: int, outputs: int, norm: str | None = None, nl: str = "lrelu") -> None:
         super().__init__()
         last = nn.Sequential(*padded(inputs, outputs, 3, 1, 1), nn.AvgPool2d(2))
-        self.conv = nn.Sequential(
-            nn.LeakyReLU(0.2), *padded(inputs, inputs, 3, 1, 1), nn.LeakyReLU(0.2, inplace=True), last
-        )
+        first = [*norms(norm, inputs), activation(nl), *padded(inputs, inputs, 3, 1, 1)]
+        self.conv = nn.Sequential(*first, *norms(norm, inputs), activation(nl), last)
         self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(inputs, outputs, 1))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from kdx2i.methods.drit_pp.blocks import (
     NormConv,
     ResBlock,
     UpConv,
+    activation,
     padded,
 )
 from kdx2i.methods.shared_layers import spread
@@ -28,10 +29,10 @@ def content_layers(inputs: int, width: int, blocks: int) -> list[nn.Module]:
     return [LeakyConv(inputs, width, 7, 1, 3), *down, *(ResBlock(4 * width) for _ in range(blocks))]
 
 
-def attribute_layers(inputs: int, width: int) -> nn.Sequential:
+def attribute_layers(inputs: int, width: int, norm: str | None = None, nl: str = "lrelu") -> nn.Sequential:
     """Return the layers of a concatenation-mode attribute encoder: an image to features [B, 4 W, 1, 1]."""
-    blocks = [DownBlock(step * width, (step + 1) * width) for step in (1, 2, 3)]
-    return nn.Sequential(*padded(inputs, width, 4, 2, 1), *blocks, nn.LeakyReLU(0.2), nn.AdaptiveAvgPool2d(1))
+    blocks = [DownBlock(step * width, (step + 1) * width, norm, nl) for step in (1, 2, 3)]
+    return nn.Sequential(*padded(inputs, width, 4, 2, 1), *blocks, activation(nl), nn.AdaptiveAvgPool2d(1))
 
 
 def plain_attribute_layers(inputs: int, width: int, outputs: int) -> nn.Sequential:
@@ -75,9 +76,18 @@ class ContentEncoder(nn.Module):
 class AttributeEncoder(nn.Module):
     """`MD_E_attr_concat`: an image and its domain to mean and log variance of its attribute."""
 
-    def __init__(self, input_dim: int = 3, output_nc: int = 8, c_dim: int = 3, width: int = 64) -> None:
+    def __init__(
+        self,
+        input_dim: int = 3,
+        output_nc: int = 8,
+        c_dim: int = 3,
+        width: int = 64,
+        *,
+        norm_layer: str | None = None,
+        nl_layer: str = "lrelu",
+    ) -> None:
         super().__init__()
-        self.conv = attribute_layers(input_dim + c_dim, width)
+        self.conv = attribute_layers(input_dim + c_dim, width, norm_layer, nl_layer)
         self.fc, self.fcVar = (nn.Sequential(nn.Linear(4 * width, output_nc)) for _ in range(2))
 
     def forward(self, x: Tensor, domain: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,8 @@ from kdx2i.methods.drit_pp.networks import (
 from kdx2i.methods.shared_layers import spread
 
 DOMAINS = ("A", "B")
+CODE = 8
+"""Length of an attribute that the feature-wise generator takes, whatever `nz` says (`G` has it in its code)."""
 
 
 class PairContentEncoder(nn.Module):
@@ -39,9 +41,19 @@ class PairContentEncoder(nn.Module):
 class PairAttributeEncoder(nn.Module):
     """`E_attr_concat`: images of both domains to mean and log variance of their attributes."""
 
-    def __init__(self, input_dim_a: int = 3, input_dim_b: int = 3, output_nc: int = 8, width: int = 64) -> None:
+    def __init__(
+        self,
+        input_dim_a: int = 3,
+        input_dim_b: int = 3,
+        output_nc: int = 8,
+        width: int = 64,
+        *,
+        norm_layer: str | None = None,
+        nl_layer: str = "lrelu",
+    ) -> None:
         super().__init__()
-        self.conv_A, self.conv_B = (attribute_layers(n, width) for n in (input_dim_a, input_dim_b))
+        inputs = (input_dim_a, input_dim_b)
+        self.conv_A, self.conv_B = (attribute_layers(n, width, norm_layer, nl_layer) for n in inputs)
         self.fc_A, self.fcVar_A, self.fc_B, self.fcVar_B = (
             nn.Sequential(nn.Linear(4 * width, output_nc)) for _ in range(4)
         )
@@ -89,7 +101,7 @@ class PairGenerator(nn.Module):
 
 
 class PairFeatureWiseGenerator(nn.Module):
-    """`G`: a map of the attribute enters the four feature-wise blocks of either domain."""
+    """`G`: a map of the attribute [B, 8] enters the four feature-wise blocks of either domain; `nz` has no effect."""
 
     def __init__(self, output_dim_a: int = 3, output_dim_b: int = 3, nz: int = 8, width: int = 64) -> None:
         super().__init__()
@@ -98,7 +110,7 @@ class PairFeatureWiseGenerator(nn.Module):
             for block in range(1, 5):
                 self.add_module(f"dec{domain}{block}", FeatureWiseBlock(wide, wide))
             self.add_module(f"dec{domain}5", nn.Sequential(*doubled(wide), *image_layers(width, outputs)))
-            self.add_module(f"mlp{domain}", code_layers(nz, width))
+            self.add_module(f"mlp{domain}", code_layers(CODE, width))
 
     def forward(self, content: Tensor, attribute: Tensor, domain: str) -> Tensor:
         """Return the image [B, 3, H, W] in [-1, 1] of the domain A or B."""

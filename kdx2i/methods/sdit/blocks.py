@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from kdx2i.methods.shared_layers import Lines
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "selu": nn.SELU}
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "selu": nn.SELU, "prelu": nn.PReLU}
 
 
 def activation(name: str) -> nn.Module | None:
@@ -75,8 +75,14 @@ class AdaptiveNorm(nn.Module):
         return normal * self.weight.reshape(b, c, 1, 1) + self.bias.reshape(b, c, 1, 1)
 
 
+NORMS: dict[str, type[nn.Module] | None] = {
+    "adain": AdaptiveNorm, "in": nn.InstanceNorm2d, "bn": nn.BatchNorm2d, "none": None,
+}  # fmt: skip
+"""The norms that run officially; `ln` and `sn` name classes that the official file does not have."""
+
+
 class ConvBlock(nn.Module):
-    """Padding, convolution with bias, optional AdaIN, activation."""
+    """Padding, convolution with bias, optional norm (`NORMS`), activation."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int, stride: int, padding: int, norm: str, activ: str, pad: str
@@ -84,7 +90,8 @@ class ConvBlock(nn.Module):
         super().__init__()
         self.pad = _pad(pad, padding)
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride)
-        self.norm = AdaptiveNorm(outputs) if norm == "adain" else None
+        kind = NORMS[norm]
+        self.norm = None if kind is None else kind(outputs)
         self.activation = activation(activ)
 
     def forward(self, x: Tensor) -> Tensor:

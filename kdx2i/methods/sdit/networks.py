@@ -23,6 +23,7 @@ from kdx2i.methods.sdit.blocks import (
 from kdx2i.methods.shared_layers import Lines, spread
 
 STYLE_DIM = 8
+MLP_INPUTS = 32
 
 
 def _down(inputs: int, width: int, blocks: int) -> list[nn.Module]:
@@ -157,7 +158,11 @@ class PlainGenerator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Patch logits, domain logits and a regressed style; `image_size / 2**repeat_num` must be 2."""
+    """Patch logits, domain logits and a regressed style.
+
+    The MLP reads 32 numbers: `style_dim` maps of `image_size / 2**repeat_num` pixels a side, 8 of 2 x 2 by default.
+    `output_dim` has no effect, as in the official code.
+    """
 
     def __init__(
         self,
@@ -169,8 +174,12 @@ class Discriminator(nn.Module):
         style_dim: int = STYLE_DIM,
     ) -> None:
         super().__init__()
-        if image_size != 2 ** (repeat_num + 1):
-            raise ValueError(f"{repeat_num} halvings of {image_size} px do not end at 2 px")
+        side = image_size // 2**repeat_num
+        if style_dim * side**2 != MLP_INPUTS:
+            raise ValueError(
+                f"{repeat_num} halvings of {image_size} px leave {style_dim} maps of {side} x {side} px: they are not "
+                f"the {MLP_INPUTS} numbers that the style is regressed from"
+            )
         layers: list[nn.Module] = []
         for step in range(repeat_num):
             inputs = 3 if step == 0 else conv_dim * 2 ** (step - 1)
@@ -178,12 +187,12 @@ class Discriminator(nn.Module):
         last = conv_dim * 2 ** (repeat_num - 1)
         self.main = nn.Sequential(*layers)
         self.conv1 = nn.Conv2d(last, 1, 3, 1, 1, bias=False)
-        self.conv2 = nn.Conv2d(last, c_dim, 2, bias=False)
-        self.conv3 = nn.Conv2d(last, output_dim, 3, 1, 1, bias=False)
-        self.mlp = Mlp(4 * output_dim, style_dim, style_dim, 2)
+        self.conv2 = nn.Conv2d(last, c_dim, side, bias=False)
+        self.conv3 = nn.Conv2d(last, style_dim, 3, 1, 1, bias=False)
+        self.mlp = Mlp(MLP_INPUTS, style_dim, style_dim, 2)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return patch logits [B, 1, 2, 2], domain logits [B, C] and the style [B, S] of an image."""
+        """Return patch logits [B, 1, h, h], domain logits [B, C] and the style [B, S] of an image, h 2 by default."""
         h = self.main(x)
         return self.conv1(h), self.conv2(h).flatten(1), self.mlp(self.conv3(h))
 
@@ -202,7 +211,7 @@ class StyleEncoder(Lines):
         pad_type: str = "reflect",
     ) -> None:
         layers: list[nn.Module] = [ConvBlock(input_dim, dim, 7, 1, 3, norm, activ, pad_type)]
-        widths = [dim, 2 * dim, *[4 * dim] * (n_downsample - 1)]
+        widths = [dim, 2 * dim, *[4 * dim] * max(1, n_downsample - 1)]  # never fewer than two halvings
         for a, b in pairwise(widths):
             layers.append(ConvBlock(a, b, 4, 2, 1, norm, activ, pad_type))
         super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Conv2d(widths[-1], style_dim, 1))

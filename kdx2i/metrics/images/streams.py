@@ -20,6 +20,7 @@ from kdx2i.data.archive import readable
 from kdx2i.data.decode import MAX_IMAGE_BYTES, decode_image, is_large
 from kdx2i.data.image_kinds import Alpha
 from kdx2i.errors import UserError
+from kdx2i.foreign import read_plain
 from kdx2i.metrics.images.listing import IMAGE_FORMATS, Listing, list_images
 
 # Decoded ahead of their use: at most so many images, and so many bytes if each is as large as the largest so far.
@@ -168,14 +169,9 @@ class ImageFiles:
     def _read_file(self, name: str) -> bytes:
         """Return the bytes of a file of a folder, at most `MAX_IMAGE_BYTES`."""
         file = self.path / self.listing.around / name
-        try:
-            with file.open("rb") as handle:
-                data = handle.read(MAX_IMAGE_BYTES + 1)
-        except OSError as error:
-            raise UserError(f"{file} cannot be read: {error.strerror}") from None
-        if len(data) > MAX_IMAGE_BYTES:
-            raise UserError(f"{file} is larger than {MAX_IMAGE_BYTES} bytes: refused before decoding")
-        return data
+        return read_plain(
+            file, MAX_IMAGE_BYTES, larger=f"is larger than {MAX_IMAGE_BYTES} bytes: refused before decoding"
+        )
 
 
 def open_images(path: Path, alpha: Alpha = "white") -> ImageFiles:

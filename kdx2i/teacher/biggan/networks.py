@@ -59,7 +59,7 @@ class GeneratorConfig:
     """Sizes of a generator; the defaults are those of the published model at 128 px.
 
     `z_dim` is cut into one chunk for the first layer and one for each block. `attention`: after the block of
-    this resolution, where there is one (0: none).
+    this resolution, or of each of these, where there is one (0: none).
     """
 
     resolution: int = 128
@@ -67,7 +67,7 @@ class GeneratorConfig:
     num_classes: int = 1000
     z_dim: int = 120
     shared_dim: int = 128
-    attention: int = 64
+    attention: int | tuple[int, ...] = 64
     table: WidthTable = "official"
     bn_eps: float = BN_EPS
     sn_eps: float = SN_EPS
@@ -99,7 +99,7 @@ class DiscriminatorConfig:
     resolution: int = 128
     width: int = 96
     num_classes: int = 1000
-    attention: int = 64
+    attention: int | tuple[int, ...] = 64
     table: WidthTable = "official"
     wide: bool = True
     inplace: bool = True
@@ -125,6 +125,10 @@ def _widths(
     if table != "official" or resolution not in tables:
         raise ValueError(f"BigGAN has no {table} table for {resolution} px")
     return tuple(width * multiple for multiple in tables[resolution])
+
+
+def _sides(attention: int | tuple[int, ...]) -> tuple[int, ...]:
+    return attention if isinstance(attention, tuple) else (attention,)
 
 
 @torch.no_grad()
@@ -168,7 +172,7 @@ class Generator(nn.Module):
         self.blocks = nn.ModuleList()
         for index, (inputs, outputs) in enumerate(pairwise(widths)):
             group: list[nn.Module] = [GeneratorBlock(inputs, outputs, condition, config.bn_eps, eps)]
-            if BOTTOM << (index + 1) == config.attention:
+            if BOTTOM << (index + 1) in _sides(config.attention):
                 group.append(SelfAttention(outputs, eps))
             self.blocks.append(nn.ModuleList(group))
         # The official output norm takes no eps: it keeps its own default.
@@ -218,7 +222,7 @@ class Discriminator(nn.Module):
             group: list[nn.Module] = [
                 DiscriminatorBlock(inputs, outputs, hidden=hidden, first=index == 0, down=down, eps=eps)
             ]
-            if sides[index + 1] == config.attention:
+            if sides[index + 1] in _sides(config.attention):
                 group.append(SelfAttention(outputs, eps))
             self.blocks.append(nn.ModuleList(group))
         self.linear = Linear(widths[-1], 1, eps=eps)

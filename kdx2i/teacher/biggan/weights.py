@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from kdx2i.errors import UserError
+from kdx2i.foreign import check_network, tensor_metadata
 from kdx2i.teacher.biggan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from kdx2i.teacher.outlines import shapes_only
 from kdx2i.training.checkpoint import load_module, load_tensors, prefixed, save_tensors, select
@@ -47,7 +48,8 @@ def save_biggan(
 
 
 def load_biggan(path: Path) -> BigGANTeacher:
-    """Read a file of `save_biggan` in float32; anything else raises `UserError`."""
+    """Read a file of `save_biggan` in float32; anything else raises `UserError`, before its stated sizes are used."""
+    check_network(tensor_metadata(path), path)
     tensors, metadata = load_tensors(path)
     config = metadata.get("config")
     if not isinstance(config, dict) or config.get("form") != FORM:

@@ -38,9 +38,9 @@ class StyleGAN1Config:
         return int(math.log2(self.resolution)) - 2
 
     def __post_init__(self) -> None:
-        if self.resolution < 8 or self.resolution != 4 * 2**self.step or self.step >= len(self.widths):
+        if self.resolution < 4 or self.resolution != 4 * 2**self.step or self.step >= len(self.widths):
             largest = 4 * 2 ** (len(self.widths) - 1)
-            raise UserError(f"this StyleGAN-1 makes images of 8, 16, ... {largest} px, not of {self.resolution} px")
+            raise UserError(f"this StyleGAN-1 makes images of 4, 8, ... {largest} px, not of {self.resolution} px")
 
 
 class _Blocks(nn.Module):
@@ -139,14 +139,18 @@ class Discriminator(nn.Module):
         return nn.Sequential(conv, nn.LeakyReLU(SLOPE)) if self.config.from_rgb_activate else conv
 
     def features(self, image: Tensor) -> dict[int, Tensor]:
-        """Image [B, 3, R, R] -> the outputs of the blocks by their resolution, R/2 ... 4 px."""
+        """Image [B, 3, R, R] -> the features by their own resolution.
+
+        That of R px is from-RGB's output, as in `kdx2i.teacher.stylegan2`; those of R/2 ... 4 px are the outputs of
+        the blocks, which alone are in the official dictionary.
+        """
         return self._run(image)[1]
 
     def _run(self, image: Tensor, alpha: float = 1.0) -> tuple[Tensor, dict[int, Tensor]]:
-        """Return the input [B, C, 4, 4] of the last block and the outputs of those before it."""
+        """Return the input [B, C, 4, 4] of the last block, and from-RGB's output and those of the blocks before it."""
         start = len(self.progression) - 1 - self.config.step
         x: Tensor = self.from_rgb[start](image)
-        features: dict[int, Tensor] = {}
+        features: dict[int, Tensor] = {x.shape[2]: x}
         for index in range(start, len(self.progression) - 1):
             x = self.progression[index](x)
             features[x.shape[2]] = x

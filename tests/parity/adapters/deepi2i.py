@@ -4,7 +4,8 @@ from . import deepi2i_biggan, deepi2i_stylegan
 
 
 def build(module, entry):
-    variant = deepi2i_biggan if module in deepi2i_biggan.BIGGAN else deepi2i_stylegan
+    """The variants have classes of one name: the names of modules tell them apart."""
+    variant = deepi2i_stylegan if module.startswith("stylegan") else deepi2i_biggan
     return variant.build(module, entry)
 
 

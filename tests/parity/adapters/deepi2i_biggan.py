@@ -15,38 +15,51 @@ from kdx2i.teacher.biggan import BOTTOM, Discriminator, DiscriminatorConfig, Gen
 from ..subject import ModuleSubject
 
 FIXED = {"G_shared": True, "hier": True, "G_param": "SN", "norm_style": "bn", "bottom_width": BOTTOM}
-FIXED |= {"D_param": "SN", "output_dim": 1}
+FIXED |= {"D_param": "SN", "output_dim": 1, "num_G_SVs": 1, "num_D_SVs": 1}
+# The official constructors' own values of what a fixture may leave out.
+LEFT_OUT = {"resolution": 128, "G_attn": "64", "D_attn": "64", "n_classes": 1000, "SN_eps": 1e-12, "BN_eps": 1e-5}
+LEFT_OUT |= {"G_ch": 64, "D_ch": 64, "dim_z": 128, "shared_dim": 0, "D_wide": True, "D_activation": "ReLU()"}
 
 
-def check(config):
-    """Refuse the values for which the official code has another network."""
+def completed(config):
+    """Return the config with what it leaves out; refuse the values for which the official code has another network."""
     for key, value in FIXED.items():
         assert config.get(key, value) == value, f"{key}: {config[key]}"
+    return {**LEFT_OUT, **config}
+
+
+def attention(words):
+    """Return the resolutions with self-attention: officially one text, as in `32_64`.
+
+    Where a generator has one at up to 32 px, the official code adds the encoder's feature before it and after it; ours
+    adds it after it alone (the published network has its attention at 64 px).
+    """
+    return tuple(int(word) for word in str(words).split("_"))
 
 
 def generator_config(config):
-    check(config)
+    config = completed(config)
     return GeneratorConfig(
         resolution=config["resolution"],
         width=config["G_ch"],
         num_classes=config["n_classes"],
         z_dim=config["dim_z"],
-        shared_dim=config["shared_dim"],
-        attention=int(config["G_attn"]),
+        shared_dim=config["shared_dim"] or config["dim_z"],
+        attention=attention(config["G_attn"]),
         bn_eps=config["BN_eps"],
         sn_eps=config["SN_eps"],
     )
 
 
 def discriminator_config(config):
-    check(config)
+    config = completed(config)
     return DiscriminatorConfig(
         resolution=config["resolution"],
         width=config["D_ch"],
         num_classes=config["n_classes"],
-        attention=int(config["D_attn"]),
+        attention=attention(config["D_attn"]),
         wide=config["D_wide"],
-        inplace="inplace=True" in config.get("D_activation", "inplace=True"),
+        inplace="inplace=True" in config["D_activation"],
         sn_eps=config["SN_eps"],
     )
 
@@ -54,8 +67,8 @@ def discriminator_config(config):
 def adaptor(config):
     # The adaptor's widths follow from the discriminator's: the official code doubles them but for the last.
     d = discriminator_config(config)
-    g = GeneratorConfig(resolution=config["resolution"], width=config["D_ch"], num_classes=config["n_classes"])
-    return Adaptor(g, d, (32, 16, 8, 4), eps=config["SN_eps"])
+    g = GeneratorConfig(resolution=d.resolution, width=d.width, num_classes=d.num_classes)
+    return Adaptor(g, d, (32, 16, 8, 4), eps=d.sn_eps)
 
 
 def by_side(prefix, features):
@@ -81,13 +94,14 @@ class BigDiscriminator(ModuleSubject):
 
     def __init__(self, config, entry):
         super().__init__(Discriminator(discriminator_config(config)), entry)
+        self.encoder = entry["class"].startswith("Encoder")
 
     @torch.no_grad()
     def run(self, inputs):
-        encoder = "out" in self.output_keys
-        with self.recording([f"blocks.{len(self.module.blocks) - 1}.0"], lambda name: "feat4_plain") as recorded:
-            logits, features = self.module(inputs["x"], None if encoder else inputs["y"])
-        return {"out" if encoder else "logit": logits[:, None], **by_side("feat", features), **recorded}
+        last = f"blocks.{len(self.module.blocks) - 1}.{len(self.module.blocks[-1]) - 1}"
+        with self.recording([last], lambda name: f"feat{self.module.config.sides[-1]}_plain") as recorded:
+            logits, features = self.module(inputs["x"], None if self.encoder else inputs["y"])
+        return {"out" if self.encoder else "logit": logits[:, None], **by_side("feat", features), **recorded}
 
 
 class Alignment(ModuleSubject):
@@ -134,19 +148,20 @@ class Pipeline(ModuleSubject):
 
 
 BIGGAN = {
-    "biggan_generator": BigGenerator,
-    "biggan_discriminator": BigDiscriminator,
-    "biggan_encoder": BigDiscriminator,
-    "biggan_alignment": Alignment,
-    "biggan_pipeline": Pipeline,
+    "Generator": BigGenerator,
+    "Discriminator": BigDiscriminator,
+    "Encoder": BigDiscriminator,
+    "Alignment": Alignment,
+    "G_D": Pipeline,
 }
 
 
 def build(module, entry):
-    return BIGGAN[module](entry["config"], entry)
+    name = entry["class"].split(" ")[0]
+    return BIGGAN[name](entry["config"], entry)
 
 
 def paper_entries(paper):
     for module, entry in paper["modules"].items():
-        if module in BIGGAN:
+        if not module.startswith("stylegan"):
             yield module, module, entry

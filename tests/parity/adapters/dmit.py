@@ -5,6 +5,7 @@ import re
 import torch
 
 from kdx2i.methods.dmit import networks
+from kdx2i.methods.dmit.blocks import ConvBlock
 
 from ..subject import ModuleSubject
 
@@ -15,12 +16,14 @@ class Network(ModuleSubject):
     def places(self):
         """The modules whose outputs the fixture has, by the fixture's names."""
         recorded = {"head": "head"}
-        blocks = getattr(self.module, "n_resblocks", 0)
+        decoder = isinstance(self.module, networks.Decoder)
+        inner = "decode" if decoder else "encode"
+        # Where the first one of each kind stands: residual blocks are last in an encoder, first in a decoder.
+        halvings = sum(isinstance(layer, ConvBlock) for layer in getattr(self.module, inner, ()))
+        first = {"stage": 0, "res": 0 if decoder else halvings, "up": getattr(self.module, "n_resblocks", 0)}
         for key in self.output_keys:
             if match := re.fullmatch(r"(stage|res|up)(\d+)", key):
-                index = int(match[2]) + (blocks if match[1] == "up" else 0)
-                place = "encode" if match[1] == "stage" else "decode"
-                recorded[f"{place}.{index}"] = key
+                recorded[f"{inner}.{int(match[2]) + first[match[1]]}"] = key
         if isinstance(self.module, networks.Decoder):
             recorded[f"decode.{len(self.module.decode) - 1}.conv"] = "image_pretanh"
         if isinstance(self.module, networks.StyleEncoder):
@@ -41,7 +44,7 @@ class Network(ModuleSubject):
                 return {"mu": mean, "logvar": log_variance} | recorded
             logits = self.module(inputs["x"], inputs["attribute"])
         if isinstance(self.module, networks.MultiStyleDiscriminator):
-            return {"logits_full": logits[0], "logits_half": logits[1]}
+            return {"logits_full": logits[0], "logits_half": logits[1]} | recorded
         return {"logits": logits} | recorded
 
 

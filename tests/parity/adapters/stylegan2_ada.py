@@ -6,7 +6,7 @@ from kdx2i.teacher.official import nvidia
 from kdx2i.teacher.stylegan2 import Discriminator, Generator
 from kdx2i.teacher.stylegan2.layers import fir_kernel
 
-from ..subject import ModuleSubject
+from ..subject import NUMBER, ModuleSubject
 
 
 class Network(ModuleSubject):
@@ -33,6 +33,18 @@ class Network(ModuleSubject):
 class GeneratorSubject(Network):
     """Mapping with truncation, synthesis in both noise modes, style mixing."""
 
+    def map(self, z, c):
+        """Return the mapping's outputs: plain, truncated, and truncated in the first layers only."""
+        ws = self.module.styles(z, c)
+        outputs = {"w": ws[:, 0]}
+        for key in {"ws_truncated", "ws_truncated_cutoff"} & set(self.output_keys):
+            psi = self.number(rf"truncation_psi={NUMBER}", key)
+            outputs[key] = self.module.styles(z, c, truncation_psi=psi)
+        if "ws_truncated_cutoff" in outputs:
+            cutoff = int(self.number(rf"truncation_cutoff={NUMBER}", "ws_truncated_cutoff"))
+            outputs["ws_truncated_cutoff"] = torch.cat([outputs["ws_truncated_cutoff"][:, :cutoff], ws[:, cutoff:]], 1)
+        return outputs
+
     def render(self, prefix, ws, outputs, noise="const"):
         names = [f"synthesis.b{r}" for r in self.module.synthesis.resolutions]
         with self.recording([*names, *(f"{name}.conv0" for name in names)]) as recorded:
@@ -47,22 +59,21 @@ class GeneratorSubject(Network):
 
     @torch.no_grad()
     def run(self, inputs):
-        psi = self.number(r"truncation_psi=([\d.]*\d)", 0.7)
         c = inputs.get("c")
         if "z" in inputs:
-            ws = self.module.styles(inputs["z"], c)
-            truncated = self.module.styles(inputs["z"], c, truncation_psi=psi)
-            cutoff = int(self.number(r"truncation_cutoff=(\d+)", 4))
-            partial = torch.cat([truncated[:, :cutoff], ws[:, cutoff:]], dim=1)
-            return {"w": ws[:, 0], "ws_truncated": truncated, "ws_truncated_cutoff": partial}
+            return self.map(inputs["z"], c)
         outputs = {}
         ws1, ws2 = self.module.styles(inputs["z1"], c), self.module.styles(inputs["z2"], c)
-        cut = int(self.number(r"ws\[:, :(\d+)\] from z1", 4))
-        self.render("mix", torch.cat([ws1[:, :cut], ws2[:, cut:]], dim=1), outputs)
+        if self.wants("mix."):
+            cut = int(self.number(rf"ws\[:, :{NUMBER}\] from z1", "mix.image"))
+            self.render("mix", torch.cat([ws1[:, :cut], ws2[:, cut:]], dim=1), outputs)
         self.render("s1", ws1, outputs)
         self.render("s2", ws2, outputs)
-        self.render("ws", inputs["ws"], outputs)
-        self.render("s1_truncated", self.module.styles(inputs["z1"], c, truncation_psi=psi), outputs)
+        if "ws" in inputs:
+            self.render("ws", inputs["ws"], outputs)
+        if self.wants("s1_truncated."):
+            psi = self.number(rf"truncation_psi={NUMBER}", "s1_truncated.image")
+            self.render("s1_truncated", self.module.styles(inputs["z1"], c, truncation_psi=psi), outputs)
         self.render("s1_no_noise", ws1, outputs, noise="none")
         # Ours is the training-time formulation (activations scaled, one convolution) in every mode.
         outputs["s1_unfused.image"] = outputs["s1.image"]
@@ -71,7 +82,7 @@ class GeneratorSubject(Network):
     @torch.no_grad()
     def probe(self, name, inputs):
         if name == "mapping":
-            return self.module.mapping(inputs["z"])
+            return self.module.mapping(inputs["z"], inputs.get("c"))
         return self.module.synthesis(inputs["ws"], "const")[0]
 
 
@@ -105,7 +116,7 @@ class DiscriminatorSubject(Network):
 
     @torch.no_grad()
     def probe(self, name, inputs):
-        return self.module(inputs["img"])
+        return self.module(inputs["img"], inputs.get("c"))
 
 
 def build(module, entry):

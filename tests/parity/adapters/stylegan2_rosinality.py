@@ -13,7 +13,7 @@ from kdx2i.teacher.stylegan2 import Discriminator, Generator
 from kdx2i.teacher.stylegan2.layers import fir_kernel
 from kdx2i.teacher.stylegan2.training import path_lengths, path_penalty, r1_penalty
 
-from ..subject import ModuleSubject
+from ..subject import NUMBER, ModuleSubject
 
 
 def refuse_other_kernels(config):
@@ -96,13 +96,13 @@ class GeneratorSubject(Network):
     def images(self, inputs):
         noise, outputs = self.noise(inputs), {}
         ws1, ws2 = self.ws(inputs["z1"]), self.ws(inputs["z2"])
-        cut = int(self.number(r"inject_index=(\d+)", 4))
+        cut = int(self.number(rf"inject_index={NUMBER}", "mix.image"))
         mixed = torch.cat([ws1[:, :cut], ws2[:, cut:]], dim=1)
         outputs["mix.latent"] = mixed
         for prefix, ws in (("mix", mixed), ("s1", ws1), ("s2", ws2), ("wplus", inputs["wplus"])):
             self.render(prefix, ws, noise, outputs)
         mean = inputs["w_mean"][:, None]
-        truncated = mean + self.number(r"truncation=([\d.]*\d)", 0.7) * (ws1 - mean)
+        truncated = mean + self.number(rf"truncation={NUMBER}", "s1_truncated.image") * (ws1 - mean)
         self.render("s1_truncated", truncated, noise, outputs)
         self.render("s1_noise_buffers", ws1, "const", outputs)
         return outputs
@@ -112,7 +112,7 @@ class GeneratorSubject(Network):
         ws = self.ws(inputs["z1"])
         image, _ = self.module.synthesis(ws, self.noise(inputs))
         lengths = path_lengths(image, ws, inputs["pl_noise"])
-        start = torch.tensor(self.number(r"mean_path_length=([\d.]*\d)", 0.3), dtype=torch.float64)
+        start = torch.tensor(self.number(rf"mean_path_length={NUMBER}", "path_mean"), dtype=torch.float64)
         penalty, mean = path_penalty(lengths, start)
         gradients = self.gradients(penalty, self.wanted_gradients("grad."))
         outputs = {"path_penalty": penalty, "path_mean": mean, "path_lengths": lengths, "image": image}

@@ -56,7 +56,12 @@ class Adaptor(nn.Module):
         encoded = dict(zip(discriminator.sides, discriminator.widths, strict=True))
         generated = {biggan.BOTTOM << i: width for i, width in enumerate(generator.widths)}
         self.blocks = nn.ModuleList(
-            nn.Sequential(DiscriminatorBlock(encoded[r], generated[r], eps=eps)) for r in self.resolutions
+            nn.Sequential(
+                DiscriminatorBlock(
+                    encoded[r], generated[r], hidden=generated[r] if discriminator.wide else encoded[r], eps=eps
+                )
+            )
+            for r in self.resolutions
         )
         self.linear = Linear(discriminator.widths[-1], 1, eps=eps)
         self.embed = ClassEmbedding(discriminator.num_classes, discriminator.widths[-1], eps=eps)
