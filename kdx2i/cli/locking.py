@@ -11,10 +11,11 @@ from typing import IO, Any
 
 from rich.console import Console
 
+from kdx2i.inspection.at_work import LOCKS
 from kdx2i.plan import Leaf
 
-FOLDER = Path("results") / ".locks"
-"""Where locks lie, relative to the root: splits belong to all presets, so the presets' folders are no place."""
+FOLDER = LOCKS
+"""Where locks lie: splits belong to all presets, so the presets' folders are no place."""
 
 
 @contextmanager
