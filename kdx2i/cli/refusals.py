@@ -4,11 +4,10 @@ import errno
 import os
 import re
 
-_REFUSED = frozenset(
-    getattr(errno, name)
-    for name in "ENOSPC EDQUOT EROFS EACCES EPERM EIO EFBIG EMFILE ENFILE ESTALE ENAMETOOLONG".split()
-    if hasattr(errno, name)
-)
+_REFUSED = frozenset({
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG, errno.EMFILE,
+    errno.ENFILE, errno.ESTALE, errno.ENAMETOOLONG,
+})  # fmt: skip
 
 
 def refusal(error: BaseException) -> str | None:

@@ -2,8 +2,8 @@
 
     python tests/faults/kill.py --kills 100 --seed 1 --csv FILE
 
-Stages run as forks of this process, as the warm server runs them; one kill in five falls on a real Snakemake, or on
-its warm server or on one of its jobs. The same seed draws the same delays; where they fall depends on the machine. Every
+Stages run as forks of this process, as the warm server runs them; one kill in five falls on a real Snakemake, on its
+warm server or on one of its jobs. The same seed draws the same delays; where they fall depends on the machine. Each
 result must end in the same bytes, without temporary files and stuck locks; the command ends with 1 where one did not.
 """
 
@@ -105,7 +105,7 @@ class Suite:
                 child.wait(LIMIT, lambda: self._writes(stage), pause=0.0005)
             if not child.poll():
                 tally.in_writes += self._writes(stage)
-                os.killpg(child.pid, signal.SIGKILL)
+                child.kill()
                 child.wait(60)
                 landed += 1
                 tally.kills += 1
@@ -127,7 +127,7 @@ class Suite:
         tally.runs += 1
         tally.peak_mib = max(tally.peak_mib, child.peak_mib)
         if not ended:
-            os.killpg(child.pid, signal.SIGKILL)
+            child.kill()
             tally.faults.append(f"{what}: no end after {LIMIT:.0f} s")
         elif child.status != 0:
             lines = [line for line in child.said.splitlines() if line.strip()]
@@ -237,7 +237,7 @@ def main(arguments: list[str] | None = None) -> int:
     for stage, kills in stages.items():
         done = 0
         while stage in chosen and done < kills:
-            done += max(suite.kill_stage(stage, min(suite.draw.randint(1, 3), kills - done)), 1)
+            done += max(suite.kill_stage(stage, min(suite.draw.randint(1, 4), kills - done)), 1)
         report(suite, stage)
     victims = [victim for victim in victims if victim in chosen]
     for first in range(0, len(victims), 5):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -36,8 +37,8 @@ architectures:
   stargan_v2:
     teacher: faces
     networks: {style_dim: 8, latent_dim: 8, hidden_dim: 16, dim_in: 8, max_conv_dim: 16, num_down: 2}
-    distill: {iterations: 5, batch: 2, checkpoint_every: 1, sample_every: 2}
-    train: {iterations: 5, batch: 2, checkpoint_every: 1, sample_every: 2}
+    distill: {iterations: 3, batch: 2, checkpoint_every: 1, sample_every: 2}
+    train: {iterations: 4, batch: 2, checkpoint_every: 1, sample_every: 2}
 evaluation:
   extractor: open-drawings
   preprocessing: clean
@@ -123,6 +124,13 @@ class Child:
         while not self.poll() and time.monotonic() < end and not until():
             time.sleep(pause)
         return self.poll()
+
+    def kill(self) -> None:
+        """Kill it and what it has started, as a power cut would."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:  # It has no session of its own yet.
+            os.kill(self.pid, signal.SIGKILL)
 
     @property
     def said(self) -> str:
