@@ -9,11 +9,9 @@ result must end in the same bytes, without temporary files and stuck locks; the 
 
 import argparse
 import csv
-import importlib
 import os
 import random
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -27,9 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import psutil  # noqa: E402
-from kill_tree import STAGES, WORKFLOW, Child, Tree  # noqa: E402
-
-from kdx2i.warm import LATER, LIBRARIES  # noqa: E402
+from kill_tree import STAGES, WORKFLOW, Child, Tree, run_whole  # noqa: E402
 
 LIMIT = 900.0  # seconds that an unharmed run may take on a busy machine
 VICTIMS = ("everything", "Snakemake alone", "warm server", "job")
@@ -73,19 +69,8 @@ class Suite:
         self.whole: dict[str, str] = {}
 
     def run_whole(self) -> None:
-        """Run every stage unharmed: what it takes, and what it makes. What forks need is imported once, here."""
-        stages = [f"kdx2i.stages.{leaf.kind.stage}" for leaf in self.tree.leaves.values() if leaf.identity]
-        for name in (*LIBRARIES, *LATER, "kdx2i.cli", "kdx2i.methods.stargan_v2.method", *stages):
-            importlib.import_module(name)
-        for stage in STAGES:
-            begun = time.monotonic()
-            child = self.tree.command(stage)
-            if not child.wait(LIMIT) or child.status != 0:
-                raise SystemExit(f"{stage} does not run without kills: {child.said}")
-            self.seconds[stage] = time.monotonic() - begun
-            print(
-                f"{stage} unharmed: {self.seconds[stage]:.1f} s, {child.cpu:.1f} s of them on a processor", flush=True
-            )
+        """Run every stage unharmed: what it takes, and what it makes."""
+        self.seconds = run_whole(self.tree)
         self.whole = self.tree.outputs()
 
     # -- stages --------------------------------------------------------------------------------------

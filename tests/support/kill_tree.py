@@ -1,5 +1,6 @@
 """A small tree in which every stage runs within seconds, commands and workflows in it, and what they leave."""
 
+import importlib
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ from repository import clone
 from kdx2i.files import sha256_file
 from kdx2i.plan import Leaf, Plan
 from kdx2i.suite import make_plan
+from kdx2i.warm import LATER, LIBRARIES
 
 RESULTS = "results/faults"
 WORKFLOW = ("-m", "snakemake", "table1", "--config", "preset=faults", "--cores")
@@ -251,3 +253,19 @@ class Tree:
         # PyTorch's compiler makes one folder of a fixed name for its cache.
         found += [path for path in (self.folder / "tmp").iterdir() if not path.name.startswith("torchinductor_")]
         return sorted(path.relative_to(self.folder).as_posix() for path in found)
+
+
+def run_whole(tree: Tree, seconds: float = 900.0) -> dict[str, float]:
+    """Run every stage unharmed, and return the seconds that each took. What forks need is imported once, here."""
+    stages = [f"kdx2i.stages.{leaf.kind.stage}" for leaf in tree.leaves.values() if leaf.identity]
+    for name in (*LIBRARIES, *LATER, "kdx2i.cli", "kdx2i.methods.stargan_v2.method", *stages):
+        importlib.import_module(name)
+    took = {}
+    for stage in STAGES:
+        begun = time.monotonic()
+        child = tree.command(stage)
+        if not child.wait(seconds) or child.status != 0:
+            raise RuntimeError(f"{stage} does not run unharmed: {child.said}")
+        took[stage] = time.monotonic() - begun
+        print(f"{stage} unharmed: {took[stage]:.1f} s, {child.cpu:.1f} s of them on a processor", flush=True)
+    return took
