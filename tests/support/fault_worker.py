@@ -12,8 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
-from fault_scenarios import QUICK  # noqa: E402
-from kill import Suite  # noqa: E402
+from fault_scenarios import QUICK
+from kill import Suite
 
 KILLS = {"train": 2, "evaluate": 1, "table": 1}
 SCENARIOS = (
