@@ -126,13 +126,36 @@ def test_a_lock_that_no_snakemake_of_these_made_stays(tree: Path) -> None:
     assert lock.exists()
 
 
+def add_note(path: Path, **note: object) -> None:
+    path.write_text(f"{path.read_text()}{json.dumps(note)}\nno JSON\n[]\n")
+
+
 def test_what_another_machine_left_stays(tree: Path) -> None:
+    """Its file system may keep locks to each machine: it may still be at work."""
     killed_workflow(tree)
-    notes = tree / WORKFLOWS
-    assert json.loads(notes.read_text())["host"] == socket.gethostname()
-    notes.write_text(notes.read_text() + '{"host": "elsewhere", "folders": []}\nno JSON\n[]\n')
+    assert json.loads((tree / WORKFLOWS).read_text())["host"] == socket.gethostname()
+    (tree / LEFT[0]).write_text("being written there")
+    lock = tree / ".snakemake/locks/0.input.lock"
+    for path in (tree / WORKFLOWS, tree / JOBS):
+        add_note(path, host="elsewhere", boot="another", folders=[])
+    for _ in range(2):  # Nor does it go by being looked at.
+        held = enter_workflow(tree, RESULTS, [])
+        assert held is not None
+        held.close()
+        assert lock.exists()
+        assert there(tree, LEFT) == [LEFT[0]]
+
+
+@pytest.mark.skipif(not Path("/proc/sys/kernel/random/boot_id").exists(), reason="no number of the kernel's start")
+def test_what_another_container_of_this_machine_left_is_removed(tree: Path) -> None:
+    killed_workflow(tree)
+    (tree / LEFT[0]).write_text("was being written there")
+    boot = json.loads((tree / WORKFLOWS).read_text())["boot"]
+    for path in (tree / WORKFLOWS, tree / JOBS):
+        add_note(path, host="a container", boot=boot, folders=[])
     assert enter_workflow(tree, RESULTS, []) is not None
-    assert (tree / ".snakemake/locks/0.input.lock").exists()
+    assert not (tree / ".snakemake/locks/0.input.lock").exists()
+    assert there(tree, LEFT) == []
 
 
 def test_where_nothing_can_be_locked_nothing_is_removed(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,8 @@
 """Who is at work in a tree, and what those who were killed have left there.
 
 Jobs and workflows hold shared locks of the operating system, which end with their process. Who gets one alone knows
-that nobody else is at work: temporary files are then those of killed processes, and so is a lock of Snakemake's.
+that nobody else is at work: temporary files are then those of killed processes, and so is a lock of Snakemake's. Some
+file systems keep locks to each machine: where another machine has left its note in the file, nothing is touched.
 """
 
 import fcntl
@@ -12,9 +13,9 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from kdx2i.errors import UserError
 from kdx2i.foreign import read_document
@@ -34,25 +35,30 @@ def enter_job(root: Path, results: Path) -> IO[str] | None:
 
     Return the open file that says so until it is closed or the process ends; None where there can be no lock.
     """
-    return _enter(root / JOBS, lambda _: sweep(root, results), "")
+
+    def alone(notes: list[Mapping[str, Any]]) -> bool:
+        if any(map(_is_foreign, notes)):
+            return False
+        sweep(root, results)
+        return True
+
+    return _enter(root / JOBS, alone, ())
 
 
 def enter_workflow(root: Path, results: Path, folders: Iterable[Path]) -> IO[str] | None:
     """Say that a Snakemake is at work, whose temporary `folders` these are, and clear away what killed ones left.
 
-    That is Snakemake's lock of the folder that it works in, which would ask for `--unlock`, and the temporary folders,
-    where all that was noted since somebody was last alone here is of this machine; and, where no job is at work
-    either, what `sweep` finds. Returns as `enter_job` does.
+    That is Snakemake's lock of the folder that it works in, which would ask for `--unlock`, and the temporary folders;
+    and, where no job is at work either, what `sweep` finds. Returns as `enter_job` does.
     """
 
-    def alone(notes: str) -> None:
-        _end_killed_workflows(notes)
+    def alone(notes: list[Mapping[str, Any]]) -> bool:
         jobs = enter_job(root, results)
         if jobs is not None:
             jobs.close()
+        return _end_killed_workflows(notes)
 
-    note = {"host": socket.gethostname(), "folders": [str(folder) for folder in folders]}
-    return _enter(root / WORKFLOWS, alone, json.dumps(note) + "\n")
+    return _enter(root / WORKFLOWS, alone, folders)
 
 
 def sweep(root: Path, results: Path) -> None:
@@ -77,8 +83,13 @@ def sweep(root: Path, results: Path) -> None:
             shutil.rmtree(works[finished], ignore_errors=True)
 
 
-def _enter(path: Path, alone: Callable[[str], None], note: str) -> IO[str] | None:
-    """Take a shared lock and write `note` behind those of others; call `alone` with their notes where nobody has it."""
+def _enter(
+    path: Path, alone: Callable[[list[Mapping[str, Any]]], bool], folders: Iterable[Path | str]
+) -> IO[str] | None:
+    """Take a shared lock and leave a note behind those of others.
+
+    Where nobody has the lock, `alone` is called with the notes, which go where it returns that they are done with.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = path.open("a+", encoding="utf-8", errors="replace")
@@ -91,10 +102,10 @@ def _enter(path: Path, alone: Callable[[str], None], note: str) -> IO[str] | Non
             fcntl.flock(handle, fcntl.LOCK_SH)
         else:
             handle.seek(0)
-            alone(handle.read())
-            handle.truncate(0)
+            if alone(_notes(handle.read())):
+                handle.truncate(0)
             fcntl.flock(handle, fcntl.LOCK_SH)
-        handle.write(note)
+        handle.write(json.dumps({**_machine(), "folders": [str(folder) for folder in folders]}) + "\n")
         handle.flush()
     except OSError:  # A file system without locks, or a full one: what is left stays.
         handle.close()
@@ -102,26 +113,46 @@ def _enter(path: Path, alone: Callable[[str], None], note: str) -> IO[str] | Non
     return handle
 
 
-def _end_killed_workflows(notes: str) -> None:
-    """Remove Snakemake's lock of this folder, and the temporary folders that the notes of killed ones name."""
+def _machine() -> dict[str, str]:
+    """Return what tells this machine from others: its name, which outlives a power cut, and its kernel's start."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        boot = ""
+    return {"host": socket.gethostname(), "boot": boot}
+
+
+def _notes(text: str) -> list[Mapping[str, Any]]:
+    """Return the notes of those who were at work; a line that is none is passed over."""
     known = []
-    for line in notes.splitlines():
+    for line in text.splitlines():
         try:
             known.append(json.loads(line))
         except ValueError:
             continue
-    known = [note for note in known if isinstance(note, dict)]
-    if any(note.get("host") != socket.gethostname() for note in known):
-        return  # Where a file system keeps locks to each machine, another one may still be at work.
-    for note in known:
+    return [note for note in known if isinstance(note, dict)]
+
+
+def _is_foreign(note: Mapping[str, Any]) -> bool:
+    """Tell whether a note is of another machine; containers on one machine have names of their own."""
+    here = _machine()
+    return note.get("host") != here["host"] and (note.get("boot") != here["boot"] or not here["boot"])
+
+
+def _end_killed_workflows(notes: list[Mapping[str, Any]]) -> bool:
+    """Remove Snakemake's lock of this folder, and the temporary folders that notes name; tell whether that is all."""
+    locks = list(Path(".snakemake/locks").glob("*.lock"))
+    if any(map(_is_foreign, notes)) and locks:
+        return False
+    for note in notes:
         for folder in note.get("folders") or ():
             if _is_temporary_folder(str(folder)):
                 shutil.rmtree(folder, ignore_errors=True)
-    locks = list(Path(".snakemake/locks").glob("*.lock")) if known else []
-    for path in locks:
-        _remove(path)
-    if locks:
+    if notes and locks:
+        for path in locks:
+            _remove(path)
         print("a workflow was killed here: its lock is removed", file=sys.stderr)
+    return True
 
 
 def _is_temporary_folder(name: str) -> bool:
