@@ -170,8 +170,9 @@ class Suite:
 
     def _until_a_stage_runs(self, child: Child, number: int, kills: int) -> None:
         """Wait for a stage that is not finished, of the share of the flow that belongs to this kill, and for a bit."""
-        place = (number + self.draw.random()) / kills * len(STAGES)
-        waiting = [name for name in list(STAGES)[int(place) :] if not self.tree.leaves[name].provenance_path.exists()]
+        place = int((number + self.draw.random()) / kills * len(STAGES))
+        missing = [name for name in STAGES if not self.tree.leaves[name].provenance_path.exists()]
+        waiting = [name for name in missing if list(STAGES).index(name) >= place] or missing[:1]
         if waiting:
             log, since = f"results/faults/logs/{waiting[0]}/**/*.log", time.time()
 
