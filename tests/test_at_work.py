@@ -9,9 +9,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from kdx2i.cli.locking import making
 from kdx2i.files import write_json
 from kdx2i.inspection.at_work import JOBS, WORKFLOWS, enter_job, enter_workflow
 
@@ -58,6 +61,18 @@ def test_a_job_that_is_alone_clears_away_what_killed_ones_left(tree: Path) -> No
         assert there(tree, LEFT) == []
         assert not (tree / RESULTS / ".work" / IDENTITY).exists()
         assert there(tree, KEPT) == list(KEPT)
+
+
+def test_whoever_makes_a_result_is_at_work(tree: Path) -> None:
+    """Each command that makes one, of whatever kind, goes through the lock of the result."""
+    leaf: Any = SimpleNamespace(root=tree, results=RESULTS, name="results/some/tables/table1")
+    with making(leaf):
+        assert there(tree, LEFT[:2]) == []
+        (tree / LEFT[0]).write_text("being written")
+        with making(SimpleNamespace(root=tree, results=RESULTS, name="another")):  # type: ignore[arg-type]
+            assert there(tree, LEFT) == [LEFT[0]]
+    with making(leaf):
+        assert there(tree, LEFT) == []
 
 
 def test_a_job_beside_another_one_leaves_everything(tree: Path) -> None:

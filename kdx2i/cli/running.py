@@ -2,14 +2,12 @@
 
 import importlib
 import os
-from contextlib import nullcontext
 from typing import Any
 
 from rich.console import Console
 
 from kdx2i.cli.locking import making
 from kdx2i.errors import UserError
-from kdx2i.inspection.at_work import enter_job
 from kdx2i.inspection.leftovers import check_work
 from kdx2i.plan import Leaf, Plan
 
@@ -17,16 +15,14 @@ from kdx2i.plan import Leaf, Plan
 def run_leaf(plan: Plan, leaf: Leaf[Any], stage: str = "") -> None:
     """Run the stage of a leaf, or another `stage` that reads the same, whose inputs must be there and current.
 
-    Where another process has just made the same result, nothing is left to do. What killed processes left is cleared
-    away first, where nobody else is at work.
+    Where another process has just made the same result, nothing is left to do.
 
     The number of threads decides how sums are split, hence the last digits: it belongs to the preset, not
     to the machine.
     """
     from kdx2i.provenance import problem, require_as_shipped, require_current
 
-    at_work = enter_job(plan.root, plan.results) if os.environ.get("RANK", "0") == "0" else None
-    with at_work or nullcontext(), making(leaf) as waited:
+    with making(leaf) as waited:
         if waited and not stage and problem(leaf) is None:
             Console(stderr=True).print(f"{leaf.name} is made", highlight=False, markup=False, soft_wrap=True)
             return
