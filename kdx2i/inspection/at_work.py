@@ -20,8 +20,8 @@ from typing import IO, Any
 from kdx2i.errors import UserError
 from kdx2i.foreign import read_document
 
-JOBS, WORKFLOWS = Path("results/.work/jobs"), Path("results/.work/workflows")
-"""The locks of those at work, relative to the root."""
+JOBS, WORKFLOWS = Path("results/.work/jobs"), Path(".snakemake/kdx2i-workflows")
+"""The locks of those at work, relative to the root; that of workflows lies beside Snakemake's own."""
 LOCKS = Path("results") / ".locks"
 """Where the locks of single results lie, relative to the root."""
 

@@ -27,7 +27,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import psutil  # noqa: E402
 from kill_tree import STAGES, WORKFLOW, Child, Tree, run_whole  # noqa: E402
 
-LIMIT = 900.0  # seconds that an unharmed run may take on a busy machine
+LIMIT = 3600.0  # seconds that an unharmed run may take on a busy machine
 VICTIMS = ("everything", "Snakemake alone", "warm server", "job")
 COLUMNS = ("what", "kills", "in_writes", "runs", "same_bytes", "sentences", "stuck_locks", "left", "faults", "seconds",
            "peak_mib")  # fmt: skip

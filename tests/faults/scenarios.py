@@ -34,6 +34,7 @@ def tried(tree: Tree, name: str, kept: Path) -> tuple[Verdict, float]:
     except Exception as error:  # noqa: BLE001 - the next fault wants its turn
         verdict = Verdict("fault", f"{type(error).__name__}: {error}")
     if tree.outputs() != whole:
+        shutil.rmtree(tree.root / ".snakemake" / "locks", ignore_errors=True)
         for folder in ("data", "results"):
             shutil.rmtree(tree.root / folder)
             shutil.copytree(kept / folder, tree.root / folder)
