@@ -1,4 +1,4 @@
-"""Killed stages, a full disk, read-only folders and half-written files end in the same bytes or in one sentence.
+"""Killed stages, a full disk and two trainings at once end in the same bytes or in one sentence.
 
 A bounded part of what `tests/faults/kill.py` and `tests/faults/scenarios.py` do.
 """
@@ -22,7 +22,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=900,
+        timeout=3600,
         env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
@@ -39,7 +39,7 @@ def test_a_killed_stage_ends_in_the_same_bytes_and_leaves_nothing(report: dict[s
 
 
 def test_kills_have_struck_living_processes(report: dict[str, Any]) -> None:
-    assert sum(tally["kills"] for tally in report["kills"].values()) >= 2
+    assert sum(tally["kills"] for tally in report["kills"].values()) >= 1
 
 
 @pytest.mark.parametrize("name", fault_worker.SCENARIOS)
