@@ -389,14 +389,3 @@ def test_identities_do_not_depend_on_the_place_or_time(plan: Plan, leaves: list[
     assert kinds(plan) == {}
     elsewhere = make_plan(settings_copy(tmp_path / "elsewhere"), "open-smoke")
     assert elsewhere.rendered("table1").identity == plan.rendered("table1").identity
-
-
-@pytest.mark.parametrize("loaded", [False, True])
-def test_provenance_of_what_computes_nothing_is_the_same_whether_pytorch_was_loaded(
-    plan: Plan, loaded: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A job that starts warm has PyTorch loaded, and one that starts cold has not: its bytes must not tell."""
-    monkeypatch.setattr("kdx2i.provenance.instructions", lambda: {"PyTorch": "AVX2"} if loaded else {})
-    leaf = plan.split("open-birds")
-    fabricate(plan, leaf)
-    assert read_json(leaf.provenance_path)["instructions"] == {}
