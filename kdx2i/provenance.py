@@ -91,7 +91,8 @@ def write_provenance(
         "packages": packages(),
         "python": platform.python_version(),
         "device": device,
-        "instructions": instructions(),
+        # What computes nothing loads PyTorch or not, by whether it started warm: that says nothing about it.
+        "instructions": instructions() if leaf.kind.work == "training" else {},
         "threads": int(os.environ.get("OMP_NUM_THREADS", "1") or 1),
         "git_commit": git_commit(plan.root),
         "protocol": plan.protocol_of(leaf.kind.flow),

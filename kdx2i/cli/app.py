@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from kdx2i.cli import output
+from kdx2i.cli.refusals import refusal
 from kdx2i.errors import UserError
 from kdx2i.stages.console import mute
 from kdx2i.version import version_text
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def guarded(command: Callable[[], Any]) -> int:
     """Run a command and return its exit status.
 
-    A user's mistake, and a standard output that cannot be written, become one sentence on stderr and 2, an
+    A user's mistake, and what the machine refuses (`kdx2i.cli.refusals`), become one sentence on stderr and 2, an
     interruption 130; 141 means that nobody reads what it prints any more, as if SIGPIPE had ended it.
     """
     output.print_what_can_be_shown()
@@ -73,12 +74,14 @@ def guarded(command: Callable[[], Any]) -> int:
         status = UNREAD
     except BrokenPipeError:
         status = UNREAD
-    except OSError:
-        full = output.refuses()
-        if full is None:
+    except Exception as error:
+        full = output.refuses() if isinstance(error, OSError) else None
+        sentence = refusal(error) if full is None else f"the standard output cannot be written: {full.strerror}"
+        if sentence is None:
             raise
-        mute()
-        console.print(f"[red]error:[/red] the standard output cannot be written: {full.strerror}", highlight=False)
+        if full is not None:
+            mute()
+        console.print(f"[red]error:[/red] {escape(sentence)}", highlight=False, soft_wrap=True)
         return 2
     if status == UNREAD:
         mute()

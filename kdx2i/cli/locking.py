@@ -11,10 +11,11 @@ from typing import IO, Any
 
 from rich.console import Console
 
+from kdx2i.inspection.at_work import LOCKS, enter_job
 from kdx2i.plan import Leaf
 
-FOLDER = Path("results") / ".locks"
-"""Where locks lie, relative to the root: splits belong to all presets, so the presets' folders are no place."""
+FOLDER = LOCKS
+"""Where locks lie: splits belong to all presets, so the presets' folders are no place."""
 
 
 @contextmanager
@@ -22,12 +23,14 @@ def making(leaf: Leaf[Any]) -> Iterator[bool]:
     """Hold the lock of a result, waiting for another process that makes it; yield whether there was one.
 
     The lock is that of the result's address, so that results of other code or settings at the same place wait too. A
-    killed process leaves none: the system releases it. Under torchrun the first process holds it for all, and none
-    hears that it waited. A file system that knows no locks is worked on without one, which is said.
+    killed process leaves none: the system releases it. What else killed ones left is cleared away first, where nobody
+    is at work in the tree. Under torchrun the first process holds it for all, and none hears that it waited. A file
+    system that knows no locks is worked on without one, which is said.
     """
     if os.environ.get("RANK", "0") != "0":
         yield False
         return
+    at_work = enter_job(leaf.root, leaf.results)
     handle, waited = _acquired(lock_path(leaf), leaf.name)
     try:
         yield waited and int(os.environ.get("WORLD_SIZE", "1")) == 1
@@ -35,6 +38,8 @@ def making(leaf: Leaf[Any]) -> Iterator[bool]:
         if handle is not None:
             Path(handle.name).unlink(missing_ok=True)  # While it is held: whoever waits looks whether it is there.
             handle.close()
+        if at_work is not None:
+            at_work.close()
 
 
 def lock_path(leaf: Leaf[Any]) -> Path:

@@ -10,6 +10,7 @@ sys.path.insert(0, str(ROOT))
 os.environ.update(KDX2I_ROOT=str(ROOT))
 
 from kdx2i.errors import UserError
+from kdx2i.inspection.at_work import enter_workflow
 from kdx2i.suite import make_plan
 from kdx2i.warm import start as start_warm_server
 from kdx2i.workflow import Results, check_config, requested_seeds
@@ -30,6 +31,14 @@ try:
     RESULTS = Results(PLAN, requested_tables)
 except UserError as error:
     raise WorkflowError(str(error))
+
+# A killed Snakemake leaves its lock and its temporary folders; the next one that finds nobody at work clears them away.
+if workflow.is_main_process:
+    AT_WORK = enter_workflow(
+        ROOT,
+        PLAN.results,
+        [workflow.snakemake_tmp_dir, workflow.sourcecache.runtime_cache_path],
+    )
 
 # The rules run this package with this interpreter, whatever is installed or activated elsewhere; under
 # `--sdm conda` or `--sdm apptainer` with that of the environment.
