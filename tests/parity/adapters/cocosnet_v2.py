@@ -181,7 +181,7 @@ def once(config, inputs):
 
 def losses(config, inputs):
     x, y, bandwidth = inputs["coco.l.fx"], inputs["coco.l.fy"], config["h"]
-    own = torch.arange(len(x)).remainder(2).eq(0).float()
+    own = (torch.arange(len(x)).remainder(2) == 0).float()
     return {
         "contextual_pono": contextual_loss(x, y, bandwidth),
         "contextual_nopono": contextual_loss(x, y, bandwidth, over_channels=False),
