@@ -37,6 +37,7 @@ class Task:
         self.images = colours[self.maps.long()].permute(0, 3, 1, 2).contiguous()
         self.is_test = torch.tensor([False] * 4 + [True])
         self.conditions = SimpleNamespace(labels=LABELS)
+        self.labels = torch.zeros(5, dtype=torch.int64)
 
     def given(self, index, draws, references, device):
         return LabelMapCondition(self.maps[index].to(device), LABELS, references)
@@ -64,6 +65,20 @@ def method(*, images=True, networks=None, resolution=SIZE, **changes):
 def asked(**changes):
     task = Task()
     return LabelMapCondition(**({"maps": task.maps[3:], "labels": LABELS} | changes))
+
+
+def test_it_learns_one_small_batch():
+    # Without the terms that pull away from the image at first: the stand-in's contextual loss and the adversary.
+    weights = {"lambda_contextual": 0.0, "lambda_gan": 0.0, "lambda_discriminator_features": 0.0}
+    rates = {"learning_rate": 4e-3, "generator_eps": 1e-8, "ttur": "never"}
+    wider = {"width": 8, "feature_width": 8, "spade_hidden": 16}
+    subject = method(networks=wider, batch=1, load_scale=1.0, lambda_warp_self=50.0, **rates, **weights)
+    torch.manual_seed(0)
+    batch = subject.draw()
+    subject.draw = lambda: batch
+    seen = [subject.training_step(step) for step in range(13)]
+    for name in ("g_self_features", "g_perceptual", "g_alignment"):
+        assert seen[-1][name] < 0.7 * seen[0][name], name
 
 
 def test_a_step_trains_all_but_what_only_chooses():
@@ -138,7 +153,7 @@ def test_crops_cut_image_and_map_alike():
     inside = F.max_pool2d(cut_maps[:, None].float(), 5, 1, 2) == -F.max_pool2d(-cut_maps[:, None].float(), 5, 1, 2)
     colours = torch.tensor([[230, 220, 240], [200, 40, 60], [30, 60, 160]]).float() / 127.5 - 1
     expected = colours[cut_maps.long()].permute(0, 3, 1, 2)
-    assert ((cut - expected).abs() * inside).max() < 0.05
+    assert ((cut - expected).abs() * inside).max() < 0.15
     assert inside.float().mean() > 0.5
 
 
