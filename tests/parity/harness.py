@@ -40,7 +40,7 @@ class Subject(Protocol):
         """Load a state dict with official keys, through the importer of real checkpoints."""
 
     def run(self, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Compute every output of the fixture; inputs come under the last part of their names (after `/` or `.`)."""
+        """Compute every output of the fixture; inputs come under the last part of their names (after `/`)."""
 
 
 class Adapter(Protocol):
@@ -204,7 +204,7 @@ def inputs(entry: Mapping[str, Any], stored: Mapping[str, np.ndarray] | None = N
             total = float(array.astype(np.float64).sum())
             scale = float(np.abs(array).astype(np.float64).sum())
             assert abs(total - item["sum"]) <= SUM_RTOL * max(scale, 1.0), f"input {name}: {total} != {item['sum']}"
-        result[name.replace("/", ".").rsplit(".", 1)[-1]] = torch.from_numpy(array)
+        result[name.rsplit("/", 1)[-1]] = torch.from_numpy(array)
     return result
 
 

@@ -30,6 +30,7 @@ def paired(count: int, side: int, labels: tuple[str, ...] = LABELS) -> PairedIma
     task = SimpleNamespace(
         is_test=torch.zeros(count, dtype=torch.bool),
         images=pictures(label_maps),
+        labels=torch.zeros(count, dtype=torch.int64),
         given=lambda index, draws, references, device: LabelMapCondition(label_maps[index], labels, references),
     )
     return PairedImages(task, CPU)  # type: ignore[arg-type]
