@@ -148,6 +148,8 @@ class PlanBase:
         change, distillation = self.transfers[transfer], self.catalogue.tasks[registered.task].distillation
         if change.distils and distillation is None:
             return f"transfer {transfer} needs a stage 1, and the task {registered.task} has none"
+        if change.distils and registered.student is None:
+            return f"transfer {transfer} needs a student, and the architecture {architecture} has none"
         if change.only not in (None, distillation):
             return f"transfer {transfer} means nothing in the stage 1 of the task {registered.task}"
         if resolution is not None and registered.starts_from_teacher:

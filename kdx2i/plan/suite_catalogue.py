@@ -38,6 +38,10 @@ class ArchitectureFacts(Protocol):
         """The module of the method."""
 
     @property
+    def student(self) -> str | None:
+        """What stage 1 distils, or None where it cannot."""
+
+    @property
     def student_module(self) -> str:
         """The module of the student."""
 

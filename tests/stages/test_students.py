@@ -84,7 +84,7 @@ def test_a_job_that_dies_while_measuring_publishes_nothing_and_ends_in_the_same_
     plan = make_plan(root, "open-smoke")
     leaf = plan.distilled("stargan_v2", "kd", 32, 0)
 
-    def die(_: Any) -> Any:
+    def die(*_: Any) -> Any:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):

@@ -257,6 +257,6 @@ def test_the_listed_edits_are_enough(tmp_path: Path) -> None:
     assert float(values["squares", "Tint"]["value"]) > 0
     assert float(values["captions", "Words"]["value"]) > 0
     ours = values["captions", "Ours"]
-    assert ours["value"] == "" and "the task text has none" in ours["absent"]
+    assert ours["value"] == "" and "the architecture words has none" in ours["absent"]
     controls = {row["label"] for row in cells if row["part"] == "captions" and row["value"]}
     assert {"Real against real", "Noise images"} <= controls and "Input copied" not in controls
