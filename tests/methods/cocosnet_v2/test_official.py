@@ -6,8 +6,9 @@ import torch
 from kdx2i.errors import UserError
 from kdx2i.methods.cocosnet_v2.blocks import SpadeBlock
 from kdx2i.methods.cocosnet_v2.networks import Discriminator
-from kdx2i.methods.cocosnet_v2.official import load_official, read_network
+from kdx2i.methods.cocosnet_v2.official import load_official
 from kdx2i.methods.cocosnet_v2.perceptual import feature_network
+from kdx2i.methods.families.paired.official import read_official
 
 
 def networks(seed):
@@ -32,7 +33,7 @@ def test_a_file_of_other_sizes_is_refused_and_nothing_changes(tmp_path):
     torch.save(official["generator"].state_dict(), tmp_path / "latest_net_G.pth")
     torch.save(Discriminator(5, 2, 8, layers=2).state_dict(), tmp_path / "latest_net_D.pth")
     before = {key: tensor.clone() for key, tensor in own["generator"].state_dict().items()}
-    with pytest.raises(UserError, match=r"latest_net_D.pth has discriminator_0.* set the sizes it has") as error:
+    with pytest.raises(UserError, match=r"latest_net_D.pth does not fit .*: it has another size of discriminator_0") as error:
         load_official(own, tmp_path)
     assert "\n" not in str(error.value)
     assert all(torch.equal(tensor, before[key]) for key, tensor in own["generator"].state_dict().items())
@@ -41,17 +42,17 @@ def test_a_file_of_other_sizes_is_refused_and_nothing_changes(tmp_path):
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (lambda state: {key: state[key] for key in list(state)[1:]}, "lacks tensor conv_0.bias"),
-        (lambda state: {**state, "extra": torch.zeros(1)}, "has an unexpected tensor extra"),
-        (lambda state: {"net": state}, "is no state dict"),
-        (lambda state: [1, 2], "is no state dict"),
+        (lambda state: {key: state[key] for key in list(state)[1:]}, "it lacks conv_0.bias"),
+        (lambda state: {**state, "extra": torch.zeros(1)}, "it has, unlike the network, extra"),
+        (lambda state: {"net": state}, "holds no state dict"),
+        (lambda state: [1, 2], "holds no state dict"),
     ],
 )
 def test_a_file_of_another_network_is_refused(tmp_path, edit, words):
     block = SpadeBlock(4, 2, 3)
     torch.save(edit(block.state_dict()), tmp_path / "net.pth")
     with pytest.raises(UserError, match=words):
-        read_network(tmp_path / "net.pth", block.state_dict())
+        read_official(block, tmp_path / "net.pth")
 
 
 def test_missing_files_are_named(tmp_path):

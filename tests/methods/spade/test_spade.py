@@ -12,9 +12,9 @@ from kdx2i.methods.base import MethodSetup
 from kdx2i.methods.families.label_maps.blocks import settle
 from kdx2i.methods.families.label_maps.discriminator import MultiscaleDiscriminator
 from kdx2i.methods.families.label_maps.losses import adversarial_loss, feature_matching
+from kdx2i.methods.families.label_maps.objectives import Weights, discriminator_loss, generator_loss
 from kdx2i.methods.families.label_maps.perceptual import PerceptualLoss
 from kdx2i.methods.families.paired.official import load_official
-from kdx2i.methods.spade.losses import Weights, discriminator_loss, generator_loss
 from kdx2i.methods.spade.method import Method
 from kdx2i.methods.spade.networks import Generator
 from kdx2i.methods.spade.settings import Settings

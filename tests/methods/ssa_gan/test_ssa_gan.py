@@ -13,7 +13,7 @@ from kdx2i.encoders.damsm.files import save_damsm
 from kdx2i.errors import UserError
 from kdx2i.methods.base import MethodSetup
 from kdx2i.methods.build import build_method
-from kdx2i.methods.ssa_gan.importer import load_official
+from kdx2i.methods.families.paired.official import load_official
 from kdx2i.methods.ssa_gan.losses import discriminator_loss, generator_loss, matching_penalty
 from kdx2i.methods.ssa_gan.method import Method
 from kdx2i.methods.ssa_gan.networks import Discriminator, Generator, channel_multiples
@@ -259,10 +259,10 @@ def test_official_files_load(tmp_path, prefix, legacy):
     torch.save(state, path, _use_new_zipfile_serialization=not legacy)
     load_official(own, path)
     assert not tiny.changed(tiny.state_of({"d": published}), tiny.state_of({"d": own}))
-    with pytest.raises(UserError, match="does not fit this network of SSA-GAN: see"):
+    with pytest.raises(UserError, match="does not fit the network that the settings describe"):
         load_official(Discriminator(3, 16, 6), path)
     torch.save(list(state), path)
-    with pytest.raises(UserError, match="not a flat table of tensors"):
+    with pytest.raises(UserError, match="holds no state dict"):
         load_official(own, path)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from kdx2i.data.bird_crops import crop_box
 from kdx2i.encoders.speech.augmentation import enlarged
 from kdx2i.encoders.speech.features import RATE, filter_bank, log_mel, speech_features
 from kdx2i.encoders.speech.image_networks import InceptionTrunk
@@ -12,7 +13,7 @@ from kdx2i.encoders.speech.networks import Classifier, ImageHead, SpeechNetwork
 from kdx2i.encoders.speech.official import PREFIX, without_prefix
 from kdx2i.encoders.speech.settings import SpeechEncoderSizes
 from kdx2i.methods.s2igan.discriminators import Discriminator, RelationSupervisor
-from kdx2i.methods.s2igan.images import object_box, pyramid
+from kdx2i.methods.s2igan.images import pyramid
 from kdx2i.methods.s2igan.losses import Weights, discriminator_loss, generator_loss, kl_divergence, relation_loss
 from kdx2i.methods.s2igan.networks import Generator
 from kdx2i.methods.s2igan.settings import Networks
@@ -184,7 +185,7 @@ def image_pyramid(config, inputs):
     """The centre crop of each box (-1: the whole image), at three sizes of which the last is four times the first."""
     whole = inputs["image"].permute(2, 0, 1)
     assert whole.shape[1:] == (config["height"], config["width"])
-    boxes = [object_box(tuple(box), config["width"], config["height"]) for box in config["bboxes"]]
+    boxes = [crop_box(tuple(box), config["width"], config["height"]) for box in config["bboxes"]]
     base = config["base_size"]
     outputs = {"crop_boxes": [list(box) for box in boxes]}
     for number in config["use"]:

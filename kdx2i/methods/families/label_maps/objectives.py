@@ -1,15 +1,23 @@
-"""The objectives of SPADE (`models/pix2pix_model.py` of NVlabs/SPADE).
+"""The objectives of SPADE, which are SEAN's, too (`models/pix2pix_model.py` of NVlabs/SPADE and ZPdesu/SEAN).
 
 Images are [B, 3, H, W] in [-1, 1], maps one-hot [B, N, H, W]. Each side judges fakes and real images in one batch.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor
 
-from kdx2i.methods.families.label_maps.discriminator import MultiscaleDiscriminator
+from kdx2i.methods.families.label_maps.discriminator import Judgement
 from kdx2i.methods.families.label_maps.losses import GanMode, adversarial_loss, divergence, feature_matching
+
+
+class PairJudge(Protocol):
+    """A discriminator of images with their maps."""
+
+    def judge_pair(self, condition: Tensor, fake: Tensor, real: Tensor, /) -> tuple[Judgement, Judgement]:
+        """Judge fakes and real images [B, 3, H, W] of the same maps [B, N, H, W] in one batch."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +30,7 @@ class Weights:
 
 
 def generator_loss(
-    discriminator: MultiscaleDiscriminator,
+    discriminator: PairJudge,
     maps: Tensor,
     fake: Tensor,
     real: Tensor,
@@ -48,7 +56,7 @@ def generator_loss(
 
 
 def discriminator_loss(
-    discriminator: MultiscaleDiscriminator, maps: Tensor, fake: Tensor, real: Tensor, *, mode: GanMode = "hinge"
+    discriminator: PairJudge, maps: Tensor, fake: Tensor, real: Tensor, *, mode: GanMode = "hinge"
 ) -> dict[str, Tensor]:
     """Return `fake`, `real` and `total` of the discriminator; the fake is a constant."""
     judged_fake, judged_real = discriminator.judge_pair(maps, fake.detach(), real)
