@@ -20,7 +20,8 @@ from kdx2i.errors import UserError
 from kdx2i.files import sha256_file
 from kdx2i.foreign import open_plain, refusing
 from kdx2i.teacher.official.pickle_reader import only, read_pickle
-from kdx2i.teacher.official.torch_files import LazyTensor, materialise, read_torch_file
+from kdx2i.teacher.official.state_dicts import read_state_dict
+from kdx2i.teacher.official.torch_files import LazyTensor, materialise
 
 COUNTER = "num_batches_tracked"
 """Old PyTorch did not count batches: files lack these keys."""
@@ -54,7 +55,7 @@ def import_damsm(text_path: Path, image_path: Path, captions_path: Path) -> Dams
     `UserError` for files that are damaged, ask to run code, or do not belong together.
     """
     vocabulary = read_words(captions_path)
-    text_file, image_file = _tables(text_path), _tables(image_path)
+    text_file, image_file = read_state_dict(text_path), read_state_dict(image_path)
     table = _size(text_file, "encoder.weight", 2, text_path)
     states = _size(text_file, "rnn.weight_hh_l0", 2, text_path)[1]
     dimension = _size(image_file, "emb_features.weight", 4, image_path)[0]
@@ -77,13 +78,6 @@ def import_damsm(text_path: Path, image_path: Path, captions_path: Path) -> Dams
         "source_sha256": {role: sha256_file(path) for role, path in paths.items()},
     }
     return Damsm(settings, vocabulary, text.eval(), image.eval(), provenance)
-
-
-def _tables(path: Path) -> dict[str, LazyTensor]:
-    content = read_torch_file(path)
-    if not isinstance(content, dict) or not content or not all(isinstance(v, LazyTensor) for v in content.values()):
-        raise UserError(f"{path} is not a flat table of tensors, as AttnGAN writes for an encoder")
-    return content
 
 
 def _size(content: Mapping[str, LazyTensor], key: str, dimensions: int, path: Path) -> tuple[int, ...]:

@@ -1,28 +1,21 @@
 """Checkpoints of xinshengwang/S2IGAN: flat state dicts of `torch.save`, each key with `module.` in front.
 
-They are read as tensors only (`kdx2i.teacher.official.torch_files`); nothing in them runs.
+They are read as tensors only (`kdx2i.teacher.official.state_dicts`); nothing in them runs.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
 
 from torch import Tensor
 
 from kdx2i.encoders.speech.encoder import SpeechEncoder, assemble
 from kdx2i.encoders.speech.settings import SpeechEncoderSizes
 from kdx2i.errors import UserError
-from kdx2i.teacher.official.torch_files import LazyTensor, materialise, read_torch_file
+from kdx2i.teacher.official.state_dicts import read_state_dict
+from kdx2i.teacher.official.torch_files import materialise
 
-Value = TypeVar("Value")
-PREFIX = "module."
 FILES = {"speech": "best_audio_model.pth", "image": "best_image_model.pth", "classifier": "best_class_model.pth"}
 """The files of `outputs/pre_train/<set>/models`, by the network that each holds."""
-
-
-def without_prefix(state: Mapping[str, Value]) -> dict[str, Value]:
-    """Return what a checkpoint holds by its keys without `module.`."""
-    return {str(name).removeprefix(PREFIX): value for name, value in state.items()}
 
 
 def flat_state(path: Path) -> dict[str, Tensor]:
@@ -32,10 +25,7 @@ def flat_state(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist")
-    content = read_torch_file(path)
-    if not isinstance(content, dict) or not content or not all(isinstance(v, LazyTensor) for v in content.values()):
-        raise UserError(f"{path} is not a checkpoint of S2IGAN: it must hold one state dict")
-    return materialise(without_prefix(content), path)
+    return materialise(read_state_dict(path), path)
 
 
 def sizes_of(speech: Mapping[str, Tensor], where: str) -> SpeechEncoderSizes:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
-from kdx2i.methods.families.paired.official import read_official
+from kdx2i.teacher.official.state_dicts import read_official
 
 FILES = {"correspondence": "Corr", "generator": "G", "discriminator": "D"}
 """The networks and the letters of their files."""

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from kdx2i.config import find_root
 from kdx2i.errors import UserError
-from kdx2i.methods.families.paired.official import load_official
 from kdx2i.metrics.extractors.weights import LITE1_SHA256, find_lite1, load_verified
+from kdx2i.teacher.official.state_dicts import load_official
 
 BLOCKS = (2, 2, 4, 4, 4)
 WIDTHS = (3, 64, 128, 256, 512, 512)

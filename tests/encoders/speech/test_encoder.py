@@ -80,7 +80,7 @@ def test_official_files_are_imported_by_their_keys(tmp_path, hidden):
         ("speech", {"module.Conv1.weight": torch.zeros(3)}, "does not hold the speech encoder"),
         ("image", {"module.L1.weight": torch.zeros(3, 3)}, "`image` has other tensors"),
         ("classifier", {"module.L2.bias": torch.zeros(3)}, "three networks"),
-        ("image", [1, 2], "one state dict"),
+        ("image", [1, 2], "holds no state dict"),
     ],
 )
 def test_other_files_are_refused_in_one_sentence(tmp_path, file, content, words):

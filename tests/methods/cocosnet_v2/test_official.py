@@ -8,7 +8,7 @@ from kdx2i.methods.cocosnet_v2.blocks import SpadeBlock
 from kdx2i.methods.cocosnet_v2.networks import Discriminator
 from kdx2i.methods.cocosnet_v2.official import load_official
 from kdx2i.methods.cocosnet_v2.perceptual import feature_network
-from kdx2i.methods.families.paired.official import read_official
+from kdx2i.teacher.official.state_dicts import read_official
 
 
 def networks(seed):
@@ -33,7 +33,9 @@ def test_a_file_of_other_sizes_is_refused_and_nothing_changes(tmp_path):
     torch.save(official["generator"].state_dict(), tmp_path / "latest_net_G.pth")
     torch.save(Discriminator(5, 2, 8, layers=2).state_dict(), tmp_path / "latest_net_D.pth")
     before = {key: tensor.clone() for key, tensor in own["generator"].state_dict().items()}
-    with pytest.raises(UserError, match=r"latest_net_D.pth does not fit .*: it has another size of discriminator_0") as error:
+    with pytest.raises(
+        UserError, match=r"latest_net_D.pth does not fit .*: it has another size of discriminator_0"
+    ) as error:
         load_official(own, tmp_path)
     assert "\n" not in str(error.value)
     assert all(torch.equal(tensor, before[key]) for key, tensor in own["generator"].state_dict().items())

@@ -12,7 +12,6 @@ from label_map_sets import CPU, LABELS, Pyramid
 from kdx2i.errors import UserError
 from kdx2i.methods.base import MethodSetup
 from kdx2i.methods.families.label_maps.perceptual import PerceptualLoss
-from kdx2i.methods.families.paired.official import load_official
 from kdx2i.methods.oasis.losses import (
     Balance,
     class_weights,
@@ -28,6 +27,7 @@ from kdx2i.methods.oasis.method import Method
 from kdx2i.methods.oasis.networks import Discriminator
 from kdx2i.methods.oasis.settings import Settings
 from kdx2i.tasks.conditions import LabelMapCondition
+from kdx2i.teacher.official.state_dicts import load_official
 from kdx2i.training.loop import LoopSettings, train, update_averages
 
 SIZE = 64

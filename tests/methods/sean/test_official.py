@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from kdx2i.errors import UserError
-from kdx2i.methods.families.paired.official import load_official
 from kdx2i.methods.sean.discriminator import Discriminator
 from kdx2i.methods.sean.networks import Generator
+from kdx2i.teacher.official.state_dicts import load_official
 
 SIZES = {"style_length": 4, "style_layers": 3, "encoder_width": 2, "hidden": 2}
 

@@ -14,11 +14,11 @@ from kdx2i.methods.families.label_maps.discriminator import MultiscaleDiscrimina
 from kdx2i.methods.families.label_maps.losses import adversarial_loss, feature_matching
 from kdx2i.methods.families.label_maps.objectives import Weights, discriminator_loss, generator_loss
 from kdx2i.methods.families.label_maps.perceptual import PerceptualLoss
-from kdx2i.methods.families.paired.official import load_official
 from kdx2i.methods.spade.method import Method
 from kdx2i.methods.spade.networks import Generator
 from kdx2i.methods.spade.settings import Settings
 from kdx2i.tasks.conditions import LabelMapCondition
+from kdx2i.teacher.official.state_dicts import load_official
 from kdx2i.training.loop import LoopSettings, train, update_averages
 
 SIZE = 32

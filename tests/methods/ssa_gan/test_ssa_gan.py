@@ -13,13 +13,13 @@ from kdx2i.encoders.damsm.files import save_damsm
 from kdx2i.errors import UserError
 from kdx2i.methods.base import MethodSetup
 from kdx2i.methods.build import build_method
-from kdx2i.methods.families.paired.official import load_official
 from kdx2i.methods.ssa_gan.losses import discriminator_loss, generator_loss, matching_penalty
 from kdx2i.methods.ssa_gan.method import Method
 from kdx2i.methods.ssa_gan.networks import Discriminator, Generator, channel_multiples
 from kdx2i.methods.ssa_gan.settings import Settings
 from kdx2i.methods.ssa_gan.student import Student
 from kdx2i.tasks.conditions import CaptionCondition
+from kdx2i.teacher.official.state_dicts import load_official
 from kdx2i.training.loop import LoopSettings, train, update_averages
 
 SIDE = tiny_text.SIDE

@@ -5,8 +5,8 @@ import copy
 import torch
 
 from kdx2i.methods.families.label_maps.maps import one_hot_maps
-from kdx2i.methods.families.paired.official import load_official_state
 from kdx2i.methods.oasis import losses, networks
+from kdx2i.teacher.official.state_dicts import load_official_state
 
 from ..subject import ModuleSubject
 

@@ -10,13 +10,13 @@ from kdx2i.encoders.speech.features import RATE, filter_bank, log_mel, speech_fe
 from kdx2i.encoders.speech.image_networks import InceptionTrunk
 from kdx2i.encoders.speech.losses import matching_losses
 from kdx2i.encoders.speech.networks import Classifier, ImageHead, SpeechNetwork
-from kdx2i.encoders.speech.official import PREFIX, without_prefix
 from kdx2i.encoders.speech.settings import SpeechEncoderSizes
 from kdx2i.methods.s2igan.discriminators import Discriminator, RelationSupervisor
 from kdx2i.methods.s2igan.images import pyramid
 from kdx2i.methods.s2igan.losses import Weights, discriminator_loss, generator_loss, kl_divergence, relation_loss
 from kdx2i.methods.s2igan.networks import Generator
 from kdx2i.methods.s2igan.settings import Networks
+from kdx2i.teacher.official.state_dicts import without_parallel
 
 from ..subject import ModuleSubject
 
@@ -28,7 +28,7 @@ class Network(ModuleSubject):
     """A network that is loaded as the official files are: with `module.` before each key."""
 
     def load(self, state):
-        self.module.load_state_dict(without_prefix({PREFIX + key: value for key, value in state.items()}))
+        self.module.load_state_dict(without_parallel({"module." + key: value for key, value in state.items()}))
 
 
 class Several(Network):

@@ -7,8 +7,8 @@ import torch
 from kdx2i.methods.families.label_maps import blocks, losses, perceptual
 from kdx2i.methods.families.label_maps.discriminator import MultiscaleDiscriminator
 from kdx2i.methods.families.label_maps.maps import one_hot_maps
-from kdx2i.methods.families.paired.official import load_official_state
 from kdx2i.methods.spade import networks
+from kdx2i.teacher.official.state_dicts import load_official_state
 
 from ..subject import ModuleSubject
 

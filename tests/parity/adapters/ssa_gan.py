@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 
 from kdx2i.data.bird_crops import crop_box, enlarged_crop
-from kdx2i.methods.families.paired.official import load_official_state
 from kdx2i.methods.ssa_gan.blocks import GeneratorBlock, SemanticSpatialNorm
 from kdx2i.methods.ssa_gan.losses import discriminator_loss, generator_loss, matching_penalty, squared_gradients
 from kdx2i.methods.ssa_gan.networks import Discriminator, Generator
+from kdx2i.teacher.official.state_dicts import load_official_state
 from kdx2i.training.precision import to_images
 
 from ..subject import ModuleSubject

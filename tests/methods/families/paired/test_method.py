@@ -9,11 +9,11 @@ from torch import nn
 from kdx2i.errors import UserError
 from kdx2i.methods.base import MethodSetup
 from kdx2i.methods.families.paired.method import PairedMethod, on_device, set_rate
-from kdx2i.methods.families.paired.official import load_official
 from kdx2i.methods.families.paired.settings import PairedSettings, PairedTrain
 from kdx2i.methods.settings import StrictSettings
 from kdx2i.methods.translation import averages_of
 from kdx2i.tasks.conditions import CaptionCondition, LabelMapCondition, SpeechCondition
+from kdx2i.teacher.official.state_dicts import load_official
 from kdx2i.training.loop import update_averages
 
 CPU, META = torch.device("cpu"), torch.device("meta")

@@ -25,19 +25,27 @@ def load_official(network: nn.Module, path: Path, *, within: str | None = None) 
 
 def read_official(network: nn.Module, path: Path, *, within: str | None = None) -> dict[str, Tensor]:
     """Return the tensors of an official checkpoint that fits a network, which is not changed: see `load_official`."""
-    content = read_torch_file(path)
-    state = content.get(within) if within is not None and isinstance(content, dict) else content
-    if not isinstance(state, dict) or not state or not all(isinstance(v, LazyTensor) for v in state.values()):
-        raise UserError(f"{path} holds no state dict" + ("" if within is None else f" under `{within}`"))
-    if not all(isinstance(name, str) for name in state):
-        raise UserError(f"{path} holds no state dict: its tensors have no names")
-    lazy = without_parallel(state)
+    lazy = read_state_dict(path, within=within)
     _check_fit(network, {name: tensor.size for name, tensor in lazy.items()}, path)
     tensors = materialise(lazy, path)
     damaged = sorted(name for name, t in tensors.items() if t.is_floating_point() and not bool(t.isfinite().all()))
     if damaged:
         raise UserError(f"{path} is damaged: {damaged[0]} holds values that are not finite")
     return tensors
+
+
+def read_state_dict(path: Path, *, within: str | None = None) -> dict[str, LazyTensor]:
+    """Return what a file holds by name, without the `module.` of networks trained in parallel, not read from disk yet.
+
+    The file holds a state dict, or, with `within`, a dict that has one under that key. `UserError` for any other file.
+    """
+    content = read_torch_file(path)
+    state = content.get(within) if within is not None and isinstance(content, dict) else content
+    if not isinstance(state, dict) or not state or not all(isinstance(v, LazyTensor) for v in state.values()):
+        raise UserError(f"{path} holds no state dict" + ("" if within is None else f" under `{within}`"))
+    if not all(isinstance(name, str) for name in state):
+        raise UserError(f"{path} holds no state dict: its tensors have no names")
+    return without_parallel(state)
 
 
 def load_official_state(network: nn.Module, state: Mapping[str, Tensor], where: object) -> None:
