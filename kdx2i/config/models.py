@@ -78,11 +78,20 @@ class SplitRule(Strict):
         return self
 
 
+class ExpectedCounts(Strict):
+    """What is known of a published set: its classes, and the images of each role that its split takes."""
+
+    classes: int | None = Field(default=None, ge=1)
+    train: int | None = Field(default=None, ge=0)
+    test: int | None = Field(default=None, ge=0)
+
+
 class DatasetConfig(Strict):
     """One dataset: `benchmarks/datasets/<name>.yaml`.
 
     `task` says what a model is given, `conditions` which files each image has for that (none where the images
-    and their classes are all), `labels` the names of the numbers in its label maps, from 0 on.
+    and their classes are all), `labels` the names of the numbers in its label maps, from 0 on. `expects` decides what
+    is refused and never what a split is.
     """
 
     name: Name
@@ -99,6 +108,7 @@ class DatasetConfig(Strict):
     reader: Name
     options: Settings = Field(default_factory=dict)
     split: SplitRule
+    expects: ExpectedCounts = ExpectedCounts()
 
     @model_validator(mode="after")
     def _conditions_fit_the_task(self) -> "DatasetConfig":

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from kdx2i.config import SplitRule
 from kdx2i.data.manifest import ROLES, Role
-from kdx2i.data.readers import Entry
+from kdx2i.data.reader import Entry
 from kdx2i.errors import UserError
 
 Quotas = dict[str, dict[Role, int]]
@@ -57,7 +57,14 @@ def _fill_within(entries: Sequence[Entry], stated: Mapping[str, Role], rule: Spl
             assigned.update((entry.source, stated[entry.source]) for entry in pool)
             continue
         alone = SplitRule(rule="per-class", train=int(size), test=0, seed=rule.seed)
-        chosen = _fill(pool, _quotas(Counter(entry.label for entry in pool), alone), rule.seed) if size else {}
+        sizes = Counter(entry.label for entry in pool)
+        short = next((label for label in sizes if sizes[label] < size), None)
+        if short is not None:
+            raise UserError(
+                f"class {short!r} has {sizes[short]} images in the source's {role} part, but the split rule asks for "
+                f"{size} to {role}"
+            )
+        chosen = _fill(pool, _quotas(sizes, alone), rule.seed) if size else {}
         assigned.update((source, stated[source]) for source in chosen)
     return assigned
 

@@ -2,8 +2,8 @@
 
 import hashlib
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -11,11 +11,12 @@ from rich.progress import track
 
 from kdx2i.config import DatasetConfig
 from kdx2i.data.conditions.checking import condition_problems
-from kdx2i.data.conditions.condition_rows import CONDITION_TABLE, CONDITIONS, write_condition_rows
+from kdx2i.data.conditions.condition_rows import CONDITION_TABLE, CONDITIONS, ConditionRow, write_condition_rows
 from kdx2i.data.conditions.making import ConditionWriter
 from kdx2i.data.decode import pixels_sha256, read_rgb
-from kdx2i.data.manifest import ROLES
-from kdx2i.data.readers import Entry, Item, Reader, build_reader
+from kdx2i.data.manifest import ROLES, Role
+from kdx2i.data.reader import Entry, Item, Reader
+from kdx2i.data.readers import build_reader
 from kdx2i.data.roles import assign_roles
 from kdx2i.data.rows import IMAGES, TABLE, ImageRow, read_rows, write_rows
 from kdx2i.errors import UserError
@@ -31,21 +32,45 @@ def make_split(dataset: DatasetConfig, assets_root: Path, out_dir: Path, *, prog
 
     Relative paths of the dataset's source start at `assets_root`. The tables are removed first and written
     last, so a table that is there describes files that are there; `conditions.csv` is only there for a dataset
-    that has conditions. Files in `images/` and `conditions/` that are not part of the split are removed. The
-    same dataset, seed and source give the same bytes. `progress` shows a bar on stderr.
+    that has conditions. Files in `images/` and `conditions/` that are not part of the split are removed, all of them
+    where the source is refused. The same dataset, seed and source give the same bytes. `progress` shows a bar on
+    stderr.
     """
     reader = build_reader(dataset, assets_root)
     for folder in FOLDERS:
         _keep_sources_safe(dataset, assets_root, out_dir / folder)
     entries = reader.entries()
     roles = assign_roles(entries, dataset.split)
+    _require_counts(dataset, entries, roles)
     stems = image_stems([entry for entry in entries if entry.source in roles])
     conditions = ConditionWriter(dataset, out_dir, _write_if_new)
     table, condition_table = out_dir / TABLE, out_dir / CONDITION_TABLE
     table.unlink(missing_ok=True)
     condition_table.unlink(missing_ok=True)
+    try:
+        items = _tracked(reader, stems, dataset.name, progress)
+        rows, condition_rows = _write_files(dataset, out_dir, items, conditions, stems, roles)
+    except UserError:
+        _remove_strangers(out_dir, set())
+        raise
+    _remove_strangers(out_dir, {row.image for row in rows} | {row.file for row in condition_rows})
+    if dataset.conditions:
+        write_condition_rows(condition_table, condition_rows)
+    write_rows(table, rows)
+    return table
+
+
+def _write_files(
+    dataset: DatasetConfig,
+    out_dir: Path,
+    items: Iterable[Item],
+    conditions: ConditionWriter,
+    stems: Mapping[str, str],
+    roles: Mapping[str, Role],
+) -> tuple[list[ImageRow], list[ConditionRow]]:
+    """Write images and condition files and return the rows of both tables; a source that lacks images is refused."""
     rows, condition_rows = [], conditions.descriptions()
-    for item in _tracked(reader, stems, dataset.name, progress):
+    for item in items:
         stem = stems[item.entry.source]
         image = f"{IMAGES}/{stem}{item.suffix}"
         _write_if_new(out_dir / image, item.encoded)
@@ -65,11 +90,22 @@ def make_split(dataset: DatasetConfig, assets_root: Path, out_dir: Path, *, prog
     if missing:
         raise UserError(f"dataset {dataset.name}: its source lacks {len(missing)} images ({min(missing)!r})")
     _require_disjoint(dataset, rows, f"dataset {dataset.name}")
-    _remove_strangers(out_dir, {row.image for row in rows} | {row.file for row in condition_rows})
-    if dataset.conditions:
-        write_condition_rows(condition_table, condition_rows)
-    write_rows(table, rows)
-    return table
+    return rows, condition_rows
+
+
+def _require_counts(dataset: DatasetConfig, entries: Sequence[Entry], roles: Mapping[str, Role]) -> None:
+    """Raise `UserError` where classes or images are not as many as the published set has."""
+    used = Counter(roles.values())
+    for what, expected, found in (
+        ("classes", dataset.expects.classes, len({entry.label for entry in entries if entry.source in roles})),
+        ("training images", dataset.expects.train, used["train"]),
+        ("test images", dataset.expects.test, used["test"]),
+    ):
+        if expected is not None and found != expected:
+            raise UserError(
+                f"dataset {dataset.name}: its source gives {found} {what}, but {expected} are published "
+                f"(`expects` in benchmarks/datasets/{dataset.name}.yaml): is it whole?"
+            )
 
 
 def _tracked(reader: Reader, stems: dict[str, str], name: str, progress: bool) -> Iterable[Item]:

@@ -6,11 +6,13 @@ from collections import Counter
 import pytest
 
 from kdx2i.config import load_dataset
+from kdx2i.config.models import ExpectedCounts
 from kdx2i.data.manifest import read_manifest
 from kdx2i.data.readers import build_reader
 from kdx2i.data.roles import assign_roles
 from kdx2i.data.rows import Split
 from kdx2i.data.split import check_split, make_split
+from kdx2i.errors import UserError
 from kdx2i.files import sha256_file
 
 OPEN = [
@@ -28,7 +30,8 @@ WITH_ROLES = {"cat2dog-200": ("", ("train", "test"), (100, 100)), "afhq-500": ("
 
 def test_every_stand_in_has_its_file(root):
     names = {path.stem for path in (root / "benchmarks" / "datasets").glob("*.yaml")}
-    assert names == {f"open-{name}" for name in OPEN} | set(PUBLISHED) | set(WITH_ROLES)
+    published = {"cub", "oxford-102", "celebamask-hq", "ffhq", "afhq"}  # test_published_conditions.py
+    assert names == {f"open-{name}" for name in OPEN} | set(PUBLISHED) | set(WITH_ROLES) | published
 
 
 @pytest.mark.parametrize("name", OPEN)
@@ -96,6 +99,9 @@ def test_a_published_dataset_runs_on_a_tiny_archive_in_its_layout(root, name, tm
     place = tmp_path / str(file.path)
     place.parent.mkdir(parents=True)
     path.rename(place)
+    with pytest.raises(UserError, match=r"gives 3 classes, but \d+ are published .*is it whole\?"):
+        make_split(config, tmp_path, tmp_path / name, progress=False)
+    config = config.model_copy(update={"expects": ExpectedCounts(classes=3)})
     make_split(config, tmp_path, tmp_path / name, progress=False)
     split = Split(tmp_path / name)
     train = 10 if name == "animal-faces" else 18
@@ -115,7 +121,8 @@ def test_a_published_dataset_with_roles_keeps_to_them(root, name, tmp_path, zip_
     }
     config = load_dataset(root, name)
     assert (config.split.train, config.split.test) == sizes
-    config = config.model_copy(update={"split": config.split.model_copy(update={"train": 4, "test": 5})})
+    smaller = config.split.model_copy(update={"train": 4, "test": 5})
+    config = config.model_copy(update={"split": smaller, "expects": ExpectedCounts(classes=2, train=8, test=10)})
     path = tmp_path / str(config.source.files["archive"].path)
     path.parent.mkdir(parents=True)
     zip_of(tmp_path / "archive.zip", members).rename(path)

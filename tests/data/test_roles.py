@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdx2i.config import SplitRule
-from kdx2i.data.readers import Entry
+from kdx2i.data.reader import Entry
 from kdx2i.data.roles import assign_roles
 from kdx2i.errors import UserError
 

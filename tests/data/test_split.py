@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kdx2i.config import load_dataset
 from kdx2i.data import split as split_module
-from kdx2i.data.readers import Entry
+from kdx2i.data.reader import Entry
 from kdx2i.data.rows import COLUMNS, Split, read_rows, write_rows
 from kdx2i.data.split import check_split, image_stems, make_split
 from kdx2i.errors import UserError

@@ -15,7 +15,7 @@ from kdx2i.data import readers
 from kdx2i.data.conditions.formats import RATE
 from kdx2i.data.conditions.synthesiser import Synthesiser, voice_of
 from kdx2i.data.decode import png_bytes
-from kdx2i.data.readers import Entry, Item
+from kdx2i.data.reader import Entry, Item
 from kdx2i.data.rows import Split
 from kdx2i.data.split import make_split
 from kdx2i.metrics.extractors.extractor import Extractor

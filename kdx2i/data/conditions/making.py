@@ -16,7 +16,7 @@ from kdx2i.data.conditions.formats import (
     require_known_labels,
 )
 from kdx2i.data.conditions.synthesiser import Synthesiser, voice_of
-from kdx2i.data.readers import Item
+from kdx2i.data.reader import Item
 from kdx2i.errors import UserError
 
 Write = Callable[[Path, bytes], None]

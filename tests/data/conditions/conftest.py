@@ -9,7 +9,7 @@ from PIL import Image
 from kdx2i.config import DatasetConfig
 from kdx2i.data import readers
 from kdx2i.data.decode import png_bytes
-from kdx2i.data.readers import Entry, Item
+from kdx2i.data.reader import Entry, Item
 
 SPEECH = {"task": "speech", "conditions": ["captions", "speech", "label-maps"], "labels": ["ground", "leaf", "stem"]}
 
