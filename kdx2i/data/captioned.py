@@ -16,6 +16,7 @@ from kdx2i.data.archive import Limits, read_members
 from kdx2i.data.bird_crops import crop_box
 from kdx2i.data.decode import png_bytes
 from kdx2i.data.image_folder import ImageFolder, ImageFolderOptions
+from kdx2i.data.manifest import Role
 from kdx2i.data.reader import Entry, Item, Options, source_file, verify_source
 from kdx2i.errors import UserError
 
@@ -106,7 +107,7 @@ class CaptionedImages:
         if key not in classes:
             raise UserError(f"{self._captions_path} has no captions of {entry.source!r}")
         # Copies are no groups here: the published classes say which side an image is on.
-        role = "test" if _number(classes[key]) in self._options.test_classes else "train"
+        role: Role = "test" if _number(classes[key]) in self._options.test_classes else "train"
         return replace(entry, label=classes[key], group="", role=role)
 
     def _caption_key(self, entry: Entry) -> str:
@@ -145,7 +146,7 @@ class CaptionedImages:
                 raise UserError(f"{self._images_path} has no {place}, which has the images' boxes")
             rows = [line.split() for line in texts[place].decode("utf-8", "replace").splitlines() if line.strip()]
             tables[name] = {row[0]: row[1:] for row in rows}
-        boxes = {}
+        boxes: dict[str, Box] = {}
         for number, values in tables[_BOXES].items():
             try:
                 (image,) = tables[_NAMES][number]

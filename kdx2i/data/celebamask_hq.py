@@ -88,7 +88,7 @@ class CelebAMaskHQ:
 
         def is_wanted(member: str) -> bool:
             match = _MASK.search(member)
-            return bool(match) and int(match[1]) in numbers
+            return match is not None and int(match[1]) in numbers
 
         for member, data in read_members(self._path, wanted=is_wanted):
             match = _MASK.search(member)
