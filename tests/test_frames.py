@@ -19,7 +19,7 @@ from kdx2i.provenance import write_provenance
 from kdx2i.stages import table as table_stage
 from kdx2i.suite import make_plan
 
-THREE_SEEDS = "open-three-seeds"
+THREE_SEEDS = "open"
 NEXT = "-- next block --"
 CELL = ["part", "label", "resolution", "dataset", "metric"]
 
@@ -95,7 +95,7 @@ def test_each_seed_has_its_own_error_and_counts(results: pd.DataFrame) -> None:
 
 def test_controls_are_there_marked_and_without_seed(results: pd.DataFrame) -> None:
     controls = results[results["kind"] == "control"]
-    assert set(controls["label"]) == {"Real against real", "Input copied", "Noise images"}
+    assert set(controls["label"]) == {"Real against real", "Input copied", "Class mean", "Blank", "Noise images"}
     assert controls["seed"].isna().all() and controls["value"].notna().all()
     assert results.loc[results["kind"] == "method", "seed"].notna().all()
 
