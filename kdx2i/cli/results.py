@@ -15,10 +15,11 @@ from kdx2i.cli.locking import making
 from kdx2i.cli.options import Preset, Seeds, Tables, asked_plan
 from kdx2i.cli.running import run_leaf
 from kdx2i.errors import UserError
-from kdx2i.plan.kinds import CLASSIFIER, CONTROLS, DISTILLED, FEATURES, MEASURED, RUN, SEGMENTER, Kind
+from kdx2i.plan.kinds import CLASSIFIER, CONTROLS, DISTILLED, ENCODER, FEATURES, MEASURED, RUN, SEGMENTER, Kind
 
 OPTIONS: Mapping[str, Any] = {
     "features": options.Features,
+    "encoder": options.Encoder,
     "dataset": options.Dataset,
     "architecture": options.Architecture,
     "transfer": options.Transfer,
@@ -92,6 +93,7 @@ def teacher(
 
 
 add_command(FEATURES, "Train a feature network on the training drawings of its datasets.", seed=0)
+add_command(ENCODER, "Train an encoder of captions or speech on the training images of its dataset.")
 add_command(DISTILLED, "Distil a student from the preset's teacher, without any data (stage 1).", transfer="kd", seed=0)
 add_command(MEASURED, "Measure a shipped student of the preset on held-out triplets.", transfer="kd")
 add_command(RUN, "Train a method on a dataset (stage 2).", seed=0)

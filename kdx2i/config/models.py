@@ -15,6 +15,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 MetricName = Annotated[str, AfterValidator(check_metric)]
 ConditionKind = Literal["captions", "speech", "label-maps"]
 TaskName = Literal["image-to-image", "text", "speech", "label-map"]
+Stage = Literal["split", "teacher", "encoder", "distill", "train", "evaluate", "table", "compare"]
 Settings = dict[str, JsonValue]
 # What a model of each task is given besides images and classes; the other kinds may accompany it.
 CONDITION_OF: dict[TaskName, ConditionKind] = {"text": "captions", "speech": "speech", "label-map": "label-maps"}
@@ -216,10 +217,10 @@ class PresetConfig(Strict):
 
     `datasets` and `resolutions` map the paper's names and pixels to those used here; `teachers` maps
     a teacher's name to one weight file for each resolution. `students` names the shipped student that stage 2 starts
-    from, by architecture, transfer and resolution; what it does not name is distilled. `encoders` names by dataset (as it
-    is called here) the encoder of its conditions: a file, or a recipe of `benchmarks/encoders`. The keys of
-    `evaluation` are those of `kdx2i.metrics.settings`, those of an architecture those of its own `settings` module;
-    those of `transfers` say how the ablations are read (`kdx2i.distill.transfers`).
+    from, by architecture, transfer and resolution; what it does not name is distilled. `encoders` names by dataset (its
+    name here) the encoder of its conditions: a file, or a recipe of `benchmarks/encoders`. The keys of `evaluation` are
+    those of `kdx2i.metrics.settings`, those of an architecture those of its own `settings` module; those of
+    `transfers` say how the ablations are read (`kdx2i.distill.transfers`).
     """
 
     name: Name
@@ -269,7 +270,7 @@ class ProtocolEntry(Strict):
     why: str
     key: str | None = None
     no_switch: str | None = None
-    affects: list[Literal["split", "teacher", "encoder", "distill", "train", "evaluate", "table", "compare"]] = Field(min_length=1)
+    affects: list[Stage] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _choice_exists(self) -> "ProtocolEntry":

@@ -51,6 +51,15 @@ class DamsmRecipe(EncoderRecipe):
     encoder: DamsmSettings = DamsmSettings()
     train: DamsmBudget
 
+    @property
+    def choices(self) -> dict[str, str]:
+        """What it takes of the choices of the protocol register, by entry."""
+        return {
+            "damsm-trunk": self.encoder.trunk,
+            "damsm-trunk-statistics": self.train.trunk_statistics,
+            "damsm-unseen-words": self.encoder.unseen_words,
+        }
+
 
 class SpeechRecipe(EncoderRecipe):
     """An encoder of utterances and images."""
@@ -62,6 +71,15 @@ class SpeechRecipe(EncoderRecipe):
     encoder: SpeechEncoderSizes = SpeechEncoderSizes()
     train: SpeechEncoderTraining = SpeechEncoderTraining()
     image_weights: str | None = Field(default=None, description="file of the image network; None: where it is cached")
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """What it takes of the choices of the protocol register, by entry."""
+        return {
+            "s2igan-speech-encoder": "trained",
+            "s2igan-frame-padding": self.encoder.frame_padding,
+            "s2igan-image-network": self.encoder.image_network,
+        }
 
 
 Recipe = DamsmRecipe | SpeechRecipe

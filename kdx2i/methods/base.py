@@ -53,8 +53,8 @@ class MethodSetup(Generic[SettingsT]):
     """What a method of stage 2 is built from.
 
     It generates images of `resolution` px for `num_classes` domains, on one device, and trains on `images`, what its
-    task draws batches from (`kdx2i.tasks.opening.Task.training_data`); None for a method that only generates. `encoders`
-    is the file of the encoder of its conditions; None for one that reads none.
+    task draws batches from (`kdx2i.tasks.opening.Task.training_data`); None for a method that only generates.
+    `encoders` is the file of the encoder of its conditions; None for one that reads none.
     """
 
     settings: SettingsT

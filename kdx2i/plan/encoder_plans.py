@@ -39,9 +39,7 @@ def plan_encoder(plan: PlanBase, encoder: str) -> Leaf[EncoderSpec]:
     return plan.leaf_of(ENCODER, {"encoder": encoder}, spec, inputs=inputs, modules=(recipe.module,))
 
 
-def read_encoder(
-    plan: PlanBase, dataset: str, inputs: dict[str, Leaf[Any]], files: dict[str, str]
-) -> str | None:
+def read_encoder(plan: PlanBase, dataset: str, inputs: dict[str, Leaf[Any]], files: dict[str, str]) -> str | None:
     """Return the path, relative to the root, of the encoder of a dataset's conditions; None where none is named.
 
     It is stated among the files where it is shipped or imported, else among the inputs, in the role `encoder`.

@@ -4,9 +4,9 @@ from typing import Any
 
 from kdx2i.errors import UserError
 from kdx2i.identity import file_hash
+from kdx2i.plan.encoder_plans import read_encoder
 from kdx2i.plan.kinds import RUN, Address
 from kdx2i.plan.leaf import Leaf
-from kdx2i.plan.encoder_plans import read_encoder
 from kdx2i.plan.plan_base import PlanBase
 from kdx2i.plan.specs import RunSpec
 from kdx2i.plan.student_plans import plan_distilled

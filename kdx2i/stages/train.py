@@ -49,7 +49,9 @@ def initial_method(plan: Plan, leaf: Leaf[RunSpec], task: Task, device: torch.de
     settings = {"networks": spec.networks, "train": spec.train}
     data = task.training_data(device)
     torch.manual_seed(derive_seed(spec.seed, "initialise"))
-    method = build_method(spec.architecture, settings, spec.resolution, len(task.classes), device, data, encoder_file(leaf))
+    method = build_method(
+        spec.architecture, settings, spec.resolution, len(task.classes), device, data, encoder_file(leaf)
+    )
     transfer = TransferSettings.from_json(spec.transfer_settings)
     if transfer.distils:
         method.initialise(starting_tensors(plan, leaf, transfer), reset_encoders=transfer.reset_encoders)

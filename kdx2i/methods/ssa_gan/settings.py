@@ -11,7 +11,7 @@ BIRDS_AN_EPOCH = 8855 // 24
 
 
 class Networks(StrictSettings):
-    """Sizes of the networks. The DAMSM encoders that they are conditioned on are the dataset's (`encoders` of a preset)."""
+    """Sizes of the networks. The DAMSM encoders that condition them are the dataset's (`encoders` of a preset)."""
 
     ngf: int = Field(default=64, ge=1, le=1024, description="channels of the generator at 256 px; at most 8 times that")
     ndf: int = Field(default=64, ge=1, le=1024, description="channels of the discriminator at full size")
