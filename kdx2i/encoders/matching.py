@@ -75,5 +75,5 @@ def load_matcher(path: Path, device: torch.device, *, image_weights: str | None 
 
 
 def _cosines(first: Tensor, second: Tensor) -> Tensor:
-    """Return the cosines [N, M] of vectors [N, D] and [M, D]; equal vectors have equal cosines."""
-    return (F.normalize(first, dim=1) @ F.normalize(second, dim=1).T).cpu()
+    """Return the cosines [N, M] of vectors [N, D] and [M, D], to six digits: a condition that comes twice is a tie."""
+    return (F.normalize(first, dim=1) @ F.normalize(second, dim=1).T).cpu().round(decimals=6)
