@@ -68,9 +68,7 @@ def test_a_dataset_without_an_encoder_says_so(root: Path) -> None:
 
 def test_an_encoder_of_another_dataset_is_refused(root: Path) -> None:
     add_recipe(root, "damsm", dataset="open-animals-text")
-    with pytest.raises(
-        UserError, match="encoders.open-birds-text: the encoder tiny-damsm is trained on open-animals-t"
-    ):
+    with pytest.raises(UserError, match=r"encoders\.open-birds-text: .* tiny-damsm is trained on open-animals-text"):
         bird_run(add_preset(root, {BIRDS: "tiny-damsm"}))
 
 

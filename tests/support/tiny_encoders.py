@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 from PIL import Image
@@ -16,6 +15,7 @@ from kdx2i.data.conditions.formats import checksum, encode_captions, encode_desc
 from kdx2i.data.decode import pixels_sha256
 from kdx2i.data.rows import ImageRow, write_rows
 from kdx2i.plan import Plan
+from kdx2i.provenance import write_provenance
 from kdx2i.suite import make_plan
 
 DATASETS = {"damsm": "open-birds-text", "speech": "open-flowers-speech"}
@@ -49,13 +49,8 @@ def add_recipe(root: Path, kind: str, **changes: Any) -> str:
 
 def add_preset(root: Path, encoders: dict[str, str], name: str = "tiny") -> Plan:
     """Write a preset with these encoders and the two architectures that read some; return its plan."""
-    own = {
-        "name": name,
-        "extends": "open",
-        "title": name,
-        "encoders": encoders,
-        "architectures": {"ssa_gan": {}, "s2igan": {}},
-    }
+    architectures: dict[str, Any] = {"ssa_gan": {}, "s2igan": {}}
+    own = {"name": name, "extends": "open", "title": name, "encoders": encoders, "architectures": architectures}
     (root / "benchmarks/presets" / f"{name}.yaml").write_text(yaml.safe_dump(own))
     return make_plan(root, name)
 
@@ -65,7 +60,9 @@ def prepared(root: Path, kind: str, **changes: Any) -> Plan:
     settings_copy(root)
     add_recipe(root, kind, **changes)
     plan = make_plan(root, "open")
-    _write_split(plan.split(DATASETS[kind]).folder, kind)
+    split = plan.split(DATASETS[kind])
+    _write_split(split.folder, kind)
+    write_provenance(plan, split)
     return plan
 
 
@@ -88,14 +85,10 @@ def _write_split(folder: Path, kind: str) -> None:
         image.save(path)
         role: Any = "test" if colour == TEST_CLASS else "train"
         rows.append(ImageRow(f"images/{stem}.png", colour, role, "", stem, "0" * 64, pixels_sha256(image)))
-        keep(
-            rows[-1].image,
-            "captions",
-            f"conditions/captions/{stem}.txt",
-            encode_captions(captions(colour, place), stem),
-        )
+        written = encode_captions(captions(colour, place), stem)
+        keep(rows[-1].image, "captions", f"conditions/captions/{stem}.txt", written)
         if kind == "speech":
-            heard = (32767 * tone(number // 2, number % 2)).to(torch.int16).numpy().astype(np.int16)
+            heard = (32767 * tone(number // 2, number % 2)).to(torch.int16).numpy()
             keep(rows[-1].image, "speech", f"conditions/speech/{stem}--0.wav", encode_speech(heard))
     write_condition_rows(folder / "conditions.csv", conditions)
     write_rows(folder / "split.csv", rows)
