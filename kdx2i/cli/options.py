@@ -22,7 +22,6 @@ Dataset = Annotated[str, typer.Option(help="Name of a dataset of the preset.", a
 Features = Annotated[
     str, typer.Argument(help="Name in benchmarks/features.", autocompletion=completion.feature_networks)
 ]
-Encoder = Annotated[str, typer.Argument(help="Name in benchmarks/encoders.", autocompletion=completion.encoders)]
 Architecture = Annotated[
     str, typer.Option(help="Name of an architecture.", autocompletion=completion.architecture_names)
 ]
