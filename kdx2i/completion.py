@@ -25,6 +25,7 @@ def _completer(names: Callable[[Path], Iterable[str]]) -> Callable[[str], list[s
 presets = _completer(lambda root: names_in(root / "benchmarks" / "presets"))
 tables = _completer(lambda root: names_in(root / "benchmarks" / "tables"))
 feature_networks = _completer(lambda root: names_in(root / "benchmarks" / "features"))
+encoders = _completer(lambda root: names_in(root / "benchmarks" / "encoders"))
 figures = _completer(lambda root: names_in(root / "benchmarks" / "figures"))
 students = _completer(lambda root: names_in(root / "benchmarks" / "students"))
 datasets = _completer(lambda root: names_in(root / "benchmarks" / "datasets"))

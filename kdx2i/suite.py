@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kdx2i.distill.by_task import DISTILLATIONS
 from kdx2i.distill.transfers import TransferReadings, read_transfers
+from kdx2i.encoders.recipes import load_encoder_recipe
 from kdx2i.features.recipes import load_feature_recipe
 from kdx2i.methods.catalogue import architectures
 from kdx2i.metrics.segmentation.settings import SegmenterSettings
@@ -17,7 +18,7 @@ from kdx2i.teacher.recipes import load_recipe
 
 @cache
 def catalogue() -> Catalogue:
-    """Return what the suite has: tasks, architectures, transfers, settings, teachers, feature networks."""
+    """Return what the suite has: tasks, architectures, transfers, settings, teachers, feature networks, encoders."""
     return Catalogue(
         TASKS,
         architectures(),
@@ -28,6 +29,7 @@ def catalogue() -> Catalogue:
         SegmenterSettings,
         load_recipe,
         load_feature_recipe,
+        load_encoder_recipe,
     )
 
 

@@ -172,6 +172,10 @@ class Results:
         leaves = [plan.features(name, s) for name in plan.feature_networks for s in features(plan.root, name).seeds]
         return _paths(upstream_of(leaves))
 
+    def encoders(self) -> list[str]:
+        """Return the files of the encoders of conditions that the suite trains, and of all that they are made from."""
+        return _paths(upstream_of([self.plan.encoder(name) for name in self.plan.encoders]))
+
     def compared(self) -> list[str]:
         """Return the tables that a comparison covers: those requested and those that are current already."""
         asked = set(self.requested())

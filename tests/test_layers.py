@@ -10,6 +10,7 @@ import grimp
 import pytest
 
 from kdx2i.distill.by_task import DISTILLATIONS
+from kdx2i.encoders.recipes import FORMS
 from kdx2i.methods.catalogue import architectures
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.plan import KINDS
@@ -44,6 +45,7 @@ BY_NAME = {
     "kdx2i.cli.running": {
         f"kdx2i.stages.{name}" for name in ("all_protocols", *(kind.stage for kind in KINDS.values()))
     },
+    "kdx2i.stages.encoder": {recipe.module for recipe in FORMS.values()},
     "kdx2i.metrics.scorer": {metric.module for metric in METRICS.values()},
     "kdx2i.tasks.opening": {facts.module for facts in TASKS.values()},
     "kdx2i.tasks.scoring.base": {facts.scoring for facts in TASKS.values()},
@@ -55,6 +57,7 @@ TORCH_FREE = ["bounds", "foreign", "metric_catalogue", "tasks.facts",
               "config", "identity", "plan", "provenance", "tables", "workflow", "cli", "warm", "suite", "inspection",
               "metrics.settings", "metrics.protocols", "distill.transfers", "distill.by_task", "methods.settings",
               "methods.conditional_settings", "methods.catalogue", "teacher.recipes", "features.recipes",
+              "encoders.recipes",
               "stages.table", "stages.compare", "stages.infer", "frames",
               "stages.folder_request", "metrics.images.listing",
               "completion", "version"]  # fmt: skip

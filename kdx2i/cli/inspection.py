@@ -10,6 +10,7 @@ from kdx2i import completion
 from kdx2i.cli.app import app
 from kdx2i.cli.options import Preset, Seeds, Tables, asked_plan
 from kdx2i.config import find_root, load_dataset, load_student, load_table, names_in
+from kdx2i.encoders.recipes import load_encoder_recipe
 from kdx2i.features.recipes import load_feature_recipe
 from kdx2i.plan.kinds import STAGE1
 from kdx2i.suite import make_plan
@@ -103,6 +104,8 @@ def check(
         load_student(root, name)
     for name in names_in(root / "benchmarks" / "features"):
         load_feature_recipe(root, name)
+    for name in names_in(root / "benchmarks" / "encoders"):
+        load_encoder_recipe(root, name)
     for name in [preset] if preset else names_in(root / "benchmarks" / "presets"):
         plan = make_plan(root, name)
         for table_name in plan.tables:
@@ -153,11 +156,14 @@ def reference(
 @app.command()
 def ship(
     name: Annotated[
-        str, typer.Argument(help="Name in benchmarks/teachers, benchmarks/students or benchmarks/features.")
+        str, typer.Argument(help="Name in a folder of recipes: benchmarks/{teachers,students,features,encoders}.")
     ],
     preset: Preset = "open",
 ) -> None:
-    """Put a teacher, student or feature network that was made here in the shipped one's place, with its provenance."""
+    """Put a teacher, student, feature network or encoder that was made here in the shipped one's place.
+
+    Its provenance stands beside it.
+    """
     plan = asked_plan(preset)
     if name in names_in(plan.root / "benchmarks" / "students"):
         from kdx2i.stages.ship import ship_student
@@ -165,10 +171,14 @@ def ship(
         print(ship_student(plan, plan.student(name)))
         return
     from kdx2i.inspection.ship import ship_teacher
+    from kdx2i.inspection.ship_encoder import ship_encoder
     from kdx2i.inspection.ship_features import ship_features
 
     if name in plan.feature_networks:
         print(ship_features(plan, name))
+        return
+    if name in plan.encoders:
+        print(ship_encoder(plan, plan.encoder(name)))
         return
     print(ship_teacher(plan, plan.teacher(name)))
 

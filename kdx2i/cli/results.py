@@ -91,6 +91,33 @@ def teacher(
     run_leaf(plan, plan.teacher(name))
 
 
+@app.command()
+def encoder(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Name in benchmarks/encoders, or with --official the file to write.",
+            autocompletion=completion.encoders,
+        ),
+    ],
+    official: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Official encoders to convert: S2IGAN's folder, or AttnGAN's text, image and captions files."
+        ),
+    ] = None,
+    preset: Preset = "open",
+) -> None:
+    """Train an encoder of captions or speech on its training images, or convert an official one without running it."""
+    if official:
+        from kdx2i.encoders.importing import import_encoder
+
+        print(import_encoder(official, Path(name)))
+        return
+    plan = asked_plan(preset)
+    run_leaf(plan, plan.encoder(name))
+
+
 add_command(FEATURES, "Train a feature network on the training drawings of its datasets.", seed=0)
 add_command(DISTILLED, "Distil a student from the preset's teacher, without any data (stage 1).", transfer="kd", seed=0)
 add_command(MEASURED, "Measure a shipped student of the preset on held-out triplets.", transfer="kd")

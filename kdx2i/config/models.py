@@ -15,6 +15,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 MetricName = Annotated[str, AfterValidator(check_metric)]
 ConditionKind = Literal["captions", "speech", "label-maps"]
 TaskName = Literal["image-to-image", "text", "speech", "label-map"]
+Stage = Literal["split", "teacher", "encoder", "distill", "train", "evaluate", "table", "compare"]
 Settings = dict[str, JsonValue]
 # What a model of each task is given besides images and classes; the other kinds may accompany it.
 CONDITION_OF: dict[TaskName, ConditionKind] = {"text": "captions", "speech": "speech", "label-map": "label-maps"}
@@ -226,7 +227,8 @@ class PresetConfig(Strict):
 
     `datasets` and `resolutions` map the paper's names and pixels to those used here; `teachers` maps
     a teacher's name to one weight file for each resolution. `students` names the shipped student that stage 2 starts
-    from, by architecture, transfer and resolution; what it does not name is distilled. The keys of `evaluation` are
+    from, by architecture, transfer and resolution; what it does not name is distilled. `encoders` names by dataset (its
+    name here) the encoder of its conditions: a file, or a recipe of `benchmarks/encoders`. The keys of `evaluation` are
     those of `kdx2i.metrics.settings`, those of an architecture those of its own `settings` module; those of
     `transfers` say how the ablations are read (`kdx2i.distill.transfers`).
     """
@@ -239,6 +241,7 @@ class PresetConfig(Strict):
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     teachers: dict[Name, dict[int, str]] = Field(default_factory=dict)
     students: dict[Name, dict[Name, dict[int, str]]] = Field(default_factory=dict)
+    encoders: dict[Name, str] = Field(default_factory=dict)
     architectures: dict[Name, ArchitectureConfig]
     evaluation: Settings
     transfers: Settings = Field(default_factory=dict)
@@ -277,7 +280,7 @@ class ProtocolEntry(Strict):
     why: str
     key: str | None = None
     no_switch: str | None = None
-    affects: list[Literal["split", "teacher", "distill", "train", "evaluate", "table", "compare"]] = Field(min_length=1)
+    affects: list[Stage] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _choice_exists(self) -> "ProtocolEntry":
@@ -315,6 +318,9 @@ class ProtocolRegister(Strict):
             chosen[entry.id] = ", ".join(dict.fromkeys(map(_plain, values))) if values else own
             if entry.key == "students":
                 chosen[entry.id] = "named" if preset.students else "none"
+            if entry.key == "encoders":
+                kinds = {"file" if is_file(source) else "recipe" for source in preset.encoders.values()}
+                chosen[entry.id] = ", ".join(sorted(kinds)) or "none"
         return chosen
 
 
@@ -340,6 +346,11 @@ def _at(data: Any, key: str) -> Any:
             return None
         data = data[step]
     return data
+
+
+def is_file(source: str) -> bool:
+    """Tell whether what a preset names is a file; otherwise it is the name of a recipe."""
+    return "/" in source or source.endswith(".safetensors")
 
 
 def _plain(value: Any) -> str:

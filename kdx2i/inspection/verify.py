@@ -56,8 +56,9 @@ def whole_problem(leaf: Leaf[Any]) -> Problem | None:
 
 
 def shipped_problem(plan: Plan) -> str | None:
-    """Return the sentence on a shipped teacher or feature network of the preset that is damaged; None: none is."""
+    """Return the sentence on a shipped teacher, feature network or encoder of the preset that is damaged, or None."""
     sources = [path for files in plan.preset.teachers.values() for path in files.values()]
+    sources += plan.preset.encoders.values()
     shipped = {path: file_hash(plan.root / path) for path in sources if (plan.root / path).is_file()}
     try:
         require_as_shipped(plan.root, shipped | plan.extractor_files())

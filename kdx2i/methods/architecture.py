@@ -15,8 +15,9 @@ class Architecture:
     `settings` has the fields `networks`, `distill` and `train`. `method` is the `module:name` of what makes the method
     of a `MethodSetup`, `student` that of the student's class; without `student` stage 1 cannot distil it. `modes` are
     the ways in which a run can be asked for images. With `starts_from_teacher` runs begin at the teacher's own
-    networks. `count_updates` tells from the settings of stage 2 how often the translating generator is updated;
-    without it that is `iterations`.
+    networks; with `reads_encoder` they read conditions by an encoder that is trained before (`MethodSetup.encoders`).
+    `count_updates` tells from the settings of stage 2 how often the translating generator is updated; without it that
+    is `iterations`.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Architecture:
     task: TaskName = "image-to-image"
     modes: tuple[str, ...] = ("latent", "reference")
     starts_from_teacher: bool = False
+    reads_encoder: bool = False
     count_updates: Callable[[Mapping[str, Any]], int] | None = None
 
     @property

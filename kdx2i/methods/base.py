@@ -54,6 +54,7 @@ class MethodSetup(Generic[SettingsT]):
 
     It generates images of `resolution` px for `num_classes` domains, on one device, and trains on `images`, what its
     task draws batches from (`kdx2i.tasks.opening.Task.training_data`); None for a method that only generates.
+    `encoders` is the file of the encoder of its conditions; None for one that reads none.
     """
 
     settings: SettingsT
@@ -61,10 +62,11 @@ class MethodSetup(Generic[SettingsT]):
     num_classes: int
     device: torch.device
     images: Any = None
+    encoders: Path | None = None
 
     def with_settings(self, settings: OtherSettingsT) -> "MethodSetup[OtherSettingsT]":
         """Return the same set-up with other settings."""
-        return MethodSetup(settings, self.resolution, self.num_classes, self.device, self.images)
+        return MethodSetup(settings, self.resolution, self.num_classes, self.device, self.images, self.encoders)
 
 
 class StartsFromTeacher(Protocol):

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,14 +20,15 @@ def build_method(
     num_classes: int,
     device: torch.device,
     images: Any = None,
+    encoders: Path | None = None,
 ) -> Any:
     """Return an architecture's method, initialised from torch's global generator.
 
-    `settings` has `networks` and, for a method that trains on `images`, `train`. `UserError` for an architecture that
-    is not registered.
+    `settings` has `networks` and, for a method that trains on `images`, `train`; `encoders` is the file of the encoder
+    of its conditions. `UserError` for an architecture that is not registered.
     """
     registered = _registered(architecture)
-    setup = MethodSetup(registered.settings(**settings), resolution, num_classes, device, images)
+    setup = MethodSetup(registered.settings(**settings), resolution, num_classes, device, images, encoders)
     return _load(registered.method)(setup)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from kdx2i.config import load_figure, names_in
 from kdx2i.config.models import listed
 from kdx2i.errors import UserError
+from kdx2i.plan.encoder_plans import plan_encoder
 from kdx2i.plan.figure_plans import FigurePlan, plan_figure, required
 from kdx2i.plan.kinds import POSITIONAL, kind_at
 from kdx2i.plan.leaf import Leaf
@@ -18,6 +19,7 @@ from kdx2i.plan.specs import (
     ComparisonSpec,
     ControlsSpec,
     DistillSpec,
+    EncoderSpec,
     EvaluationSpec,
     FeaturesSpec,
     FigureSpec,
@@ -52,6 +54,7 @@ class Plan(PlanBase):
             "split": self.split,
             "teacher": self.teacher,
             "features": self.features,
+            "encoder": self.encoder,
             "distilled": self.distilled,
             "student": self.student,
             "measured": self.measured,
@@ -78,6 +81,10 @@ class Plan(PlanBase):
     def features(self, features: str, seed: int) -> Leaf[FeaturesSpec]:
         """Return a feature network that the suite trains, from one seed."""
         return plan_features(self, features, seed)
+
+    def encoder(self, encoder: str) -> Leaf[EncoderSpec]:
+        """Return an encoder of conditions that the suite trains."""
+        return plan_encoder(self, encoder)
 
     def distilled(self, architecture: str, transfer: str, resolution: int, seed: int) -> Leaf[DistillSpec]:
         """Return the student that stage 1 distils from the preset's teacher."""

@@ -60,7 +60,8 @@ def plan_figure(plan: PlanBase, config: FigureConfig) -> FigurePlan:
 
 def _missing(plan: PlanBase, config: FigureConfig, method: FigureMethod, resolution: int | None) -> str | None:
     """Return why a method is not in a figure, or None."""
-    reason = plan.missing_part(method.architecture, method.transfer, resolution)
+    dataset = None if config.dataset is None else plan.preset.datasets.get(config.dataset)
+    reason = plan.missing_part(method.architecture, method.transfer, resolution, dataset)
     if (
         reason is None
         and config.kind != "students"

@@ -21,6 +21,7 @@ FIELDS: Mapping[str, str] = {
     "teacher": NAME,
     "student": NAME,
     "features": NAME,
+    "encoder": NAME,
     "architecture": NAME,
     "transfer": NAME,
     "resolution": NUMBER,
@@ -31,7 +32,7 @@ FIELDS: Mapping[str, str] = {
 }
 """What an address may be made of, in the order of the command line's options, and how each is spelled."""
 
-POSITIONAL = ("teacher", "student", "features", "table", "figure")
+POSITIONAL = ("teacher", "student", "features", "encoder", "table", "figure")
 """The fields that a command line takes as arguments; the others are options."""
 
 METHOD = "{architecture}/{transfer}/r{resolution}/s{seed}"
@@ -137,6 +138,19 @@ FEATURES = Kind(
     priority=45,
     dvc="persist",
     rule="feature_network",
+)
+ENCODER = Kind(
+    "encoder",
+    stage="encoder",
+    command="encoder",
+    flow="encoder",
+    address="{results}/encoders/{encoder}",
+    outputs=("encoder.safetensors", "metrics.json", "log.jsonl", "samples.png"),
+    message="encoder {encoder}",
+    work="training",
+    priority=45,
+    evidence=("metrics.json",),
+    dvc="persist",
 )
 DISTILLED = Kind(
     "distilled",
@@ -303,6 +317,7 @@ KINDS: Mapping[str, Kind] = {
         SPLIT,
         TEACHER,
         FEATURES,
+        ENCODER,
         DISTILLED,
         STUDENT,
         MEASURED,

@@ -136,8 +136,19 @@ class PlanBase:
             self._datasets[name] = load_dataset(self.root, name)
         return self._datasets[name]
 
-    def missing_part(self, architecture: str, transfer: str, resolution: int | None = None) -> str | None:
-        """Return why a method cannot run under this preset (at a resolution of it), or None when it can."""
+    @cached_property
+    def encoders(self) -> tuple[str, ...]:
+        """The names of the encoders of conditions that can be trained, sorted."""
+        return tuple(names_in(self.root / "benchmarks" / "encoders"))
+
+    def encoder_of(self, dataset: str) -> str | None:
+        """Return the encoder of a dataset's conditions: a file, or the recipe to train; None where none is named."""
+        return self.preset.encoders.get(dataset)
+
+    def missing_part(
+        self, architecture: str, transfer: str, resolution: int | None = None, dataset: str | None = None
+    ) -> str | None:
+        """Return why a method cannot run under this preset (at a resolution or on a dataset of it), or None."""
         registered = self.catalogue.architectures.get(architecture)
         if registered is None:
             return f"architecture {architecture} is not implemented"
@@ -157,6 +168,11 @@ class PlanBase:
                 self.teacher_of(architecture, resolution)
             except UserError as error:
                 return str(error)
+        if dataset is not None and registered.reads_encoder and self.encoder_of(dataset) is None:
+            return (
+                f"{architecture} reads conditions by an encoder, and preset {self.preset.name} names none for "
+                f"{dataset} in `encoders`"
+            )
         return None
 
     # -- parts of a spec -----------------------------------------------------------------------------

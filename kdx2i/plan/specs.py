@@ -51,6 +51,16 @@ class FeaturesSpec(Spec):
     config: Settings
 
 
+class EncoderSpec(Spec):
+    """An encoder of conditions: the settings of `benchmarks/encoders/<name>.yaml`, with defaults."""
+
+    encoder: str
+    dataset: str
+    resolution: int
+    seed: int
+    config: Settings
+
+
 class MethodSpec(Spec):
     """What students, runs and evaluations share: a method at a resolution, and one seed.
 
@@ -88,6 +98,7 @@ class RunSpec(MethodSpec):
 
     `student_file`: the shipped student that it starts from; None where it is distilled, or where there is none.
     `discriminator_file`: the same of the student whose discriminator it takes, where that is another one.
+    `encoder_file`: the encoder of its dataset's conditions; None where the preset names none.
     """
 
     task: TaskName
@@ -98,6 +109,14 @@ class RunSpec(MethodSpec):
     discriminator_file: str | None = None
     teacher: str | None = None
     teacher_file: str | None = None
+    encoder_file: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the spec as JSON values; what has no encoder does not mention one."""
+        values = super().as_json()
+        if self.encoder_file is None:
+            del values["encoder_file"]
+        return values
 
 
 class EvaluationSpec(MethodSpec):

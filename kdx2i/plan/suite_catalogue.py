@@ -34,6 +34,10 @@ class ArchitectureFacts(Protocol):
         """Whether runs start from the teacher itself."""
 
     @property
+    def reads_encoder(self) -> bool:
+        """Whether its methods read conditions by an encoder that is trained before."""
+
+    @property
     def method_module(self) -> str:
         """The module of the method."""
 
@@ -141,14 +145,45 @@ class FeatureFacts(Protocol):
         """Return its settings without the seeds, as JSON."""
 
 
+class EncoderFacts(Protocol):
+    """An encoder of conditions that can be trained: see `kdx2i.encoders.recipes`."""
+
+    @property
+    def kind(self) -> str:
+        """What it encodes: `damsm` captions, `speech` utterances."""
+
+    @property
+    def task(self) -> TaskName:
+        """The task whose conditions it encodes."""
+
+    @property
+    def dataset(self) -> str:
+        """The dataset on whose training images it is trained."""
+
+    @property
+    def resolution(self) -> int:
+        """Pixels of a side of these images."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of the training."""
+
+    @property
+    def module(self) -> str:
+        """The module that trains it."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return its settings, as JSON."""
+
+
 @dataclass(frozen=True)
 class Catalogue:
-    """Tasks, architectures and transfers by name, the models of evaluation and segmenter settings, teachers and
-    feature networks.
+    """Tasks, architectures and transfers by name, the models of evaluation and segmenter settings, teachers, feature
+    networks and encoders.
 
     `transfers` are those under the readings of the paper that a preset takes (`readings` is their model), by name;
     `distillations` are the modules that make and measure the students of a stage 1, by its name.
-    `teachers` and `features` read the settings of one of the repository at a root, by name.
+    `teachers`, `features` and `encoders` read the settings of one of the repository at a root, by name.
     """
 
     tasks: Mapping[TaskName, TaskFacts]
@@ -160,6 +195,7 @@ class Catalogue:
     segmenter: type[BaseModel]
     teachers: Callable[[Path, str], TeacherFacts]
     features: Callable[[Path, str], FeatureFacts]
+    encoders: Callable[[Path, str], EncoderFacts]
 
     def student_modules(self, architecture: str) -> tuple[str, ...]:
         """Return the modules that make and measure an architecture's student, beside those of the stage."""

@@ -178,7 +178,7 @@ def _cell(plan: PlanBase, config: TableConfig, row: RowConfig, dataset: str) -> 
         reason = f"preset {plan.preset.name} has no dataset for {dataset}"
     if reason is None and resolution is None:
         reason = f"preset {plan.preset.name} has no resolution for {paper_resolution} px"
-    reason = reason or plan.missing_part(row.architecture, row.transfer, resolution)
+    reason = reason or plan.missing_part(row.architecture, row.transfer, resolution, actual_dataset)
     architectures = plan.catalogue.architectures
     if reason is None and Mode.parse(part.mode).guidance not in architectures[row.architecture].modes:
         reason = f"{row.architecture} has no mode {part.mode}"

@@ -3,6 +3,7 @@
 from typing import Any
 
 from kdx2i.config import DatasetConfig, listed
+from kdx2i.config.models import is_file
 from kdx2i.errors import UserError
 from kdx2i.identity import ABSENT, file_hash
 from kdx2i.plan.kinds import FEATURES, SPLIT, TEACHER
@@ -54,7 +55,7 @@ def read_teacher(plan: PlanBase, source: str, inputs: dict[str, Leaf[Any]], file
 
     `source` is a shipped or imported file (a path), or the name of a teacher that the workflow trains.
     """
-    if "/" in source or source.endswith(".safetensors"):
+    if is_file(source):
         files[source] = file_hash(plan.root / source)
         if files[source] != ABSENT:
             require_network(plan.root / source, files[source])

@@ -4,6 +4,7 @@ from typing import Any
 
 from kdx2i.errors import UserError
 from kdx2i.identity import file_hash
+from kdx2i.plan.encoder_plans import read_encoder
 from kdx2i.plan.kinds import RUN, Address
 from kdx2i.plan.leaf import Leaf
 from kdx2i.plan.plan_base import PlanBase
@@ -17,7 +18,8 @@ def plan_run(
 ) -> Leaf[RunSpec]:
     """Return the run of a method on a dataset: stage 2, from a shipped or distilled student unless `scratch`.
 
-    An architecture that is made from a teacher's own networks starts from its file.
+    An architecture that is made from a teacher's own networks starts from its file. The encoder that the preset names
+    for the dataset's conditions is among the files or inputs of the run.
     """
     plan.check_dataset(dataset)
     plan.check_method(architecture, transfer, resolution)
@@ -26,6 +28,8 @@ def plan_run(
     task = plan.dataset(dataset).task
     if task != registered.task:
         raise UserError(f"{architecture} is made for the task {registered.task}, and {dataset} is a dataset of {task}")
+    if (reason := plan.missing_part(architecture, transfer, None, dataset)) is not None:
+        raise UserError(reason)
     inputs: dict[str, Leaf[Any]] = {"split": plan_split(plan, dataset)}
     files: dict[str, str] = {}
     student_file, discriminator_file = None, None
@@ -53,6 +57,7 @@ def plan_run(
         discriminator_file=discriminator_file,
         teacher=teacher,
         teacher_file=teacher_file,
+        encoder_file=read_encoder(plan, dataset, inputs, files),
         protocol=plan.protocol_switches("train"),
     )
     address: Address = {

@@ -18,7 +18,7 @@ from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import EvaluationSpec, RunSpec
 from kdx2i.provenance import write_provenance
 from kdx2i.stages.leaf_scorer import scorer_of
-from kdx2i.stages.train import initial_method
+from kdx2i.stages.train import encoder_file, initial_method
 from kdx2i.tasks.scoring.base import Requests, Scoring, generate, open_scoring
 from kdx2i.training.checkpoint import load_module, load_tensors, select
 from kdx2i.training.determinism import derive_seed, describe_device, make_deterministic, pick_device
@@ -86,7 +86,7 @@ def load_method(run: Leaf[RunSpec], num_classes: int, device: torch.device) -> A
     """Return a run's method with its averaged networks."""
     spec = run.spec
     settings = {"networks": spec.networks}
-    method = build_method(spec.architecture, settings, spec.resolution, num_classes, device)
+    method = build_method(spec.architecture, settings, spec.resolution, num_classes, device, encoders=encoder_file(run))
     path = run.file("networks.safetensors")
     tensors, _ = load_tensors(path)
     for name, module in method.averages.items():

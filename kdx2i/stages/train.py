@@ -1,5 +1,6 @@
 """Stage `train`: a split, and a distilled student or a teacher where the method starts from one -> a trained run."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,13 +38,20 @@ def run(plan: Plan, leaf: Leaf[RunSpec]) -> None:
     distributed.finish()
 
 
+def encoder_file(run: Leaf[RunSpec]) -> Path | None:
+    """Return the absolute path of the encoder of a run's conditions; None where it reads none."""
+    return None if run.spec.encoder_file is None else run.root / run.spec.encoder_file
+
+
 def initial_method(plan: Plan, leaf: Leaf[RunSpec], task: Task, device: torch.device) -> Any:
     """Return a run's method as its training starts: drawn from the seed, then the student or the teacher."""
     spec = leaf.spec
     settings = {"networks": spec.networks, "train": spec.train}
     data = task.training_data(device)
     torch.manual_seed(derive_seed(spec.seed, "initialise"))
-    method = build_method(spec.architecture, settings, spec.resolution, len(task.classes), device, data)
+    method = build_method(
+        spec.architecture, settings, spec.resolution, len(task.classes), device, data, encoder_file(leaf)
+    )
     transfer = TransferSettings.from_json(spec.transfer_settings)
     if transfer.distils:
         method.initialise(starting_tensors(plan, leaf, transfer), reset_encoders=transfer.reset_encoders)

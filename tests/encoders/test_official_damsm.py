@@ -6,9 +6,11 @@ import pickle
 import pytest
 import torch
 
+from kdx2i.encoders.damsm.files import load_damsm
 from kdx2i.encoders.damsm.image_encoder import CNNEncoder
 from kdx2i.encoders.damsm.official import import_damsm, read_words
 from kdx2i.encoders.damsm.text_encoder import RNNEncoder
+from kdx2i.encoders.importing import import_encoder
 from kdx2i.errors import UserError
 
 WORDS = ["<end>", "bird", "a", "red"]
@@ -51,6 +53,21 @@ def test_published_files_become_encoders(published):
         torch.testing.assert_close(sentences, text(torch.tensor([[2, 3, 1]]), torch.tensor([3]))[1])
     for key, tensor in image.state_dict().items():
         assert torch.equal(damsm.image.state_dict()[key], tensor), key
+
+
+def test_the_file_of_imported_encoders_reads_captions_as_they_do(published, tmp_path):
+    folder, text, _ = published
+    names = [folder / name for name in ("text_encoder200.pth", "image_encoder200.pth", "captions.pickle")]
+    damsm = load_damsm(import_encoder(names, tmp_path / "bird.safetensors"), torch.device("cpu"))
+    assert damsm.provenance["source"]["captions"] == "captions.pickle"
+    with torch.no_grad():
+        torch.testing.assert_close(
+            damsm.encode_text(["red"]).sentences, text(torch.tensor([[3]]), torch.tensor([1]))[1]
+        )
+    with pytest.raises(UserError, match=r"must end in \.safetensors"):
+        import_encoder(names, tmp_path / "bird.pth")
+    with pytest.raises(UserError, match="one folder of S2IGAN's, or three files of AttnGAN's"):
+        import_encoder(names[:2], tmp_path / "bird.safetensors")
 
 
 def test_a_vocabulary_of_another_size_is_refused(published, tmp_path):

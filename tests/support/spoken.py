@@ -88,8 +88,8 @@ def encoder(sizes: SpeechEncoderSizes = SIZES, classes: int = 3) -> SpeechEncode
     return SpeechEncoder(sizes, *networks).to(CPU)
 
 
-def encoder_file(folder: Path) -> str:
+def encoder_file(folder: Path) -> Path:
     """Write a random encoder and return its path."""
     path = folder / "speech_encoder.safetensors"
     encoder().save(path)
-    return str(path)
+    return path

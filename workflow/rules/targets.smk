@@ -7,6 +7,7 @@ localrules:
     teachers,
     students,
     features,
+    encoders,
 
 
 rule tables:
@@ -58,6 +59,14 @@ rule features:
         RESULTS.feature_networks(),
     message:
         "all feature networks are trained"
+
+
+# The encoders of captions and speech; `kdx2i ship` puts one in place.
+rule encoders:
+    input:
+        RESULTS.encoders(),
+    message:
+        "all encoders are trained"
 
 
 for table_name in PLAN.tables:

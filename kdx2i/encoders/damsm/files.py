@@ -14,6 +14,7 @@ from kdx2i.encoders.damsm.text_encoder import RNNEncoder
 from kdx2i.encoders.damsm.text_model import DIMENSION
 from kdx2i.encoders.damsm.trunks import build_image_encoder, load_trunk
 from kdx2i.encoders.damsm.vocabulary import END, Vocabulary
+from kdx2i.encoders.storing import stored
 from kdx2i.errors import UserError
 from kdx2i.foreign import refusing, require_plain
 from kdx2i.metrics.network_file import read_network
@@ -34,10 +35,10 @@ class _Header(BaseModel):
     provenance: dict[str, Any]
 
 
-def save_damsm(path: Path, damsm: Damsm) -> None:
-    """Write the encoders, atomically; the path of the trunk's weights on this machine is left out."""
+def save_damsm(path: Path, damsm: Damsm, dtype: torch.dtype = torch.float32) -> None:
+    """Write the encoders, atomically, with weights in `dtype`; the path of a trunk's weights here is left out."""
     image = {key: value for key, value in damsm.image.state_dict().items() if not key.startswith(_PACKAGED)}
-    tensors = prefixed("text", damsm.text.state_dict()) | prefixed("image", image)
+    tensors = stored(prefixed("text", damsm.text.state_dict()) | prefixed("image", image), dtype)
     header = {
         "format": FORMAT,
         "settings": damsm.settings.model_copy(update={"trunk_weights": None}).model_dump(),

@@ -13,6 +13,7 @@ from kdx2i.encoders.speech.features import BANDS, speech_features
 from kdx2i.encoders.speech.image_networks import build_image_network, image_dimension
 from kdx2i.encoders.speech.networks import Classifier, ImageHead, SpeechNetwork
 from kdx2i.encoders.speech.settings import SpeechEncoderSizes
+from kdx2i.encoders.storing import stored
 from kdx2i.errors import UserError
 from kdx2i.foreign import refusing
 from kdx2i.metrics.network_file import read_network
@@ -79,15 +80,19 @@ class SpeechEncoder:
         embeddings: Tensor = self.image(self.image_network(images))
         return embeddings
 
-    def save(self, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
-        """Write it without its image network as safetensors, atomically; `metadata` (JSON values) is kept beside."""
+    def save(self, path: Path, metadata: Mapping[str, Any] | None = None, dtype: torch.dtype = torch.float32) -> None:
+        """Write it without its image network as safetensors, atomically, with weights in `dtype`.
+
+        `metadata` (JSON values) is kept beside.
+        """
         networks = (self.speech, self.image, self.classifier)
         tensors = {
             name: tensor
             for part, network in zip(_PARTS, networks, strict=True)
             for name, tensor in prefixed(part, network.state_dict()).items()
         }
-        save_tensors(path, tensors, {**(metadata or {}), "format": FORMAT, "sizes": self.sizes.model_dump(mode="json")})
+        header = {**(metadata or {}), "format": FORMAT, "sizes": self.sizes.model_dump(mode="json")}
+        save_tensors(path, stored(tensors, dtype), header)
 
 
 def load_speech_encoder(

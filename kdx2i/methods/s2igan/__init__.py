@@ -9,4 +9,5 @@ ARCHITECTURE = Architecture(
     method="kdx2i.methods.s2igan.method:Method",
     task="speech",
     modes=("audio",),
+    reads_encoder=True,
 )

@@ -61,15 +61,15 @@ class Method:
     def __init__(self, setup: MethodSetup[Settings]) -> None:
         self.setup, self.settings, self.device = setup, setup.settings, setup.device
         n, t = self.settings.networks, self.settings.train
-        if n.speech_encoder is None:
-            raise UserError("s2igan needs a speech encoder: name its file in `networks.speech_encoder`")
+        if setup.encoders is None:
+            raise UserError("s2igan hears by a speech encoder: name that of its dataset in `encoders`")
         self.has_relation = t.lambda_relation > 0 and setup.images is not None
         self.encoder: SpeechEncoder = load_speech_encoder(
-            Path(n.speech_encoder), self.device, images=self.has_relation, image_weights=n.image_weights
+            setup.encoders, self.device, images=self.has_relation, image_weights=n.image_weights
         )
         if self.encoder.sizes.embedding != n.speech_dim:
             raise UserError(
-                f"{n.speech_encoder} has embeddings of {self.encoder.sizes.embedding} numbers, "
+                f"{setup.encoders} has embeddings of {self.encoder.sizes.embedding} numbers, "
                 f"and `speech_dim` is {n.speech_dim}"
             )
         networks = build_networks(n, setup.resolution, self.device, relation=self.has_relation)

@@ -8,7 +8,7 @@ from kdx2i.methods.settings import LoopBudget, StrictSettings
 
 
 class Networks(StrictSettings):
-    """Sizes, and the files of the frozen encoders.
+    """Sizes. The frozen speech encoder is the dataset's (`encoders` of a preset: protocol entry s2igan-speech-encoder).
 
     The first stage draws images of 1 / 2^(`stages` - 1) of the resolution; `gf_dim` are the channels at its end,
     twice as many at half of its size, and so on down to 4 px. `df_dim` are the channels of a discriminator's first
@@ -22,7 +22,6 @@ class Networks(StrictSettings):
     speech_dim: int = Field(default=1024, ge=1)
     stages: int = Field(default=3, ge=1, le=3)
     residual_blocks: int = Field(default=2, ge=0)
-    speech_encoder: str | None = Field(default=None, description="file: protocol entry s2igan-speech-encoder")
     image_weights: str | None = Field(default=None, description="file of the image network; None: where it is cached")
 
 

@@ -9,4 +9,5 @@ ARCHITECTURE = Architecture(
     method="kdx2i.methods.ssa_gan.method:Method",
     task="text",
     modes=("text",),
+    reads_encoder=True,
 )

@@ -1,14 +1,12 @@
 """SSA-GAN in training (`main.py`, `train` of wtliao/text2image) and generation."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from kdx2i.config import find_root
 from kdx2i.encoders.damsm.crops import crop, draw_crops
 from kdx2i.encoders.damsm.encoders import Damsm, EncodedText
 from kdx2i.encoders.damsm.files import load_damsm
@@ -68,10 +66,10 @@ class Method:
         }
 
     def _load_encoders(self, sizes: Networks) -> Damsm:
-        if sizes.encoders is None:
-            raise UserError("ssa_gan reads captions with DAMSM encoders: name their file in `networks.encoders`")
-        path = Path(sizes.encoders)
-        damsm = load_damsm(path if path.is_absolute() else find_root() / path, self.device)
+        path = self.setup.encoders
+        if path is None:
+            raise UserError("ssa_gan reads captions with DAMSM encoders: name those of its dataset in `encoders`")
+        damsm = load_damsm(path, self.device)
         if damsm.settings.dimension != sizes.condition_dim:
             raise UserError(
                 f"{path} has sentences of {damsm.settings.dimension} numbers, but `networks.condition_dim` is "

@@ -11,11 +11,8 @@ BIRDS_AN_EPOCH = 8855 // 24
 
 
 class Networks(StrictSettings):
-    """Sizes of the networks, and the file of the DAMSM encoders that they are conditioned on."""
+    """Sizes of the networks. The DAMSM encoders that condition them are the dataset's (`encoders` of a preset)."""
 
-    encoders: str | None = Field(
-        default=None, description="file of DAMSM encoders; a relative path starts at the repository's root"
-    )
     ngf: int = Field(default=64, ge=1, le=1024, description="channels of the generator at 256 px; at most 8 times that")
     ndf: int = Field(default=64, ge=1, le=1024, description="channels of the discriminator at full size")
     noise_dim: int = Field(default=100, ge=1, le=65536)

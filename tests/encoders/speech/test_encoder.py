@@ -7,6 +7,7 @@ import spoken
 import torch
 from safetensors.torch import save_file
 
+from kdx2i.encoders.importing import import_encoder
 from kdx2i.encoders.speech import image_networks
 from kdx2i.encoders.speech.encoder import load_speech_encoder
 from kdx2i.encoders.speech.image_networks import DIMENSIONS, LiteTrunk, build_image_network
@@ -65,7 +66,9 @@ def write_official(folder, sizes):
 def test_official_files_are_imported_by_their_keys(tmp_path, hidden):
     sizes = SpeechEncoderSizes(first=5, second=6, hidden=hidden, attention=3)
     networks = write_official(tmp_path, sizes)
-    encoder = import_official(tmp_path)
+    encoder = load_speech_encoder(import_encoder([tmp_path], tmp_path / "speech.safetensors"), spoken.CPU)
+    direct = import_official(tmp_path)
+    assert all(torch.equal(a, b) for a, b in zip(encoder.speech.parameters(), direct.speech.parameters(), strict=True))
     assert encoder.sizes == sizes
     for part in FILES:
         own, written = getattr(encoder, part).state_dict(), networks[part].state_dict()

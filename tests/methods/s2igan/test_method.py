@@ -30,12 +30,12 @@ def colours(monkeypatch):
 def method(tmp_path):
     file = spoken.encoder_file(tmp_path)
 
-    def build(images=True, networks=None, **changes):
+    def build(images=True, networks=None, encoders=file, **changes):
         values = {"batch": 6, "learning_rate": 2e-3, "enlarge": 1.0, **changes}
-        sizes = {**SIZES, "speech_encoder": file, **(networks or {})}
+        sizes = {**SIZES, **(networks or {})}
         torch.manual_seed(1)
         settings = Settings.model_validate({"networks": sizes, "train": values})
-        return Method(MethodSetup(settings, SIDE, 4, CPU, spoken.paired(SIDE) if images else None))
+        return Method(MethodSetup(settings, SIDE, 4, CPU, spoken.paired(SIDE) if images else None, encoders))
 
     return build
 
@@ -226,17 +226,17 @@ def test_official_checkpoints_are_loaded_by_their_keys(method, tmp_path):
 
 
 def test_an_encoder_that_is_absent_or_of_another_size_is_named(method, tmp_path):
-    with pytest.raises(UserError, match=r"networks\.speech_encoder"):
-        method(networks={"speech_encoder": None})
+    with pytest.raises(UserError, match="name that of its dataset in `encoders`"):
+        method(encoders=None)
     with pytest.raises(UserError, match=r"none\.safetensors does not exist"):
-        method(networks={"speech_encoder": str(tmp_path / "none.safetensors")})
+        method(encoders=tmp_path / "none.safetensors")
     with pytest.raises(UserError, match="embeddings of 8 numbers, and `speech_dim` is 16"):
         method(networks={"speech_dim": 16})
 
 
 def test_it_is_built_by_its_name(tmp_path):
-    networks = {**SIZES, "speech_encoder": spoken.encoder_file(tmp_path)}
-    subject = build_method("s2igan", {"networks": networks}, SIDE, 4, CPU)
+    file = spoken.encoder_file(tmp_path)
+    subject = build_method("s2igan", {"networks": SIZES}, SIDE, 4, CPU, encoders=file)
     assert isinstance(subject, Method)
     with pytest.raises(RuntimeError, match="without images"):
         subject.training_step(0)

@@ -30,14 +30,15 @@ NETWORKS = {"ngf": 2, "ndf": 4, "noise_dim": 6, "condition_dim": 16, "modulation
 def encoders(tmp_path_factory):
     path = tmp_path_factory.mktemp("encoders") / "damsm.safetensors"
     save_damsm(path, tiny_text.damsm())
-    return str(path)
+    return path
 
 
 def method(encoders, *, images=True, seed=1, networks=(), **changes):
     options = {"batch": 4, "crop": 1.0, **changes}
-    settings = Settings(networks={**NETWORKS, "encoders": encoders, **dict(networks)}, train=options)
+    settings = Settings(networks={**NETWORKS, **dict(networks)}, train=options)
     torch.manual_seed(seed)
-    return Method(MethodSetup(settings, SIDE, 5, tiny_text.CPU, tiny_text.paired_images() if images else None))
+    data = tiny_text.paired_images() if images else None
+    return Method(MethodSetup(settings, SIDE, 5, tiny_text.CPU, data, encoders))
 
 
 class Linear(nn.Module):
@@ -267,16 +268,16 @@ def test_official_files_load(tmp_path, prefix, legacy):
 
 
 def test_bad_settings_are_refused_in_one_sentence(encoders, tmp_path):
-    with pytest.raises(UserError, match=r"name their file in `networks\.encoders`"):
+    with pytest.raises(UserError, match=r"name those of its dataset in `encoders`"):
         method(None)
     with pytest.raises(UserError, match=r"nowhere\.safetensors does not exist"):
-        method(str(tmp_path / "nowhere.safetensors"))
+        method(tmp_path / "nowhere.safetensors")
     with pytest.raises(UserError, match=r"sentences of 16 numbers, but `networks\.condition_dim` is 12"):
         method(encoders, networks={"condition_dim": 12})
-    settings = {"networks": {**NETWORKS, "encoders": encoders}}
-    assert isinstance(build_method("ssa_gan", settings, SIDE, 5, tiny_text.CPU), Method)
+    settings = {"networks": NETWORKS}
+    assert isinstance(build_method("ssa_gan", settings, SIDE, 5, tiny_text.CPU, encoders=encoders), Method)
     with pytest.raises(UserError, match="not 48"):
-        build_method("ssa_gan", settings, 48, 5, tiny_text.CPU)
+        build_method("ssa_gan", settings, 48, 5, tiny_text.CPU, encoders=encoders)
 
 
 def test_the_student_draws_under_pseudo_conditions_without_encoders():
