@@ -30,12 +30,15 @@ class OpenEmojiOptions(Options):
     `also` joins further stand-ins, classes of one name together. `without_tests_of` leaves out every test drawing
     of these stand-ins, all that looks like one (their near-duplicate groups, equal pixels), and the test images of
     the dataset itself: training images that no evaluation on these stand-ins has seen.
+    `tests_unseen_by` leaves out the test drawings whose pixels are among the core tier's training drawings of these
+    stand-ins: networks that learned from those have not seen the others.
     `size` in pixels; `background` is #rrggbb.
     """
 
     standin: str
     also: tuple[str, ...] = ()
     without_tests_of: tuple[str, ...] = ()
+    tests_unseen_by: tuple[str, ...] = ()
     tiers: tuple[str, ...] = Field(default=("core",), min_length=1)
     share_alike: bool = False
     size: int = Field(default=64, ge=8, le=MAX_SIDE)
@@ -74,7 +77,11 @@ class OpenEmoji:
         rows = list(read_manifest(path, source.sha256))
         options = self._options
         for what, known, asked in (
-            ("stand-in", {row.standin for row in rows}, {*self._standins, *options.without_tests_of}),
+            (
+                "stand-in",
+                {row.standin for row in rows},
+                {*self._standins, *options.without_tests_of, *options.tests_unseen_by},
+            ),
             ("tier", {row.tier for row in rows}, set(options.tiers)),
         ):
             if asked - known:
@@ -84,6 +91,9 @@ class OpenEmoji:
         if options.without_tests_of:
             tests = _TestDrawings(rows, options.without_tests_of)
             chosen = [row for row in chosen if row.role == "train" and row not in tests]
+        learned = (row for row in rows if row.standin in options.tests_unseen_by and row.tier == "core")
+        seen = {row.raster64_md5 for row in learned if row.role == "train"}
+        chosen = [row for row in chosen if row.role == "train" or row.raster64_md5 not in seen]
         # A drawing may stand in several stand-ins: the first one named gives its class.
         first = {row.source: row for row in sorted(chosen, key=lambda r: -self._standins.index(r.standin))}
         self._captions = {source: row.captions for source, row in first.items()}

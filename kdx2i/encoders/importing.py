@@ -13,8 +13,8 @@ from kdx2i.files import sha256_file
 def import_encoder(official: Sequence[Path], target: Path) -> Path:
     """Convert official encoders to a file and return its path.
 
-    One folder holds S2IGAN's three speech files (`kdx2i.encoders.speech.official.FILES`); three files are AttnGAN's text
-    encoder, image encoder and `captions.pickle`, in this order. `UserError` for anything else.
+    One folder holds S2IGAN's three speech files (`kdx2i.encoders.speech.official.FILES`); three files are AttnGAN's
+    text encoder, image encoder and `captions.pickle`, in this order. `UserError` for anything else.
     """
     if target.suffix != ".safetensors":
         raise UserError(f"{target} must end in .safetensors: that is the format of encoder files")

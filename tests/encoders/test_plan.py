@@ -67,8 +67,8 @@ def test_a_dataset_without_an_encoder_says_so(root: Path) -> None:
 
 
 def test_an_encoder_of_another_dataset_is_refused(root: Path) -> None:
-    add_recipe(root, "damsm", dataset="open-animals-text")
-    with pytest.raises(UserError, match=r"encoders\.open-birds-text: .* tiny-damsm is trained on open-animals-text"):
+    add_recipe(root, "damsm", dataset="open-birds-text")
+    with pytest.raises(UserError, match=r"encoders\.open-animals-text: .* tiny-damsm is trained on open-birds-text"):
         bird_run(add_preset(root, {BIRDS: "tiny-damsm"}))
 
 

@@ -131,7 +131,7 @@ def test_bad_recipes_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"here: the key `train\.iterations` is missing"):
         read_encoder_recipe(recipe("damsm", train={}), "here")
     add_recipe(tmp_path, "damsm", dataset=DATASETS["speech"])
-    with pytest.raises(UserError, match="kind damsm is made for the task text, and open-flowers-speech is a"):
+    with pytest.raises(UserError, match="kind damsm is made for the task text, and open-plants-speech is a"):
         make_plan(tmp_path, "open").encoder("tiny-damsm")
     add_recipe(tmp_path, "damsm", name="other")
     with pytest.raises(UserError, match="the key `name` must be `tiny-damsm`, like the file"):

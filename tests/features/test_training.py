@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdx2i.config import find_root
+from kdx2i.config import find_root, load_dataset, load_preset
+from kdx2i.data.readers import build_reader
 from kdx2i.data.rows import ImageRow
 from kdx2i.errors import UserError
 from kdx2i.features.damaged import KINDS, damaged
@@ -103,9 +104,18 @@ def test_the_shipped_network_was_trained_on_no_test_image_of_what_it_scores(root
     assert shipped["features"] == {**recipe.as_json(), "seed": recipe.seeds[0]}
     assert set(shipped["images"]) == set(recipe.datasets) and all(count > 0 for count in shipped["images"].values())
     # Sets with test images that the open presets score.
-    scored = {"open-animal-faces", "open-birds", "open-foods", "open-afhq", "open-felid2canid", "open-face-parts",
-              "open-birds-text", "open-flowers-speech"}  # fmt: skip
-    assert scored <= set(recipe.without_tests_of)
+    scored = set(load_preset(root_, "open").datasets.values())
+    pixels = {
+        (name, role): {
+            e.fingerprint for e in build_reader(load_dataset(root_, name), root_).entries() if e.role == role
+        }
+        for name in {*scored, *recipe.datasets, *recipe.without_tests_of}
+        for role in ("train", "test")
+    }
+    held_out = {seen for name in recipe.without_tests_of for seen in pixels[name, "test"]}
+    learned = {seen for name in recipe.datasets for seen in pixels[name, "train"]} - held_out
+    for name in scored:
+        assert pixels[name, "test"] and not pixels[name, "test"] & learned
 
 
 def test_an_unknown_network_is_one_sentence(root_: Path) -> None:

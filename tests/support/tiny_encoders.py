@@ -18,7 +18,7 @@ from kdx2i.plan import Plan
 from kdx2i.provenance import write_provenance
 from kdx2i.suite import make_plan
 
-DATASETS = {"damsm": "open-birds-text", "speech": "open-flowers-speech"}
+DATASETS = {"damsm": "open-animals-text", "speech": "open-plants-speech"}
 TEST_CLASS = "white"
 RECIPES: dict[str, dict[str, Any]] = {
     "damsm": {

@@ -57,7 +57,7 @@ def test_a_metric_that_the_task_does_not_provide_is_refused(tmp_path: Path) -> N
 
 def test_a_dataset_of_another_task_is_refused(tmp_path: Path) -> None:
     plan = make_plan(changed_part(tmp_path / "root", task="speech", mode="audio"), "open")
-    with pytest.raises(UserError, match=r"open-birds-text is a dataset of the task text, not speech") as refusal:
+    with pytest.raises(UserError, match=r"open-animals-text is a dataset of the task text, not speech") as refusal:
         plan.table("table2")
     assert "\n" not in str(refusal.value)
 
