@@ -158,8 +158,10 @@ class Results:
         return _paths(self.plan.split(dataset) for dataset in self.plan.datasets)
 
     def teachers(self) -> list[str]:
-        """Return the files of the teachers that the suite trains, and of all that they are made from."""
-        return _paths(upstream_of([self.plan.teacher(name) for name in self.plan.teachers]))
+        """Return the files of the teachers that are trained on embedded data, and of all that they are made from."""
+        leaves = [self.plan.teacher(name) for name in self.plan.teachers]
+        embedded = [leaf for leaf in leaves if self.plan.dataset(leaf.spec.dataset).source.kind == "embedded"]
+        return _paths(upstream_of(embedded))
 
     def students(self) -> list[str]:
         """Return the files of the students that are made to be shipped, and of all that they are made from."""
