@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from kdx2i.data.manifest import Role
 from kdx2i.encoders.damsm.vocabulary import Vocabulary, tokenise
 from kdx2i.encoders.matching import Matcher
 from kdx2i.metrics.retrieval import first_shares, matched
@@ -62,6 +63,6 @@ def unseen_words(training: Sequence[str], test: Sequence[str]) -> dict[str, Any]
     }
 
 
-def captions_of(task: PairedTask[Any], role: str) -> list[str]:
+def captions_of(task: PairedTask[Any], role: Role) -> list[str]:
     """Return all captions of a role's images, in the order of the images."""
     return [caption for row in task.split.select(role) for caption in task.conditions.captions(row)]

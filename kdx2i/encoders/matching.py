@@ -1,7 +1,7 @@
 """Any encoder of conditions, from its file: how well images and conditions agree. It is what R-precision asks."""
 
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -55,7 +55,7 @@ class SpeechMatcher:
         return _cosines(torch.cat(seen), speech)
 
 
-def load_matcher(path: Path, device: torch.device, *, image_weights: str | None = None) -> Matcher[object]:
+def load_matcher(path: Path, device: torch.device, *, image_weights: str | None = None) -> Matcher[Any]:
     """Return the encoder of a file, whichever kind it is, on a device.
 
     `image_weights` is the file of a speech encoder's image network; without it that is taken from where it is
@@ -64,7 +64,7 @@ def load_matcher(path: Path, device: torch.device, *, image_weights: str | None 
     if require_plain(path) is None:
         raise UserError(f"the encoder {path} does not exist: train it with `kdx2i encoder`, or name another file")
     written = tensor_metadata(path).get("format")
-    matcher: Matcher[object]
+    matcher: Matcher[Any]
     if written == DAMSM:
         matcher = CaptionMatcher(load_damsm(path, device))
     elif written == SPEECH:

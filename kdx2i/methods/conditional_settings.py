@@ -11,7 +11,7 @@ from kdx2i.methods.settings import LoopBudget
 class X2IDistillSettings(LoopBudget):
     """Stage 1 for text, speech and label maps: eqs. (6) to (8). Defaults are the paper's for text (A.1).
 
-    `SPEECH` and `LABEL_MAP` are those of A.2 and A.3. What the paper leaves open is an entry of the register.
+    Those of A.2 and A.3 are the classes below. What the paper leaves open is an entry of the register.
     """
 
     iterations: int = Field(default=27_900, ge=1, description="protocol entry x2i-length")
@@ -105,20 +105,25 @@ class X2IDistillSettings(LoopBudget):
         return self
 
 
-SPEECH = X2IDistillSettings(
-    iterations=20_400,
-    batch=12,
-    learning_rate=2e-4,
-    discriminator_learning_rate=2e-4,
-    beta1=0.5,
-    beta2=0.999,
-    lambda_adv=10.0,
-    lambda_kdl=10.0,
-    lambda_srl=10.0,
-    alpha_small=10.0,
-    alpha_large=10.0,
-)
-"""Appendix A.2."""
+class SpeechDistillSettings(X2IDistillSettings):
+    """Stage 1 for speech; the defaults are those of Appendix A.2."""
 
-LABEL_MAP = X2IDistillSettings(iterations=12_500, batch=4, beta2=0.999)
-"""Appendix A.3."""
+    iterations: int = Field(default=20_400, ge=1, description="protocol entry x2i-length")
+    batch: int = Field(default=12, ge=2)
+    learning_rate: float = Field(default=2e-4, gt=0)
+    discriminator_learning_rate: float = Field(default=2e-4, gt=0)
+    beta1: float = Field(default=0.5, ge=0, lt=1)
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    lambda_adv: float = Field(default=10.0, ge=0)
+    lambda_kdl: float = Field(default=10.0, ge=0)
+    lambda_srl: float = Field(default=10.0, ge=0)
+    alpha_small: float = Field(default=10.0, ge=0, description="eq. (6), features of a dimension below the limit")
+    alpha_large: float = Field(default=10.0, ge=0, description="eq. (6), the other features")
+
+
+class LabelMapDistillSettings(X2IDistillSettings):
+    """Stage 1 for label maps; the defaults are those of Appendix A.3."""
+
+    iterations: int = Field(default=12_500, ge=1, description="protocol entry x2i-length")
+    batch: int = Field(default=4, ge=1)
+    beta2: float = Field(default=0.999, ge=0, lt=1)

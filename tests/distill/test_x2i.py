@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from kdx2i.distill.transfers import TRANSFERS, TransferReadings, read_transfers
 from kdx2i.distill.x2i import X2IDistillation
 from kdx2i.errors import UserError
-from kdx2i.methods.conditional_settings import LABEL_MAP, SPEECH, X2IDistillSettings
+from kdx2i.methods.conditional_settings import LabelMapDistillSettings, SpeechDistillSettings, X2IDistillSettings
 
 SEED, BATCH = 21, 4
 WEIGHTS = {"alpha_small": 0.3, "alpha_large": 0.05, "beta": 1.1, "lambda_adv": 0.6, "lambda_kdl": 1.7,
@@ -222,10 +222,11 @@ def test_defaults_are_those_of_appendix_a():
     assert (text.beta1, text.beta2) == (0.0, 0.9)
     assert (text.lambda_adv, text.lambda_kdl, text.lambda_srl) == (1.0, 1.0, 0.1)
     assert (text.feature_weight(64, 256), text.feature_weight(128, 128)) == (0.1, 0.01)
-    assert (SPEECH.batch, SPEECH.learning_rate, SPEECH.beta1, SPEECH.beta2) == (12, 2e-4, 0.5, 0.999)
-    assert (SPEECH.lambda_adv, SPEECH.lambda_kdl, SPEECH.lambda_srl) == (10.0, 10.0, 10.0)
-    assert (SPEECH.feature_weight(64, 256), SPEECH.feature_weight(512, 8), SPEECH.image_weight(256)) == (10.0,) * 3
-    assert (LABEL_MAP.batch, LABEL_MAP.beta1, LABEL_MAP.beta2, LABEL_MAP.lambda_srl) == (4, 0.0, 0.999, 0.1)
+    speech, maps = SpeechDistillSettings(), LabelMapDistillSettings()
+    assert (speech.batch, speech.learning_rate, speech.beta1, speech.beta2) == (12, 2e-4, 0.5, 0.999)
+    assert (speech.lambda_adv, speech.lambda_kdl, speech.lambda_srl) == (10.0, 10.0, 10.0)
+    assert (speech.feature_weight(64, 256), speech.feature_weight(512, 8), speech.image_weight(256)) == (10.0,) * 3
+    assert (maps.batch, maps.beta1, maps.beta2, maps.lambda_srl) == (4, 0.0, 0.999, 0.1)
 
 
 @pytest.mark.parametrize(

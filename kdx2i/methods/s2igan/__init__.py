@@ -7,6 +7,7 @@ ARCHITECTURE = Architecture(
     name="s2igan",
     settings=Settings,
     method="kdx2i.methods.s2igan.method:Method",
+    student="kdx2i.methods.s2igan.student:Student",
     task="speech",
     modes=("audio",),
     reads_encoder=True,

@@ -99,7 +99,9 @@ class Method:
         if not select(student, "generator"):
             raise UserError(f"{where} holds no generator")
         for name, network in self.networks.items():
-            if tensors := select(student, name):
+            # A student has its discriminators as one network, named by their pixels.
+            place_of = name.replace("discriminator", "discriminator.")
+            if tensors := select(student, place_of):
                 load_module(network, tensors, where)
         self.averages["generator"].load_state_dict(self.networks["generator"].state_dict())
 

@@ -159,6 +159,11 @@ class Generator(nn.Module):
         """
         mu, logvar = self.ca_net(speech)
         condition = mu + eps * torch.exp(0.5 * logvar)
+        images, features = self.render(noise, condition, first)
+        return Generated(images, mu, logvar, condition, features)
+
+    def render(self, noise: Tensor, condition: Tensor, first: Tensor | None = None) -> tuple[list[Tensor], Features]:
+        """Draw the images of noise z [B, Z] and conditions c [B, C], smallest first, and the features by resolution."""
         hidden = self.h_net1(condition, noise)
         features: Features = {}
         images = []
@@ -179,7 +184,7 @@ class Generator(nn.Module):
             images.append(getattr(self, f"img_net{stage}")(hidden))
         if first is not None and first.shape[-1] not in features:
             raise ValueError(f"the generator has no feature of {first.shape[-1]} px")
-        return Generated(images, mu, logvar, condition, features)
+        return images, features
 
 
 def doublings_of(resolution: int, stages: int) -> int:

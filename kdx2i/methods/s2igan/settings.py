@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from kdx2i.methods.conditional_settings import SpeechDistillSettings
 from kdx2i.methods.settings import LoopBudget, StrictSettings
 
 
@@ -22,6 +23,9 @@ class Networks(StrictSettings):
     speech_dim: int = Field(default=1024, ge=1)
     stages: int = Field(default=3, ge=1, le=3)
     residual_blocks: int = Field(default=2, ge=0)
+    constant_side: Literal["embedding", "condition"] = Field(
+        default="embedding", description="stage 1 of †: protocol entry s2igan-constant-condition"
+    )
     image_weights: str | None = Field(default=None, description="file of the image network; None: where it is cached")
 
 
@@ -50,17 +54,9 @@ class Train(LoopBudget):
     )
 
 
-class Distill(LoopBudget):
-    """Stage 1 as Appendix A.2 has it; its length is 300 times the 68 batches of 820 images."""
-
-    iterations: int = Field(default=20_400, ge=1)
-    batch: int = Field(default=12, ge=2)
-
-
 class Settings(StrictSettings):
-    """Everything that a preset may say about S2IGAN; `distill` has what is its own, the equations' constants come
-    with stage 1."""
+    """Everything that a preset may say about S2IGAN."""
 
     networks: Networks = Networks()
-    distill: Distill = Distill()
+    distill: SpeechDistillSettings = SpeechDistillSettings()
     train: Train = Train()

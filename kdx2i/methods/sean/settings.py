@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from kdx2i.methods.conditional_settings import LabelMapDistillSettings
 from kdx2i.methods.families.label_maps.settings import PerceptualSettings
 from kdx2i.methods.settings import LoopBudget, StrictSettings
 
@@ -52,13 +53,6 @@ class Networks(StrictSettings):
         return self
 
 
-class Distill(LoopBudget):
-    """Stage 1 (Appendix A.3): its batch and, as 100 epochs of 500 pairs, its length."""
-
-    iterations: int = Field(default=12_500, ge=1)
-    batch: int = Field(default=4, ge=1)
-
-
 class Train(LoopBudget, PerceptualSettings):
     """Training of `trainers/pix2pix_trainer.py`: an iteration is a step of the generator and one of the discriminator.
 
@@ -92,5 +86,5 @@ class Settings(StrictSettings):
     """Everything that a preset may say about SEAN."""
 
     networks: Networks = Networks()
-    distill: Distill = Distill()
+    distill: LabelMapDistillSettings = LabelMapDistillSettings()
     train: Train = Train()

@@ -7,6 +7,7 @@ ARCHITECTURE = Architecture(
     name="ssa_gan",
     settings=Settings,
     method="kdx2i.methods.ssa_gan.method:Method",
+    student="kdx2i.methods.ssa_gan.student:Student",
     task="text",
     modes=("text",),
     reads_encoder=True,

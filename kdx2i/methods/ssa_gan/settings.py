@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from kdx2i.methods.conditional_settings import X2IDistillSettings
 from kdx2i.methods.settings import LoopBudget, StrictSettings
 
 BIRDS_AN_EPOCH = 8855 // 24
@@ -48,5 +49,5 @@ class Settings(StrictSettings):
     """Everything that a preset may say about SSA-GAN."""
 
     networks: Networks = Networks()
-    distill: StrictSettings = StrictSettings()
+    distill: X2IDistillSettings = X2IDistillSettings()
     train: Train = Train()

@@ -186,9 +186,10 @@ def test_a_students_networks_are_where_it_starts(method):
     for network in teacher.networks.values():
         for parameter in network.parameters():
             torch.nn.init.normal_(parameter, std=0.1)
+    named = {"generator": "generator", "discriminator32": "discriminator.32"}
     student = {
-        f"{name}.{key}": tensor
-        for name in ("generator", "discriminator32")
+        f"{place}.{key}": tensor
+        for name, place in named.items()
         for key, tensor in teacher.networks[name].state_dict().items()
     }
     kept = parameters(subject)
