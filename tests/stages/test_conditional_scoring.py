@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from tiny_encoders import DATASETS, add_preset, prepared
+from tiny_encoders import DATASETS, TEST_CLASS, add_preset, prepared
+from tiny_text import PLACES, captions
 
 from kdx2i.data.rows import Split
 from kdx2i.files import read_json, write_bytes
@@ -14,6 +15,7 @@ from kdx2i.provenance import write_provenance
 from kdx2i.stages import controls as controls_stage
 from kdx2i.stages import encoder as encoder_stage
 from kdx2i.stages import evaluate as evaluate_stage
+from kdx2i.stages import figure as figure_stage
 from kdx2i.stages.train import initial_method
 from kdx2i.stages.training_outputs import network_tensors
 from kdx2i.suite import make_plan
@@ -102,3 +104,18 @@ def test_a_metric_that_the_paper_does_not_print_is_a_column(plan: Plan, table: T
     cells = {cell.metric: cell for cell in compare([table], {"table2": published}).cells if cell.label == "SSA-GAN"}
     assert cells["R-precision"].published is None and cells["R-precision"].reproduced is not None
     assert cells["FID"].published is not None
+
+
+def test_a_figure_sets_captions_beside_what_was_drawn_of_them(plan: Plan) -> None:
+    leaf = plan.figure("figure12")
+    files = [leaf.file(name) for name in leaf.outputs]
+    figure_stage.run(plan, leaf)
+    first = [path.read_bytes() for path in files]
+    caption = read_json(leaf.file("figure12.json"))
+    assert caption["columns"] == ["real image", "SSA-GAN"] and set(caption["left_out"]) == {"Ours"}
+    # Two test images, each with one of its own captions.
+    assert caption["rows"] == ["1", "2"] and len(caption["below"]) == 2
+    own = {text for place in PLACES for text in captions(TEST_CLASS, place)}
+    assert {line.partition(": ")[2] for line in caption["below"]} <= own
+    figure_stage.run(plan, leaf)
+    assert [path.read_bytes() for path in files] == first
