@@ -23,14 +23,15 @@ class Need(Enum):
     CLASSIFIER = "a classifier trained on the images"
     OUTPUTS = "several outputs of each source"
     LABEL_MAPS = "label maps and a segmenter"
+    ENCODER = "the conditions of the images and an encoder of them"
 
 
 @dataclass(frozen=True)
 class Metric:
     """One metric.
 
-    `name` stands in tables, YAML files and `metrics.json`, `word` on command lines (None: only a switch asks for it),
-    `title` in headings, with `digits` after the point. `direction` says which values are better.
+    `name` stands in tables, YAML files and `metrics.json`, `word` on command lines (None: tables or a switch ask for
+    it), `title` in headings, with `digits` after the point. `direction` says which values are better.
 
     `compute` is `module:function`; the function takes a `kdx2i.metrics.trial.Trial` and returns an entry of
     `metrics.json`. `needs` decides where the metric can be computed, `depends` on which alternatives of the registered
@@ -128,6 +129,10 @@ METRICS: dict[str, Metric] = {
         Metric(
             "mIoU", "miou", "mIoU %", "higher", 1, "kdx2i.metrics.segmentation.measures:mean_iou",
             frozenset({Need.LABEL_MAPS}),
+        ),
+        Metric(
+            "R-precision", None, "R-precision %", "higher", 1, "kdx2i.metrics.r_precision:r_precision",
+            frozenset({Need.ENCODER}),
         ),
     )
 }  # fmt: skip

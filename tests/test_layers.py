@@ -14,6 +14,7 @@ from kdx2i.encoders.recipes import FORMS
 from kdx2i.methods.catalogue import architectures
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.plan import KINDS
+from kdx2i.plan.scoring_plans import ENCODER_MODULE
 from kdx2i.tasks.facts import TASKS
 
 PACKAGE = Path(__file__).parents[1] / "kdx2i"
@@ -46,6 +47,7 @@ BY_NAME = {
         f"kdx2i.stages.{name}" for name in ("all_protocols", *(kind.stage for kind in KINDS.values()))
     },
     "kdx2i.stages.encoder": {recipe.module for recipe in FORMS.values()},
+    "kdx2i.stages.leaf_scorer": {ENCODER_MODULE},
     "kdx2i.metrics.scorer": {metric.module for metric in METRICS.values()},
     "kdx2i.tasks.opening": {facts.module for facts in TASKS.values()},
     "kdx2i.tasks.scoring.base": {facts.scoring for facts in TASKS.values()},

@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from kdx2i.config.models import Name, Strict
 
+STAGE_1 = ("students", "pairs")
+"""The kinds of figures that show students, not runs."""
+
 
 class FigureMethod(Strict):
     """A method of a figure, by the paper's names."""
@@ -21,15 +24,18 @@ class FigureConfig(Strict):
 
     `kind`: `classes` translates sources into classes (latent guidance), `references` sources by references,
     `methods` sets several methods beside each other, `students` shows triplets and what stage 1 makes of them.
+    `conditions` shows captions, utterances or label maps beside the images of some methods, `pairs` the teacher's x1
+    and what students of text, speech or label maps make of the conditions c_x and c_y.
     `columns`: classes or references; null is all classes. `reconstruction` adds each source translated to its own
-    class with itself as reference. `dataset` is null for `students`, which have no data.
+    class with itself as reference. `dataset` is null for `students` and `pairs`, which have no data; `pairs` have no
+    `guidance` either.
     """
 
     name: Name
     title: str
     caption: str
-    kind: Literal["classes", "references", "methods", "students"]
-    guidance: Literal["latent", "reference"]
+    kind: Literal["classes", "references", "methods", "students", "conditions", "pairs"]
+    guidance: Literal["latent", "reference", "text", "audio", "map"] | None = None
     dataset: Name | None = None
     methods: list[FigureMethod] = Field(min_length=1)
     rows: int = Field(default=4, ge=1, le=64)
@@ -39,9 +45,11 @@ class FigureConfig(Strict):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "FigureConfig":
-        if (self.dataset is None) != (self.kind == "students"):
-            raise ValueError("a figure of students has no `dataset`, every other one needs it")
-        if self.kind != "methods" and len(self.methods) != 1:
+        if (self.dataset is None) != (self.kind in STAGE_1):
+            raise ValueError("a figure of students or pairs has no `dataset`, every other one needs it")
+        if (self.guidance is None) != (self.kind == "pairs"):
+            raise ValueError("a figure of pairs has no `guidance`, every other one needs it")
+        if self.kind not in ("methods", "conditions", "pairs") and len(self.methods) != 1:
             raise ValueError(f"a figure of the kind `{self.kind}` shows one method")
         guided = {"classes": "latent", "references": "reference"}.get(self.kind, self.guidance)
         if self.guidance != guided:

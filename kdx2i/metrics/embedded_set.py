@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,11 +25,23 @@ class LabelMaps:
 
 
 @dataclass(frozen=True)
+class GivenConditions:
+    """The conditions that images were made from: `of` returns those of some images, int64 [M], by their place.
+
+    `sources` int64 (N,) are numbers of the real images that they belong to; one may have several, all as many.
+    """
+
+    of: Callable[[Tensor], Any]
+    sources: Tensor
+
+
+@dataclass(frozen=True)
 class EmbeddedSet:
     """Images with class indices int64 (N,) and float32 features (N, d), all on the CPU.
 
     `logits` float32 (N, K) where the extractor is a classifier. What few metrics need is made when it is asked for:
-    `outputs`, of each of some sources several outputs uint8 (K, 3, H, W), and `label_maps`, one an image.
+    `outputs`, of each of some sources several outputs uint8 (K, 3, H, W), `label_maps`, one an image, and
+    `conditions`.
     """
 
     images: Images
@@ -37,6 +50,7 @@ class EmbeddedSet:
     logits: Tensor | StoredMatrix | None = None
     outputs: Iterable[Tensor] | None = None
     label_maps: Callable[[], LabelMaps] | None = None
+    conditions: GivenConditions | None = None
 
     @classmethod
     def of(cls, images: Images, labels: Tensor, embedding: Embedding) -> "EmbeddedSet":
@@ -52,7 +66,7 @@ class EmbeddedSet:
         return replace(self, features=_tensor(self.features), logits=logits)
 
     def where(self, index: Tensor) -> "EmbeddedSet":
-        """Return the images that a boolean mask (N,) or an index (M,) selects, without outputs and label maps."""
+        """Return the images that a boolean mask (N,) or an index (M,) selects, without what few metrics need."""
         if isinstance(self.images, TensorImages):
             images: Images = TensorImages(self.images.images[index], self.images.labels[index])
         else:

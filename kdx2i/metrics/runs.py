@@ -17,6 +17,7 @@ from kdx2i.metrics.images.streams import TensorImages
 from kdx2i.metrics.scorer import Scorer
 from kdx2i.metrics.segmentation.mean_iou import Segmenter
 from kdx2i.metrics.settings import EvaluationSettings
+from kdx2i.metrics.trial import Matcher
 
 
 def run_scorer(
@@ -28,6 +29,7 @@ def run_scorer(
     weights_path: str | os.PathLike[str] | None = None,
     real_classifier: Classifier | None = None,
     segmenter: Callable[[], Segmenter] | None = None,
+    matcher: Callable[[], Matcher] | None = None,
     cache_dir: Path | None = None,
     device: str | torch.device = "cpu",
 ) -> Scorer:
@@ -47,6 +49,7 @@ def run_scorer(
         is_test=real.is_test,
         real_classifier=real_classifier,
         segmenter=segmenter,
+        matcher=matcher,
         device=device,
     )
 

@@ -51,6 +51,8 @@ def _lacking(trial: Trial, metric: Metric) -> Entry | None:
         return trial.missing("there are not several outputs of any source")
     if Need.LABEL_MAPS in metric.needs and (generated.label_maps is None or real.segmenter is None):
         return trial.missing("there are no label maps, or no segmenter")
+    if Need.ENCODER in metric.needs and (generated.conditions is None or real.matcher is None):
+        return trial.missing("there are no conditions, or no encoder of them")
     return None
 
 

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -24,12 +24,20 @@ from kdx2i.metrics.settings import EvaluationSettings, RealPart
 from kdx2i.metrics.threads import single_thread
 
 
+class Matcher(Protocol):
+    """An encoder of conditions with its image encoder."""
+
+    def agreement(self, images: Tensor, condition: Any) -> Tensor:
+        """Return the cosines float32 [N, M], on the CPU, of images [N, 3, R, R] in [-1, 1] and M conditions."""
+
+
 class RealSide:
     """One real set, embedded once, and what metrics ask of it beside its images.
 
     `classes` are the class names, in the order of the labels. `is_test` bool (N,) marks the real test images; None
     where no roles are known: then every role is all images. The real classifier may be given (`real_classifier`,
-    trained once per dataset and resolution) and is trained here otherwise; `segmenter` is loaded when it is asked for.
+    trained once per dataset and resolution) and is trained here otherwise; `segmenter` and `matcher`, the encoder of
+    the dataset's conditions, are loaded when they are asked for.
     """
 
     def __init__(
@@ -42,6 +50,7 @@ class RealSide:
         is_test: Tensor | None = None,
         real_classifier: Classifier | None = None,
         segmenter: Callable[[], Segmenter] | None = None,
+        matcher: Callable[[], Matcher] | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
         if real_classifier is not None and real_classifier.classes != len(classes):
@@ -51,7 +60,7 @@ class RealSide:
         self.real, self.is_test = real, is_test
         self.classes = list(classes)
         self.settings, self.extractor = settings, extractor
-        self.segmenter = segmenter
+        self.segmenter, self.matcher = segmenter, matcher
         self.device = torch.device(device)
         self.given_classifier = real_classifier
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from kdx2i.config.figures import FigureConfig, FigureMethod
+from kdx2i.config.figures import STAGE_1, FigureConfig, FigureMethod
 from kdx2i.errors import UserError
 from kdx2i.plan.kinds import FIGURE
 from kdx2i.plan.leaf import Leaf
@@ -62,13 +62,18 @@ def _missing(plan: PlanBase, config: FigureConfig, method: FigureMethod, resolut
     """Return why a method is not in a figure, or None."""
     dataset = None if config.dataset is None else plan.preset.datasets.get(config.dataset)
     reason = plan.missing_part(method.architecture, method.transfer, resolution, dataset)
-    if (
-        reason is None
-        and config.kind != "students"
-        and config.guidance not in plan.catalogue.architectures[method.architecture].modes
-    ):
-        reason = f"{method.architecture} has no mode {config.guidance}"
-    return reason
+    if reason is not None:
+        return reason
+    registered = plan.catalogue.architectures[method.architecture]
+    if config.kind in STAGE_1:
+        own = plan.catalogue.tasks[registered.task].distillation
+        if own != ("x2i" if config.kind == "pairs" else "i2i"):
+            return f"stage 1 of the task {registered.task} is not shown as {config.kind}"
+    elif config.guidance not in registered.modes:
+        return f"{method.architecture} has no mode {config.guidance}"
+    elif dataset is not None and plan.dataset(dataset).task != registered.task:
+        return f"{method.architecture} is made for the task {registered.task}, and {dataset} is one of another task"
+    return None
 
 
 def required(figure: FigurePlan) -> Leaf[FigureSpec]:

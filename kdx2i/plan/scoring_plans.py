@@ -5,6 +5,7 @@ from typing import Any
 from kdx2i.config.models import listed
 from kdx2i.errors import UserError
 from kdx2i.metric_catalogue import Need
+from kdx2i.plan.encoder_plans import read_encoder
 from kdx2i.plan.kinds import CLASSIFIER, CONTROLS, EVALUATION, SEGMENTER, Address
 from kdx2i.plan.leaf import Leaf
 from kdx2i.plan.metric_choice import computed_by, evaluation_metrics, idle_switches, modules_of, needs
@@ -14,6 +15,8 @@ from kdx2i.plan.specs import ClassifierSpec, ControlsSpec, EvaluationSpec, Metho
 from kdx2i.plan.teacher_plans import plan_split
 from kdx2i.plan.training_plans import plan_run
 
+ENCODER_MODULE = "kdx2i.encoders.matching"
+"""What opens an encoder of conditions; only what a metric asks one for depends on it."""
 CLASSIFIER_KEYS = ("extractor", "preprocessing", "input_size", "classifier", "seed")
 
 
@@ -38,6 +41,7 @@ def plan_evaluation(
         direction=plan.direction(dataset, asked),
         metrics=computed_by(metrics),
         evaluation=_evaluation_of(plan, dataset, every_class=not directed, directed=directed),
+        encoder_file=run.spec.encoder_file if needs(metrics, Need.ENCODER) else None,
         protocol=plan.protocol_switches("evaluate"),
     )
     # What the run starts from, too: its untrained method is scored beside it.
@@ -46,7 +50,7 @@ def plan_evaluation(
         inputs["classifier"] = plan_classifier(plan, dataset, resolution)
     if needs(metrics, Need.LABEL_MAPS):
         inputs["segmenter"] = plan_segmenter(plan, dataset, resolution)
-    modules = (*run.modules, plan.catalogue.tasks[run.spec.task].scoring, *modules_of(metrics))
+    modules = (*run.modules, plan.catalogue.tasks[run.spec.task].scoring, *_modules_of(metrics))
     address: Address = {**run.address, "mode": mode}
     files = {**run.files, **plan.extractor_files()}
     return plan.leaf_of(EVALUATION, address, spec, inputs=inputs, files=files, modules=modules)
@@ -68,6 +72,8 @@ def plan_controls(plan: PlanBase, dataset: str, resolution: int) -> Leaf[Control
     if needs(metrics, Need.LABEL_MAPS):
         inputs["segmenter"] = plan_segmenter(plan, dataset, resolution)
     task = plan.catalogue.tasks[plan.dataset(dataset).task]
+    files = plan.extractor_files()
+    encoder = read_encoder(plan, dataset, inputs, files) if needs(metrics, Need.ENCODER) else None
     spec = ControlsSpec(
         task=task.name,
         dataset=dataset,
@@ -76,11 +82,12 @@ def plan_controls(plan: PlanBase, dataset: str, resolution: int) -> Leaf[Control
         metrics=computed_by(metrics),
         directed_metrics=computed_by(directed_metrics),
         evaluation=_evaluation_of(plan, dataset, every_class=True, directed=bool(directions)),
+        encoder_file=encoder,
         protocol=plan.protocol_switches("evaluate"),
     )
     address: Address = {"dataset": dataset, "resolution": resolution}
-    modules = (task.module, task.scoring, *modules_of([*metrics, *directed_metrics]))
-    return plan.leaf_of(CONTROLS, address, spec, inputs=inputs, files=plan.extractor_files(), modules=modules)
+    modules = (task.module, task.scoring, *_modules_of([*metrics, *directed_metrics]))
+    return plan.leaf_of(CONTROLS, address, spec, inputs=inputs, files=files, modules=modules)
 
 
 def plan_classifier(plan: PlanBase, dataset: str, resolution: int) -> Leaf[ClassifierSpec]:
@@ -113,6 +120,11 @@ def plan_segmenter(plan: PlanBase, dataset: str, resolution: int) -> Leaf[Segmen
     )
     inputs = {"split": plan_split(plan, dataset)}
     return plan.leaf_of(SEGMENTER, {"dataset": dataset, "resolution": resolution}, spec, inputs=inputs)
+
+
+def _modules_of(metrics: list[str]) -> tuple[str, ...]:
+    """Return the modules that compute metrics, and what opens the encoder where one asks for it."""
+    return (*modules_of(metrics), *((ENCODER_MODULE,) if needs(metrics, Need.ENCODER) else ()))
 
 
 def _evaluation_of(plan: PlanBase, dataset: str, *, every_class: bool, directed: bool) -> dict[str, Any]:

@@ -17,8 +17,11 @@ class Spec(Strict):
     protocol: dict[str, str] = Field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the spec as JSON values."""
-        return self.model_dump(mode="json")
+        """Return the spec as JSON values; what reads no encoder of conditions does not mention one."""
+        values = self.model_dump(mode="json")
+        if values.get("encoder_file", "") is None:
+            del values["encoder_file"]
+        return values
 
 
 class SplitSpec(Spec):
@@ -111,18 +114,12 @@ class RunSpec(MethodSpec):
     teacher_file: str | None = None
     encoder_file: str | None = None
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the spec as JSON values; what has no encoder does not mention one."""
-        values = super().as_json()
-        if self.encoder_file is None:
-            del values["encoder_file"]
-        return values
-
 
 class EvaluationSpec(MethodSpec):
     """A run asked in one mode: guidance, source and target class of a direction, the evaluation's settings.
 
-    `metrics` are the functions that compute them by name, in the order in which they are written.
+    `metrics` are the functions that compute them by name, in the order in which they are written. `encoder_file`: the
+    encoder of the dataset's conditions, where a metric asks it and there is one.
     """
 
     task: TaskName
@@ -132,12 +129,13 @@ class EvaluationSpec(MethodSpec):
     direction: tuple[str, str] | None
     metrics: dict[str, str]
     evaluation: Settings
+    encoder_file: str | None = None
 
 
 class ControlsSpec(Spec):
     """The control values of a dataset; `directions` are (source, target) classes by the paper's name.
 
-    `metrics` and `directed_metrics`, of all classes and of a direction, as in `EvaluationSpec`.
+    `metrics` and `directed_metrics`, of all classes and of a direction, and `encoder_file` as in `EvaluationSpec`.
     """
 
     task: TaskName
@@ -147,6 +145,7 @@ class ControlsSpec(Spec):
     metrics: dict[str, str]
     directed_metrics: dict[str, str]
     evaluation: Settings
+    encoder_file: str | None = None
 
 
 class ClassifierSpec(Spec):

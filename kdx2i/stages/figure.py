@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from kdx2i.config.figures import STAGE_1
 from kdx2i.data.rows import Split
 from kdx2i.files import write_bytes, write_json
 from kdx2i.foreign import read_document
@@ -20,8 +21,15 @@ from kdx2i.plan.kinds import RUN
 from kdx2i.plan.specs import FigureSpec
 from kdx2i.provenance import require_current, write_provenance
 from kdx2i.stages.evaluate import load_method
-from kdx2i.stages.student_files import student_tensors
-from kdx2i.stages.students import open_distillation, put_into
+from kdx2i.stages.figure_conditions import (
+    BATCH,
+    SIDES,
+    ImageGrid,
+    draw_conditions,
+    draw_pairs,
+    held_out_images,
+    open_student,
+)
 from kdx2i.tables.stage1 import NOT_DISTILLED, StudentMeasures, read_students, sentences, student_of
 from kdx2i.tasks.image_to_image import OpenTask
 from kdx2i.tasks.scoring.base import generate
@@ -31,7 +39,6 @@ from kdx2i.training.determinism import derive_seed, describe_device, make_determ
 from kdx2i.training.precision import to_pixels
 
 CREDIT = "Drawings: see benchmarks/datasets/open_emoji/ATTRIBUTION.md"
-BATCH = 64
 LEFT, TOP = 0.4, 0.3
 """Inches for the names of rows and columns."""
 LETTERS = 19
@@ -42,8 +49,6 @@ LETTERS_BELOW = 24
 LINE = 0.09
 """Inches that a line below the image takes."""
 
-ImageGrid = list[list[Tensor | None]]
-
 
 def run(plan: Plan, leaf: Leaf[FigureSpec]) -> None:
     """Draw the figure of `leaf`; every input must be there and current."""
@@ -53,8 +58,13 @@ def run(plan: Plan, leaf: Leaf[FigureSpec]) -> None:
     device = pick_device()
     torch.manual_seed(derive_seed(spec.figure.seed, "figure", spec.figure.name))
     students = {method.label: _student_of(leaf.inputs[method.input]) for method in spec.methods}
+    captions: list[str] = []
     if spec.figure.kind == "students":
         columns, names, grid = _students(plan, leaf, device)
+    elif spec.figure.kind == "pairs":
+        columns, names, grid = draw_pairs(plan, leaf, device)
+    elif spec.figure.kind == "conditions":
+        columns, names, grid, captions = draw_conditions(plan, leaf, device)
     else:
         columns, names, grid = _translations(leaf, device)
     shown = [
@@ -62,10 +72,12 @@ def run(plan: Plan, leaf: Leaf[FigureSpec]) -> None:
         for label, student in students.items()
     ]
     marks = dict(zip(students, shown, strict=True))
+    if spec.figure.kind == "pairs":
+        marks = {f"{label}, {side}": f"{mark}, {side}" for label, mark in marks.items() for side in SIDES}
     if spec.figure.kind == "students" and NOT_DISTILLED in shown[0]:
         marks = {column: f"{column} ({NOT_DISTILLED})" for column in columns if column.startswith("student")}
     columns = [marks.get(column, column) for column in columns]
-    below = _below(spec, students, shown)
+    below = [*captions, *_below(spec, students, shown)]
     name = spec.figure.name
     write_bytes(leaf.file(f"{name}.png"), draw(columns, names, grid, below))
     caption = {
@@ -95,7 +107,7 @@ def _student_of(drawn: Leaf[Any]) -> StudentMeasures | None:
 
 def _below(spec: FigureSpec, students: Mapping[str, StudentMeasures | None], shown: list[str]) -> list[str]:
     """Return the lines under the image: the measures of a figure of students, else what has not been distilled."""
-    if spec.figure.kind == "students":
+    if spec.figure.kind in STAGE_1:
         return [line for student in students.values() if student is not None for line in sentences(student)]
     return [f"{label}: its student does not beat its yardsticks" for label in shown if NOT_DISTILLED in label]
 
@@ -135,11 +147,7 @@ def _students(plan: Plan, leaf: Leaf[FigureSpec], device: torch.device) -> tuple
     """Return the teacher's triplets beside what the distilled student makes of x1, by reference or by two noises."""
     spec = leaf.spec
     drawn: Leaf[Any] = leaf.inputs[spec.methods[0].input]
-    distillation, _ = open_distillation(plan.root, drawn.spec, device)
-    shipped = getattr(drawn.spec, "student_file", None)
-    path = plan.root / shipped if shipped else drawn.file("student.safetensors")
-    put_into(distillation, student_tensors(path), path)
-    student = distillation.student.with_networks({**distillation.networks, **distillation.averages})
+    distillation, student = open_student(plan, drawn, device)
     # Opening a student draws its random start.
     torch.manual_seed(derive_seed(spec.figure.seed, "figure", spec.figure.name))
     count = spec.figure.rows
@@ -169,7 +177,7 @@ def _translations(leaf: Leaf[FigureSpec], device: torch.device) -> tuple[list[st
         scoring = TaskScoring(OpenTask(Split(leaf.inputs["split"].folder), method.resolution))
         methods[method.label] = load_method(leaf.inputs[method.input], len(scoring.task.classes), device), scoring
     classes, real = scoring.task.classes, scoring.real
-    sources = _sources(real, figure.rows, generator)
+    sources = held_out_images(real, figure.rows, generator)
     order = torch.randperm(len(classes), generator=generator)
     targets = order[: figure.columns].sort().values if figure.columns else torch.arange(len(classes))
     references = torch.tensor([_training_image(real, int(target), generator) for target in targets])
@@ -202,17 +210,6 @@ def _translations(leaf: Leaf[FigureSpec], device: torch.device) -> tuple[list[st
         grid.insert(0, [None, *(real.images[r] for r in references), *empty])
         rows.insert(0, "reference")
     return columns, rows, grid
-
-
-def _sources(real: RealImages, count: int, generator: torch.Generator) -> Tensor:
-    """Return test images of different classes, as far as there are so many (training images without test ones)."""
-    pool = torch.nonzero(real.is_test).flatten() if bool(real.is_test.any()) else torch.arange(len(real.images))
-    pool = pool[torch.randperm(len(pool), generator=generator)]
-    first: dict[int, int] = {}
-    for index in pool.tolist():
-        first.setdefault(int(real.labels[index]), index)
-    chosen = [*first.values(), *(i for i in pool.tolist() if i not in set(first.values()))]
-    return torch.tensor(chosen[:count])
 
 
 def _training_image(real: RealImages, label: int, generator: torch.Generator) -> int:

@@ -46,6 +46,7 @@ REAL_AGAINST_REAL = "Real against real"
 CONTROL_MEANINGS: Mapping[str, str] = {
     REAL_AGAINST_REAL: "real images against real images is the floor of each metric",
     "Input copied": "the input copied is what no translation scores",
+    "Conditions shuffled": "real images with the captions or utterances of others are what following none scores",
     "Label maps shuffled": "real images with the label maps of others are what following no map scores",
     "Class mean": "the mean training image of the class is what no variety scores",
     "Blank": "images of one colour, the mean of the training images, are what no drawing scores",
@@ -54,6 +55,8 @@ CONTROL_MEANINGS: Mapping[str, str] = {
 """What the control row of each title says, for the notes below a table, in their order."""
 
 _REAL, _NOISE = {"real_vs_real": REAL_AGAINST_REAL}, {"noise": "Noise images"}
+_BLANK = {"blank": "Blank"}
+_SHUFFLED = {"conditions_shuffled": "Conditions shuffled"}
 
 TASKS: Mapping[TaskName, TaskFacts] = {
     facts.name: facts
@@ -63,7 +66,7 @@ TASKS: Mapping[TaskName, TaskFacts] = {
             given="a source image, a target class and, in the mode `reference`, an image of that class",
             modes=("latent", "reference"),
             provides=_POOLED | {Need.CLASSES, Need.TWO_IMAGES_A_CLASS, Need.CLASSIFIER, Need.OUTPUTS},
-            controls={**_REAL, "input_copied": "Input copied", "class_mean": "Class mean", "blank": "Blank", **_NOISE},
+            controls={**_REAL, "input_copied": "Input copied", "class_mean": "Class mean", **_BLANK, **_NOISE},
             image_counts=frozenset({"images_per_class", "images_per_direction"}),
             module="kdx2i.tasks.image_to_image",
             scoring="kdx2i.tasks.scoring.image_to_image",
@@ -73,8 +76,8 @@ TASKS: Mapping[TaskName, TaskFacts] = {
             "text",
             given="a caption",
             modes=("text",),
-            provides=_POOLED,
-            controls={**_REAL, **_NOISE},
+            provides=_POOLED | {Need.ENCODER},
+            controls={**_REAL, **_SHUFFLED, **_BLANK, **_NOISE},
             image_counts=_PER_IMAGE,
             module="kdx2i.tasks.text",
             scoring="kdx2i.tasks.scoring.paired",
@@ -84,8 +87,8 @@ TASKS: Mapping[TaskName, TaskFacts] = {
             "speech",
             given="an utterance",
             modes=("audio",),
-            provides=_POOLED,
-            controls={**_REAL, **_NOISE},
+            provides=_POOLED | {Need.ENCODER},
+            controls={**_REAL, **_SHUFFLED, **_BLANK, **_NOISE},
             image_counts=_PER_IMAGE,
             module="kdx2i.tasks.speech",
             scoring="kdx2i.tasks.scoring.paired",
@@ -96,7 +99,7 @@ TASKS: Mapping[TaskName, TaskFacts] = {
             given="a label map and, in the mode `reference`, a training image",
             modes=("map", "reference"),
             provides=_POOLED | {Need.LABEL_MAPS},
-            controls={**_REAL, "maps_shuffled": "Label maps shuffled", **_NOISE},
+            controls={**_REAL, "maps_shuffled": "Label maps shuffled", **_BLANK, **_NOISE},
             image_counts=_PER_IMAGE,
             module="kdx2i.tasks.label_map",
             scoring="kdx2i.tasks.scoring.label_map",

@@ -76,3 +76,16 @@ def test_the_register_says_where_encoders_come_from(root: Path) -> None:
     add_recipe(root, "damsm")
     plan = add_preset(root, {BIRDS: "tiny-damsm", DATASETS["speech"]: FILE})
     assert plan.choices["condition-encoders"] == "file, recipe"
+
+
+def test_only_what_scores_by_an_encoder_reads_it(root: Path) -> None:
+    add_recipe(root, "damsm")
+    plan = add_preset(root, {BIRDS: "tiny-damsm"})
+    evaluation, controls = plan.evaluation(BIRDS, "ssa_gan", "scratch", 64, 0, "text"), plan.controls(BIRDS, 64)
+    made = "results/tiny/encoders/tiny-damsm/encoder.safetensors"
+    assert evaluation.spec.encoder_file == controls.spec.encoder_file == made
+    assert controls.inputs["encoder"] is evaluation.inputs["encoder"] is plan.encoder("tiny-damsm")
+    assert "R-precision" in evaluation.spec.metrics and "kdx2i.encoders.matching" in evaluation.modules
+    images = plan.evaluation("open-birds", "stargan_v2", "scratch", 64, 0, "latent")
+    assert "encoder_file" not in images.spec.as_json() and "kdx2i.encoders.matching" not in images.modules
+    assert "encoder_file" not in plan.controls("open-birds", 64).spec.as_json()

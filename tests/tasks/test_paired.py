@@ -19,7 +19,7 @@ from kdx2i.data.reader import Entry, Item
 from kdx2i.data.rows import Split
 from kdx2i.data.split import make_split
 from kdx2i.metrics.extractors.extractor import Extractor
-from kdx2i.metrics.runs import run_scorer
+from kdx2i.metrics.runs import embed_generated, run_scorer
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.plan.specs import ControlsSpec, EvaluationSpec
 from kdx2i.tasks.conditions import CaptionCondition, LabelMapCondition, SpeechCondition
@@ -228,6 +228,35 @@ def test_controls_have_values_for_what_the_task_provides(name: Name, split: Spli
     for row in values.values():
         assert list(row) == list(metrics) and all(math.isfinite(entry["value"]) for entry in row.values())
     assert values["real_vs_real"]["FID"]["value"] < values["noise"]["FID"]["value"]
+    assert values["blank"]["KIDx100"]["value"] > values["real_vs_real"]["KIDx100"]["value"]
     if name == "label-map":
         own, shuffled, noise = (values[row]["mIoU"]["value"] for row in ("real_vs_real", "maps_shuffled", "noise"))
         assert own == pytest.approx(100.0) and own > shuffled > noise
+
+
+class Reader:
+    """An encoder that reads the number of a painted image and that of a caption; a caption without one fits all."""
+
+    def agreement(self, images: Tensor, condition: CaptionCondition) -> Tensor:
+        seen = [number_of((image + 1) * 127.5) for image in images]
+        told = [caption.removeprefix("number ") for caption in condition.captions]
+        return torch.tensor([[0.5 if said == "a flower" else float(said == str(n)) for said in told] for n in seen])
+
+
+def test_controls_of_condition_fidelity_have_the_pools_of_the_runs(split: Split, extractor: Extractor) -> None:
+    scoring = open_scoring("text", split, SIZE)
+    scorer = run_scorer(scoring.real, scoring.task.classes, SETTINGS, extractor=extractor, matcher=Reader)
+    spec = ControlsSpec.model_construct(metrics=dict.fromkeys(["FID", "R-precision"], ""), directions={})
+    rows = {name: row["R-precision"] for name, row in scoring.controls(scorer, spec)["values"].items()}
+    assert {(row["candidates"], row["n_generated"], row["chance"]) for row in rows.values()} == {(4, 12, 25.0)}
+    # Images of one colour are one image, whichever condition they stand for.
+    assert rows["blank"]["value"] == pytest.approx(25.0)
+    assert rows["real_vs_real"]["value"] > rows["real_vs_real"]["chance_95"]
+    assert rows["conditions_shuffled"]["value"] < rows["real_vs_real"]["value"]
+
+    asked = requests("text", split)
+    images = scoring.task.images[asked.images]
+    generated = embed_generated(scorer, images, asked.labels)
+    completed = scoring.completed(generated, asked, lambda _: images, SETTINGS)
+    # A run that gives back the images of its captions scores what the real images score.
+    assert scorer.score(completed, ["R-precision"])["R-precision"] == rows["real_vs_real"]

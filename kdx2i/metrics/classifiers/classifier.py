@@ -149,8 +149,10 @@ def accuracy(
     return 100.0 * int((predicted == labels).sum()) / images.shape[0]
 
 
-def wilson_interval(correct: int, total: int) -> tuple[float, float]:
+def wilson_interval(correct: float, total: int) -> tuple[float, float]:
     """Return the 95 % Wilson score interval, in percent, of `correct` successes in `total` >= 1 trials.
+
+    `correct` may be a sum of shares of successes: their spread is smaller, so the interval is then too wide.
 
     Source: Wilson 1927. It takes the images as independent draws.
     """

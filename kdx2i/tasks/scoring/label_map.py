@@ -16,7 +16,7 @@ from kdx2i.tasks.scoring import paired
 class TaskScoring(paired.TaskScoring[OpenTask]):
     """The scoring of images from label maps."""
 
-    def with_conditions(self, images: EmbeddedSet, given: Tensor) -> EmbeddedSet:
+    def with_conditions(self, images: EmbeddedSet, given: Tensor, draws: Tensor | None = None) -> EmbeddedSet:
         """Return images with the label maps of real images (indices int64 [N])."""
         return replace(images, label_maps=lambda: LabelMaps(self.task.maps[given], self.task.conditions.labels))
 
