@@ -37,7 +37,7 @@ class CaptionMatcher:
     def agreement(self, images: Tensor, condition: CaptionCondition) -> Tensor:
         """Return the cosines [N, M] of images [N, 3, R, R] in [-1, 1] and M captions."""
         sentences = self.damsm.encode_text(condition.captions).sentences
-        codes = [self.damsm.encode_images(part.to(self.damsm.device))[1] for part in images.split(_BATCH)]
+        codes = [self.damsm.encode_images(part.to(self.damsm.device))[1] for part in torch.split(images, _BATCH)]
         return _cosines(torch.cat(codes), sentences)
 
 
@@ -51,7 +51,7 @@ class SpeechMatcher:
     def agreement(self, images: Tensor, condition: SpeechCondition) -> Tensor:
         """Return the cosines [N, M] of images [N, 3, R, R] in [-1, 1] and M utterances."""
         speech = self.encoder.embed_speech(condition)
-        seen = [self.encoder.embed_images(part.to(self.encoder.device)) for part in images.split(_BATCH)]
+        seen = [self.encoder.embed_images(part.to(self.encoder.device)) for part in torch.split(images, _BATCH)]
         return _cosines(torch.cat(seen), speech)
 
 

@@ -218,8 +218,9 @@ def _training_image(real: RealImages, label: int, generator: torch.Generator) ->
 
 
 def _translate(
-    method: Any, scoring: TaskScoring, sources: Tensor, references: Tensor, targets: Tensor, guidance: str
+    method: Any, scoring: TaskScoring, sources: Tensor, references: Tensor, targets: Tensor, guidance: str | None
 ) -> Tensor:
     """Return translations as uint8 [N, 3, R, R]."""
+    assert guidance is not None  # only a figure of pairs has none
     requests = TranslationRequests(scoring.real, Translations(sources, references, targets), guidance)
     return generate(method, requests, BATCH, method.device)

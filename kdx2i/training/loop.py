@@ -73,7 +73,8 @@ def update_averages(trainable: Trainable, decay: float) -> None:
         network = trainable.networks[name]
         targets: list[Tensor] = list(average.parameters())
         sources: list[Tensor] = list(network.parameters())
-        torch._foreach_lerp_(targets, sources, 1.0 - decay)
+        if targets:  # A network may be buffers alone.
+            torch._foreach_lerp_(targets, sources, 1.0 - decay)
         for target, source in zip(average.buffers(), network.buffers(), strict=True):
             target.copy_(source)
 
