@@ -134,6 +134,17 @@ def test_averages_follow_by_the_decay_and_copy_buffers():
     assert all(torch.equal(a, b) for a, b in zip(frozen, average.parameters(), strict=True))
 
 
+def test_a_network_of_buffers_alone_is_averaged_by_copying():
+    trainable = Simple()
+    fixed = {name: torch.nn.Module() for name in ("network", "average")}
+    for value, module in enumerate(fixed.values()):
+        module.register_buffer("factor", torch.tensor(float(value)))
+    trainable.networks = {**trainable.networks, "fixed": fixed["network"]}
+    trainable.averages = {**trainable.averages, "fixed": fixed["average"]}
+    update_averages(trainable, 0.75)
+    assert float(fixed["average"].factor) == 0.0
+
+
 def test_averages_over_a_run_are_the_recursion(tmp_path):
     trainable = Simple()
     history, expected = [], trainable.averages["net"].linear.weight.clone()
