@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,3 +24,12 @@ def fixed_draws() -> None:
     """Start each test from the same state of torch's generator, whatever ran before it in the process."""
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def shared_weights_stay_whole() -> Iterator[None]:
+    """Name the test that writes into weights which all copies of the settings share."""
+    yield
+    for name in ("repository", "tests.support.repository"):
+        if name in sys.modules:
+            sys.modules[name].assert_weights_whole()

@@ -10,6 +10,7 @@ from repository import ROOT, fabricate_all, kdx2i, settings_copy
 from typer.main import get_command
 
 from kdx2i.cli import app, guarded, main
+from kdx2i.files import write_bytes
 from kdx2i.plan import Plan
 from kdx2i.suite import make_plan
 
@@ -262,7 +263,7 @@ def test_shipped_weights_that_are_not_those_of_their_provenance_are_refused(
     name = "benchmarks/teachers/faces-r32-long.safetensors"
     path = finished.root / name
     content = path.read_bytes()
-    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    write_bytes(path, content[:-1] + bytes([content[-1] ^ 1]))
     assert main(["distill", *[word for word in RUN if word not in ("--dataset", "open-birds")], *SMOKE]) == 2
     assert f"{name} is corrupt: it is not the file that faces-r32-long.provenance.json" in capsys.readouterr().err
     assert main(["verify", *SMOKE]) == 1

@@ -13,6 +13,7 @@ from safetensors.numpy import save
 
 from kdx2i.config import names_in
 from kdx2i.errors import UserError
+from kdx2i.files import write_bytes
 from kdx2i.methods.catalogue import architectures
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.mode import Mode
@@ -254,9 +255,9 @@ def test_budgets_and_names_change_no_leaf(tmp_path: Path) -> None:
 def test_a_teacher_file_changes_what_is_distilled_from_it(tmp_path: Path) -> None:
     settings_copy(tmp_path)
     teacher = tmp_path / "benchmarks/teachers/faces-r64-long.safetensors"
-    teacher.write_bytes(save({"one": np.zeros(1)}))
+    write_bytes(teacher, save({"one": np.zeros(1)}))
     before = identities(make_plan(tmp_path, PRESET))
-    teacher.write_bytes(save({"another": np.zeros(1)}))
+    write_bytes(teacher, save({"another": np.zeros(1)}))
     after = identities(make_plan(tmp_path, PRESET))
     touched = {name for name in before if before[name] != after[name]}
     assert "results/open-distil/distilled/stargan_v2/kd/r64/s0" in touched

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from kdx2i import provenance
 from kdx2i.errors import UserError
-from kdx2i.files import read_json, sha256_file, write_json
+from kdx2i.files import read_json, sha256_file, write_bytes, write_json
 from kdx2i.inspection import show as show_stage
 from kdx2i.inspection.restore import restore
 from kdx2i.inspection.verify import verify
@@ -116,7 +116,7 @@ def test_a_changed_setting_is_named_and_spreads(plan: Plan, leaves: list[Leaf]) 
 
 def test_another_feature_network_makes_exactly_what_it_scores_stale(plan: Plan, leaves: list[Leaf]) -> None:
     path = plan.root / "benchmarks/features/open-drawings.safetensors"
-    path.write_bytes(path.read_bytes() + b" ")
+    write_bytes(path, path.read_bytes() + b" ")
     changed = again(plan)
     problems = kinds(changed)
     assert set(problems.values()) == {"stale"}

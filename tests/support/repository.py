@@ -4,6 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from atexit import register
+from functools import cache
 from pathlib import Path
 
 from PIL import Image
@@ -21,11 +24,48 @@ FOLDERS = ("benchmarks", "kdx2i", "profiles", "workflow")
 
 
 def settings_copy(target: Path) -> Path:
-    """Make a root that has only `benchmarks/`, whose YAML files may be changed; the packs are linked."""
-    shutil.copytree(ROOT / "benchmarks", target / "benchmarks", ignore=shutil.ignore_patterns("open_emoji"))
+    """Make a root that has only `benchmarks/`, whose YAML files may be changed; the packs are linked.
+
+    Weights are hard links to one copy for the whole process (40 MB that most tests only read): a test that wants others
+    replaces the file (`kdx2i.files.write_bytes`), and never writes into it, which `assert_weights_whole` finds.
+    """
+    source = ROOT / "benchmarks"
+
+    def link(path: str, to: str) -> str:
+        if path.endswith(".safetensors"):
+            try:
+                os.link(_weights() / Path(path).relative_to(source), to)
+                return to
+            except OSError:  # Another file system, or one without hard links.
+                pass
+        return shutil.copy2(path, to)
+
+    ignored = shutil.ignore_patterns("open_emoji")
+    shutil.copytree(source, target / "benchmarks", ignore=ignored, copy_function=link)
     pack = target / "benchmarks" / "datasets" / "open_emoji"
     pack.symlink_to(ROOT / "benchmarks" / "datasets" / "open_emoji")
     return target
+
+
+@cache
+def _weights() -> Path:
+    """Copy the shipped weights into a folder of this process, once, and return it."""
+    folder = Path(tempfile.mkdtemp(prefix="kdx2i-weights-"))
+    register(shutil.rmtree, folder, ignore_errors=True)
+    for path in (ROOT / "benchmarks").rglob("*.safetensors"):
+        copy = folder / path.relative_to(ROOT / "benchmarks")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, copy)
+    return folder
+
+
+def assert_weights_whole() -> None:
+    """Fail where a test has written into the weights that the copies of this process share."""
+    if _weights.cache_info().currsize:
+        for copy in _weights().rglob("*.safetensors"):
+            shipped, found = (ROOT / "benchmarks" / copy.relative_to(_weights())).stat(), copy.stat()
+            same = (found.st_size, found.st_mtime_ns) == (shipped.st_size, shipped.st_mtime_ns)
+            assert same, f"{copy.name} is shared by all tests and was written into: replace the file instead"
 
 
 def clone(target: Path) -> Path:
