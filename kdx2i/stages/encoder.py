@@ -17,6 +17,12 @@ from kdx2i.stages.training_outputs import discard, publish_records
 from kdx2i.training.determinism import describe_device, make_deterministic, pick_device
 from kdx2i.training.loop import LoopSettings, train
 
+OF_A_KIND = frozenset(
+    {"damsm-trunk", "damsm-trunk-statistics", "damsm-unseen-words"}
+    | {"s2igan-speech-encoder", "s2igan-frame-padding", "s2igan-image-network"}
+)
+"""Entries of the register that one kind of encoder alone chooses: `choices` of its recipe."""
+
 
 def run(plan: Plan, leaf: Leaf[EncoderSpec]) -> None:
     """Train the encoder of `leaf`, resuming what an interrupted job left, and test what its file holds."""
@@ -61,4 +67,5 @@ def run(plan: Plan, leaf: Leaf[EncoderSpec]) -> None:
 
 def protocol_of(plan: Plan, recipe: Recipe) -> dict[str, str]:
     """Return the register's choices that an encoder depends on: those of its recipe, which no preset switches."""
-    return plan.protocol_of("encoder") | recipe.choices
+    stated = {name: choice for name, choice in plan.protocol_of("encoder").items() if name not in OF_A_KIND}
+    return stated | recipe.choices
