@@ -30,7 +30,7 @@ def r_precision(trial: Trial) -> Entry:
     """
     given, matcher = trial.generated.conditions, trial.real.matcher
     assert given is not None and matcher is not None  # the catalogue's entry needs them
-    count = len(torch.unique(given.sources))
+    count = len(set(given.sources.tolist()))
     if count < 2:
         return trial.missing("R-precision needs the conditions of two images", n_real=0)
     pool = min(POOL, count)
@@ -62,7 +62,7 @@ def condition_shares(images: EmbeddedSet, given: GivenConditions, matcher: Match
     rows = max(1, _TRIPLES // len(sources) ** 2)
     for index in rounds:
         condition = given.of(index)
-        seen = (pixels[part].float().div(127.5).sub(1.0) for part in index.split(_IMAGES))
+        seen = (pixels[part].float().div(127.5).sub(1.0) for part in torch.split(index, _IMAGES))
         scores = torch.cat([matcher.agreement(part, condition) for part in seen])
         total += torch.cat([first_shares(part, pool) for part in torch.split(scores, rows)])
     return total / len(rounds)

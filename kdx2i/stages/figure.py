@@ -171,6 +171,7 @@ def _translations(leaf: Leaf[FigureSpec], device: torch.device) -> tuple[list[st
     """Return sources and their translations by class, by reference or by method."""
     spec = leaf.spec
     figure = spec.figure
+    assert figure.guidance is not None  # only pairs have none
     generator = torch.Generator().manual_seed(figure.seed)
     methods = {}
     for method in spec.methods:
