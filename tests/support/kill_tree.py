@@ -61,7 +61,7 @@ columns:
 """
 METHOD = ("--architecture", "stargan_v2", "--transfer", "kd", "--resolution", "32", "--preset", "faults")
 STAGES: dict[str, tuple[str, ...]] = {
-    "split": ("split", "--dataset", "open-birds"),
+    "split": ("split", "--dataset", "open-birds", "--preset", "faults"),
     "teacher": ("teacher", "tiny", "--preset", "faults"),
     "distill": ("distill", *METHOD),
     "train": ("train", "--dataset", "open-birds", *METHOD),
