@@ -62,7 +62,11 @@ class Train(LoopBudget, PerceptualSettings):
 
     iterations: int = Field(default=87_500, ge=1)
     batch: int = Field(default=32, ge=1)
-    decay_iterations: int = Field(default=43_750, ge=0, description="last iterations, in which the rates fall to zero")
+    decay_iterations: int = Field(
+        default_factory=lambda known: known["iterations"] // 2,
+        ge=0,
+        description="last iterations, in which the rates fall to zero; as in the official code, half of all",
+    )
     generator_rate: float = Field(default=1e-4, gt=0)
     discriminator_rate: float = Field(default=4e-4, gt=0)
     beta1: float = Field(default=0.0, ge=0, lt=1)
@@ -74,8 +78,7 @@ class Train(LoopBudget, PerceptualSettings):
 
     @model_validator(mode="after")
     def _decay_lies_in_the_training(self) -> Self:
-        # The default belongs to the default length: a shorter training says its own.
-        if "decay_iterations" in self.model_fields_set and self.decay_iterations > self.iterations:
+        if self.decay_iterations > self.iterations:
             raise ValueError(
                 f"`decay_iterations` ({self.decay_iterations}) are the last ones of `iterations` ({self.iterations})"
             )

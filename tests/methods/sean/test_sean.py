@@ -215,6 +215,13 @@ def test_what_does_not_fit_is_one_sentence(trained):
         Method(MethodSetup(Settings(networks=NETWORKS), 48, 1, CPU))
 
 
+def test_a_shorter_training_decays_in_its_own_second_half_also_from_its_spec():
+    # A run's spec says every value, defaults too, and is read again.
+    short = Settings(train={"iterations": 40})
+    assert short.train.decay_iterations == 20 and Settings().train.decay_iterations == 43_750
+    assert Settings(**short.model_dump(mode="json")) == short
+
+
 def test_memory_means_images_at_first_and_follows_later():
     memory = StyleMemory(2, 1)
     codes = torch.tensor([[[1.0], [5.0]], [[3.0], [7.0]]])
