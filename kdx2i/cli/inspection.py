@@ -145,12 +145,13 @@ def reference(
         list[Path] | None,
         typer.Option(help="Results folder of the same tables from another machine or instruction set; repeatable."),
     ] = None,
+    add: Annotated[bool, typer.Option("--add", help="Keep the other tables that the folder has.")] = False,
 ) -> None:
     """Copy current tables, the evidence behind them and their spread to results/reference."""
     from kdx2i.inspection.reference import export
 
     plan = asked_plan(preset, seeds)
-    print(export(plan, names or plan.tables, name or plan.preset.name, samples=samples, also=also or ()))
+    print(export(plan, names or plan.tables, name or plan.preset.name, samples=samples, also=also or (), add=add))
 
 
 @app.command()

@@ -14,16 +14,24 @@ from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.kinds import EVALUATION, RUN, SPLIT, TABLE
 from kdx2i.provenance import machine_of, problem, require_current
 from kdx2i.tables.machine import load_table_json
-from kdx2i.tables.replicates import FILE, Replicate, replicates_of, write_replicates
+from kdx2i.tables.replicates import FILE, Replicate, read_replicates, replicates_of, write_replicates
 
 
-def export(plan: Plan, tables: Sequence[str], name: str, *, samples: bool = True, also: Sequence[Path] = ()) -> Path:
+def export(
+    plan: Plan,
+    tables: Sequence[str],
+    name: str,
+    *,
+    samples: bool = True,
+    also: Sequence[Path] = (),
+    add: bool = False,
+) -> Path:
     """Copy current tables, their leaves' metrics, logs and provenance, and return the folder.
 
     The table of stage 1 is copied with them where it has been made.
 
     `samples` keeps the first seed's sample grids. Every leaf must be current. An older export of that name is
-    replaced as a whole. `also` are further results folders, laid out as `results/<preset>` and made by the same code on
+    replaced as a whole, or with `add` keeps what this one does not bring. `also` are further results folders, laid out as `results/<preset>` and made by the same code on
     other machines or with other instruction sets, of any seeds: only their tables' values are kept, in `spread.csv`.
     """
     rendered: list[Leaf[Any]] = [plan.rendered(table) for table in tables]
@@ -36,6 +44,10 @@ def export(plan: Plan, tables: Sequence[str], name: str, *, samples: bool = True
     target = plan.root / "results" / "reference" / name
     fresh = target.with_name(f".{target.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
+    if add and target.is_dir():
+        shutil.copytree(target, fresh)
+        kept = read_replicates(target / FILE) if (target / FILE).is_file() else []
+        spread = [*(item for item in kept if item.cell.table not in tables), *spread]
     for leaf in leaves.values():
         if leaf.kind is SPLIT:
             continue

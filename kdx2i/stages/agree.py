@@ -173,6 +173,6 @@ def line(plan: Plan, table: str, console: Console) -> None:
     except UserError as error:
         console.print(escape(f"Agreement: {error}."), style="yellow", highlight=False, soft_wrap=True)
         return
-    print_line(outcome.agreement, outcome.name, console)
+    print_line(outcome.agreement, f"{outcome.name}, {table}", console)
     if outcome.other_code:
         console.print(escape(outcome.other_code), style="dim", highlight=False)

@@ -74,6 +74,18 @@ def test_a_new_export_replaces_the_old_one(plan):
     assert not (folder / "left-over.txt").exists()
 
 
+def test_a_further_table_is_added_and_the_others_stay(plan):
+    export(plan, ["table1"], "trial")
+    fabricate_all(plan, "table3")
+    table.run(plan, plan.rendered("table3"))
+    folder = export(plan, ["table3"], "trial", add=True)
+    assert {"table1.csv", "table3.csv"} <= {path.name for path in (folder / "tables").iterdir()}
+    first = read_replicates(folder / "spread.csv")
+    assert {item.cell.table for item in first} == {"table1", "table3"}
+    export(plan, ["table3"], "trial", add=True)
+    assert sorted(read_replicates(folder / "spread.csv")) == sorted(first)
+
+
 def test_a_reference_records_its_spread_and_a_run_is_set_beside_it(plan, elsewhere):
     export(plan, ["table1"], "alone")
     reference = export(plan, ["table1"], "open-smoke", also=[elsewhere])
@@ -86,7 +98,7 @@ def test_a_reference_records_its_spread_and_a_run_is_set_beside_it(plan, elsewhe
     assert agree(plan, reference.with_name("alone")).agreement.basis == "seeds"
     console = Console(file=io.StringIO(), width=200)
     line(plan, "table1", console)
-    assert "Agreement with results/reference/open-smoke: " in console.file.getvalue()
+    assert "Agreement with results/reference/open-smoke, table1: " in console.file.getvalue()
     assert "AGREES" in console.file.getvalue()
 
 
