@@ -26,6 +26,7 @@ from typing import Any
 from snakemake.io import ancient
 
 from kdx2i.config import listed, names_in, parse_seeds
+from kdx2i.devices import PARALLEL_STAGES
 from kdx2i.errors import UserError
 from kdx2i.files import write_text
 from kdx2i.plan import KINDS, Kind, Leaf, Plan
@@ -238,9 +239,15 @@ class RuleFacts:
 
     @property
     def resources(self) -> dict[str, int]:
-        """What a job asks of the machine: the preset's threads and GPUs for a training, one core for the rest."""
+        """What a job asks of the machine: the preset's threads and GPUs for a training, one core for the rest.
+
+        What shares no batch among processes takes one GPU, whatever the preset gives.
+        """
         asked = self.results.plan.preset.resources
-        return {"cpu": asked.threads, "gpu": asked.gpus} if self.kind.work == "training" else {"cpu": 1}
+        if self.kind.work != "training":
+            return {"cpu": 1}
+        most = asked.gpus if self.kind.stage in PARALLEL_STAGES else 1
+        return {"cpu": asked.threads, "gpu": min(asked.gpus, most)}
 
     @property
     def message(self) -> str:

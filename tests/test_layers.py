@@ -22,7 +22,7 @@ PACKAGE = Path(__file__).parents[1] / "kdx2i"
 ORDER = [
     "bounds", "errors", "foreign", "files", "metric_catalogue", "config", "identity", "plan", "provenance", "data",
     "metrics", "training", "tasks", "teacher", "features", "encoders", "methods", "distill", "suite", "tables",
-    "frames", "stages", "inspection", "workflow", "completion", "version", "cli", "warm", "__main__",
+    "frames", "stages", "inspection", "devices", "workflow", "completion", "version", "cli", "warm", "__main__",
 ]  # fmt: skip
 # Rooms that need even less than their place allows.
 NARROW = {
@@ -62,7 +62,7 @@ TORCH_FREE = ["bounds", "foreign", "metric_catalogue", "tasks.facts",
               "encoders.recipes",
               "stages.table", "stages.compare", "stages.infer", "frames",
               "stages.folder_request", "metrics.images.listing",
-              "completion", "version"]  # fmt: skip
+              "completion", "version", "devices"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

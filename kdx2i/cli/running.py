@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from kdx2i.cli.locking import making
+from kdx2i.devices import PARALLEL_STAGES, become_torchrun, taken, under_torchrun
 from kdx2i.errors import UserError
 from kdx2i.inspection.leftovers import check_work
 from kdx2i.plan import Leaf, Plan
@@ -15,11 +16,23 @@ from kdx2i.plan import Leaf, Plan
 def run_leaf(plan: Plan, leaf: Leaf[Any], stage: str = "") -> None:
     """Run the stage of a leaf, or another `stage` that reads the same, whose inputs must be there and current.
 
-    Where another process has just made the same result, nothing is left to do.
+    Where another process has just made the same result, nothing is left to do. A training on several GPUs goes on as
+    torchrun in this process's place.
 
     The number of threads decides how sums are split, hence the last digits: it belongs to the preset, not
     to the machine.
     """
+    parallel = leaf.kind.stage in PARALLEL_STAGES and not stage
+    asked = plan.preset.resources.gpus if leaf.kind.work == "training" else 0
+    gpus = asked if parallel else min(asked, 1)
+    with taken(gpus):
+        if gpus > 1 and not under_torchrun():
+            _require_gpus(plan, gpus)
+            become_torchrun(plan.command(leaf)[1:], gpus)
+        _run(plan, leaf, stage, gpus)
+
+
+def _run(plan: Plan, leaf: Leaf[Any], stage: str, gpus: int) -> None:
     from kdx2i.provenance import problem, require_as_shipped, require_current
 
     with making(leaf) as waited:
@@ -30,21 +43,20 @@ def run_leaf(plan: Plan, leaf: Leaf[Any], stage: str = "") -> None:
         require_as_shipped(leaf.root, leaf.files)
         os.environ["OMP_NUM_THREADS"] = str(plan.preset.resources.threads)
         if leaf.kind.work == "training":
-            _require_gpus(plan)
+            _require_gpus(plan, gpus)
             check_work(leaf.work)
         importlib.import_module(f"kdx2i.stages.{stage or leaf.kind.stage}").run(plan, leaf)
 
 
-def _require_gpus(plan: Plan) -> None:
+def _require_gpus(plan: Plan, gpus: int) -> None:
     """Refuse to run a GPU preset without its GPUs: on a CPU it would seem to hang for weeks."""
-    asked = plan.preset.resources.gpus
-    if asked == 0:
+    if gpus == 0:
         return
     import torch
 
     seen = torch.cuda.device_count()
-    if seen < asked:
+    if seen < gpus:
         raise UserError(
-            f"preset {plan.preset.name} asks for {asked} GPU(s) a job and PyTorch sees {seen}: "
+            f"preset {plan.preset.name} asks for {gpus} GPU(s) a job and PyTorch sees {seen}: "
             "run it on a machine with a GPU, or set `resources: {gpus: 0}` in the preset"
         )

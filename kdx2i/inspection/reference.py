@@ -31,8 +31,9 @@ def export(
     The table of stage 1 is copied with them where it has been made.
 
     `samples` keeps the first seed's sample grids. Every leaf must be current. An older export of that name is
-    replaced as a whole, or with `add` keeps what this one does not bring. `also` are further results folders, laid out as `results/<preset>` and made by the same code on
-    other machines or with other instruction sets, of any seeds: only their tables' values are kept, in `spread.csv`.
+    replaced as a whole, or with `add` keeps what this one does not bring. `also` are further results folders, laid
+    out as `results/<preset>` and made by the same code on other machines or with other instruction sets, of any
+    seeds: only their tables' values are kept, in `spread.csv`.
     """
     rendered: list[Leaf[Any]] = [plan.rendered(table) for table in tables]
     measures = plan.stage1_if_any()

@@ -9,6 +9,7 @@ sys.path.insert(0, str(ROOT))
 # Jobs work here, whatever other clone a shell's KDX2I_ROOT names.
 os.environ.update(KDX2I_ROOT=str(ROOT))
 
+from kdx2i.devices import visible as visible_gpus
 from kdx2i.errors import UserError
 from kdx2i.inspection.at_work import enter_workflow
 from kdx2i.suite import make_plan
@@ -55,3 +56,9 @@ if workflow.is_main_process and workflow.nodes is None:
         else os.cpu_count() or 1
     )
     workflow.register_resource("cpu", usable)
+    # A job holds its GPUs by itself (kdx2i/devices.py): this only keeps more from starting than find some.
+    # Where there are too few for one, the job says so.
+    if "gpu" not in workflow.global_resources:
+        workflow.register_resource(
+            "gpu", max(len(visible_gpus()), PLAN.preset.resources.gpus)
+        )
