@@ -17,8 +17,11 @@ include: "workflow/rules/results.smk"
 include: "workflow/rules/targets.smk"
 
 
-# Jobs on this machine, of this interpreter, start warm (kdx2i/warm.py).
+# What is missing is said before the first job, not by one job after another. Jobs on this machine, of this interpreter,
+# start warm (kdx2i/warm.py).
 onstart:
+    if workflow.is_main_process:
+        require_inputs()
     if (
         workflow.is_main_process
         and workflow.nodes is None

@@ -1,15 +1,46 @@
-"""The commands about the embedded data."""
+"""The commands about what a preset needs from outside, and about the embedded data."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from kdx2i.cli.app import app
+from kdx2i.cli.options import Preset, Seeds, Tables, asked_plan
 from kdx2i.config import find_root
 
-data_app = typer.Typer(help="The embedded data.", no_args_is_help=True)
+data_app = typer.Typer(help="What a preset needs from outside, and the embedded data.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+
+
+@data_app.command("status")
+def status(names: Tables = None, preset: Preset = "open", seeds: Seeds = "") -> None:
+    """List the data, weights, metric networks and GPUs that tables need from outside; 1 while something is missing."""
+    from rich.table import Table
+
+    from kdx2i.inspection.preflight import free_bytes, needs
+    from kdx2i.stages.console import screen
+
+    plan = asked_plan(preset, seeds)
+    listed = needs(plan, names or plan.tables)
+    table = Table(title=f"What preset {preset} needs", title_justify="left", show_lines=False)
+    for heading in ("", "kind", "what", "MiB", "wanted by", "how to get it"):
+        table.add_column(heading, overflow="fold", justify="right" if heading == "MiB" else "left")
+    for need in listed:
+        size = f"{need.size / 2**20:,.0f}" if need.size is not None else ""
+        state = "there" if need.there else "missing"
+        row = (state, need.kind, need.name, size, ", ".join(need.wanted_by), need.advice)
+        table.add_row(*map(escape, row), style="" if need.there else "yellow")
+    console = screen()
+    console.print(table)
+    missing = sum(not need.there for need in listed)
+    free = free_bytes(plan.root) / 2**30
+    console.print(
+        f"{missing} of {len(listed)} missing; {free:,.0f} GiB free where results are written", highlight=False
+    )
+    if missing:
+        raise typer.Exit(1)
 
 
 @data_app.command("rebuild-pack")

@@ -12,6 +12,7 @@ os.environ.update(KDX2I_ROOT=str(ROOT))
 from kdx2i.devices import visible as visible_gpus
 from kdx2i.errors import UserError
 from kdx2i.inspection.at_work import enter_workflow
+from kdx2i.inspection.preflight import require_ready
 from kdx2i.suite import make_plan
 from kdx2i.warm import start as start_warm_server
 from kdx2i.workflow import Results, check_config, requested_seeds
@@ -32,6 +33,16 @@ try:
     RESULTS = Results(PLAN, requested_tables)
 except UserError as error:
     raise WorkflowError(str(error))
+
+
+def require_inputs():
+    """End the workflow with one sentence where what its tables need from outside is not all there."""
+    tables = [name for name in PLAN.tables if name in set(RESULTS.requested())]
+    try:
+        require_ready(PLAN, tables)
+    except UserError as error:
+        raise WorkflowError(str(error))
+
 
 # A killed Snakemake leaves its lock and its temporary folders; the next one that finds nobody at work clears them away.
 if workflow.is_main_process:
