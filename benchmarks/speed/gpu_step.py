@@ -8,11 +8,10 @@ script can be tried anywhere; its figures mean something on a GPU alone.
 """
 
 import argparse
-import copy
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,29 +32,50 @@ def command_line() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measure every variant in turns, compare the losses, print and write."""
+    """Measure every variant, compare the losses, print and write."""
     arguments = command_line()
     use_threads(1)
 
     import torch
-    from stargan_step import Straightforward, held
+
+    from kdx2i.training.determinism import describe_device
+
+    device = torch.device(arguments.device)
+    make, batch = maker(arguments, device)
+    rows: list[dict[str, Any]] = []
+    losses: dict[str, Mapping[str, float]] = {}
+    for name, (tensor_cores, variant) in variants(make).items():
+        # TensorFloat-32 of convolutions and products; PyTorch's own default has it on for convolutions alone.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tensor_cores
+        seconds, losses[name], peak = measured(variant(), arguments.repeats, device)
+        rows.append({"what": name, "ms": 1000 * middle(seconds), "GiB": peak})
+    slowest = rows[0]["ms"]
+    for row in rows:
+        row["times faster"] = slowest / row["ms"]
+        row["largest difference of a loss"] = max(
+            abs(losses[row["what"]][key] - value) / max(abs(value), 1e-3) for key, value in losses["float32"].items()
+        )
+    place = f"{arguments.resolution} px, {arguments.classes} domains, batch {batch}, {describe_device(device)}"
+    report(f"One iteration of StarGAN v2 at {place}", rows, arguments.json)
+
+
+def maker(arguments: argparse.Namespace, device: Any) -> tuple[Callable[..., Any], int]:
+    """Return what makes the method at a precision and in a memory format, always from the same start, and the batch."""
+    import torch
 
     from kdx2i.config import find_root
     from kdx2i.methods.base import MethodSetup
     from kdx2i.methods.stargan_v2.method import Method
     from kdx2i.methods.stargan_v2.settings import Settings
     from kdx2i.suite import make_plan
-    from kdx2i.training.determinism import describe_device
-    from kdx2i.training.loop import update_averages
     from kdx2i.training.sampling import BalancedImages
 
-    device = torch.device(arguments.device)
-    of_preset = make_plan(find_root(), arguments.preset).settings("stargan_v2", arguments.resolution)
     side, classes = arguments.resolution, arguments.classes
+    of_preset = make_plan(find_root(), arguments.preset).settings("stargan_v2", side)
     torch.manual_seed(0)
     images = torch.randint(0, 256, (4 * classes, 3, side, side), dtype=torch.uint8)
 
-    def method(precision: str = "float32", layout: Any = torch.channels_last) -> Any:
+    def make(precision: str = "float32", layout: Any = torch.channels_last) -> Any:
         settings = Settings(networks=of_preset["networks"], train={**of_preset["train"], "precision": precision})
         sampler = BalancedImages(lambda i: images[i], torch.arange(4 * classes) // 4, classes, device)
         torch.manual_seed(0)
@@ -64,59 +84,47 @@ def main() -> None:
             network.to(memory_format=layout)
         return made
 
-    @contextmanager
-    def formats(tensor_cores: bool) -> Iterator[None]:
-        # TensorFloat-32 of convolutions and products; PyTorch's own default has it on for convolutions alone.
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tensor_cores
-        yield
+    return make, of_preset["train"]["batch"]
 
-    variants: dict[str, tuple[bool, Callable[[], Any]]] = {
-        "straightforward, float32": (False, lambda: Straightforward(method())),
-        "straightforward, TF32": (True, lambda: Straightforward(method())),
-        "float32": (False, method),
-        "TF32": (True, method),
-        "TF32, contiguous": (True, lambda: method(layout=torch.contiguous_format)),
-        "bfloat16": (True, lambda: method("bfloat16")),
+
+def variants(make: Callable[..., Any]) -> dict[str, tuple[bool, Callable[[], Any]]]:
+    """Return by name whether TensorFloat-32 is on, and what makes the trained thing."""
+    import torch
+    from stargan_step import Straightforward
+
+    return {
+        "straightforward, float32": (False, lambda: Straightforward(make())),
+        "straightforward, TF32": (True, lambda: Straightforward(make())),
+        "float32": (False, make),
+        "TF32": (True, make),
+        "TF32, contiguous": (True, lambda: make(layout=torch.contiguous_format)),
+        "bfloat16": (True, lambda: make("bfloat16")),
     }
-    rows: list[dict[str, Any]] = []
-    losses: dict[str, Mapping[str, float]] = {}
-    for name, (tensor_cores, make) in variants.items():
-        with formats(tensor_cores):
-            trained = make()
-            average = getattr(trained, "update_averages", None)
 
-            def step(
-                number: int, trained: Any = trained, average: Callable[[float], None] | None = average
-            ) -> dict[str, float]:
-                torch.manual_seed(number)
-                values = trained.training_step(number)
-                if average is None:
-                    update_averages(trained, 0.999)
-                else:
-                    average(0.999)
-                return {key: float(value.detach()) for key, value in values.items()}
 
-            with held(trained.optimizers):
-                losses[name] = step(1)
-            seconds = [_timed(step, number, device) for number in range(2, 4 + arguments.repeats)][2:]
-            peak = torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else None
-            rows.append({"what": name, "ms": 1000 * middle(seconds), "GiB": peak})
-            del trained, average, step
-            if device.type == "cuda":
-                torch.cuda.empty_cache()
-                torch.cuda.reset_peak_memory_stats(device)
-    slowest = copy.copy(rows[0])
-    for row in rows:
-        row["times faster"] = slowest["ms"] / row["ms"]
-        row["largest difference of a loss"] = max(
-            abs(losses[row["what"]][key] - value) / max(abs(value), 1e-3) for key, value in losses["float32"].items()
-        )
-    batch = of_preset["train"]["batch"]
-    report(
-        f"One iteration of StarGAN v2 at {side} px, {classes} domains, batch {batch}, {describe_device(device)}",
-        rows,
-        arguments.json,
-    )
+def measured(trained: Any, repeats: int, device: Any) -> tuple[list[float], Mapping[str, float], float | None]:
+    """Return the seconds of `repeats` iterations, the losses of one at a rate of zero, and the peak GiB of the GPU."""
+    import torch
+    from stargan_step import held
+
+    from kdx2i.training.loop import update_averages
+
+    average = getattr(trained, "update_averages", None) or partial(update_averages, trained)
+
+    def step(number: int) -> dict[str, float]:
+        torch.manual_seed(number)
+        values = trained.training_step(number)
+        average(0.999)
+        return {key: float(value.detach()) for key, value in values.items()}
+
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    with held(trained.optimizers):
+        losses = step(1)
+    seconds = [_timed(step, number, device) for number in range(2, 4 + repeats)][2:]
+    peak = torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else None
+    return seconds, losses, peak
 
 
 def _timed(step: Callable[[int], Any], number: int, device: Any) -> float:
