@@ -25,13 +25,15 @@ LOOK_EVERY = 1.0
 def visible() -> list[str]:
     """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; without it all of the machine.
 
-    PyTorch is not asked: it would take its time, and remember the answer.
+    PyTorch is not asked: it would take its time, and remember the answer. Under WSL, which shows no devices, one is
+    assumed.
     """
     named = os.environ.get(VISIBLE)
     if named is not None:
         return [name for name in (part.strip() for part in named.split(",")) if name and name != "-1"]
     found = (re.fullmatch(r"nvidia(\d+)", path.name) for path in Path("/dev").glob("nvidia*"))
-    return [str(index) for index in sorted(int(match[1]) for match in found if match)]
+    indices = sorted(int(match[1]) for match in found if match)
+    return [str(index) for index in indices] or (["0"] if Path("/dev/dxg").exists() else [])
 
 
 def under_torchrun() -> bool:

@@ -1,5 +1,7 @@
 """What is missing from outside is listed before the first job: data, weights, metric networks, GPUs."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from kdx2i.errors import UserError
 from kdx2i.inspection.preflight import Need, needs, require_ready
 from kdx2i.plan import Plan
 from kdx2i.suite import make_plan
-from tests.support.repository import clone
+from tests.support.repository import ROOT, clone
 
 
 @pytest.fixture
@@ -71,6 +73,26 @@ def test_a_workflow_is_told_in_one_sentence(root: Path):
         "preset paper needs what is not here: data/raw/afhq.zip, weights/ffhq-r256.safetensors and 3 more; "
         "`kdx2i data status --preset paper` lists it and says how to get it"
     )
+
+
+def test_a_cluster_has_its_own_gpus(root: Path, monkeypatch: pytest.MonkeyPatch):
+    plan = make_plan(root, "paper")
+    found = [need for need in needs(plan, ["table5"]) if need.kind == "GPU"]
+    monkeypatch.setattr("kdx2i.inspection.preflight.needs", lambda *_: found)
+    with pytest.raises(UserError, match=r"needs what is not here: 1 GPU\(s\) a job"):
+        require_ready(plan, ["table5"])
+    require_ready(plan, ["table5"], here=False)
+
+
+def test_looking_for_the_defaults_networks_loads_no_pytorch():
+    code = (
+        "import sys; from pathlib import Path; from kdx2i.suite import make_plan\n"
+        "from kdx2i.inspection.preflight import require_ready\n"
+        f"plan = make_plan(Path({str(ROOT)!r}), 'open')\n"
+        "require_ready(plan, plan.tables); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "False"
 
 
 def test_the_command_exits_with_1_while_something_is_missing(root: Path, monkeypatch: pytest.MonkeyPatch):

@@ -46,9 +46,12 @@ def needs(plan: Plan, tables: Sequence[str]) -> list[Need]:
     return sorted(found.values(), key=lambda need: order[need.kind])
 
 
-def require_ready(plan: Plan, tables: Sequence[str]) -> None:
-    """Raise `UserError` with what is missing for tables, before any job has started."""
-    missing = [need.name for need in needs(plan, tables) if not need.there]
+def require_ready(plan: Plan, tables: Sequence[str], *, here: bool = True) -> None:
+    """Raise `UserError` with what is missing for tables, before any job has started.
+
+    GPUs count where jobs run `here`: a cluster's are not those of the machine that submits.
+    """
+    missing = [need.name for need in needs(plan, tables) if not need.there and (here or need.kind != "GPU")]
     if missing:
         more = f" and {len(missing) - 2} more" if len(missing) > 2 else ""
         raise UserError(
@@ -129,6 +132,8 @@ def _extractor(name: str) -> Path | None:
 
 
 def _trunk(name: str) -> Path | None:
+    if name.startswith("efficientnet"):  # Without PyTorch, which a workflow's start would wait for.
+        return None
     from kdx2i.metrics.perceptual.trunks import TRUNKS
 
     return _published(name, TRUNKS[name].file, os.environ.get(TRUNKS[name].variable)) if name in TRUNKS else None
