@@ -24,27 +24,27 @@ FOLDERS = ("benchmarks", "kdx2i", "profiles", "workflow")
 
 
 def settings_copy(target: Path) -> Path:
-    """Make a root that has only `benchmarks/`, whose YAML files may be changed; the packs are linked.
-
-    Weights are hard links to one copy for the whole process (40 MB that most tests only read): a test that wants others
-    replaces the file (`kdx2i.files.write_bytes`), and never writes into it, which `assert_weights_whole` finds.
-    """
-    source = ROOT / "benchmarks"
-
-    def link(path: str, to: str) -> str:
-        if path.endswith(".safetensors"):
-            try:
-                os.link(_weights() / Path(path).relative_to(source), to)
-                return to
-            except OSError:  # Another file system, or one without hard links.
-                pass
-        return shutil.copy2(path, to)
-
+    """Make a root that has only `benchmarks/`, whose YAML files may be changed; the packs are linked."""
     ignored = shutil.ignore_patterns("open_emoji")
-    shutil.copytree(source, target / "benchmarks", ignore=ignored, copy_function=link)
+    shutil.copytree(ROOT / "benchmarks", target / "benchmarks", ignore=ignored, copy_function=_copy_or_link)
     pack = target / "benchmarks" / "datasets" / "open_emoji"
     pack.symlink_to(ROOT / "benchmarks" / "datasets" / "open_emoji")
     return target
+
+
+def _copy_or_link(path: str, to: str) -> str:
+    """Copy a file; of weights make a hard link to one copy for the whole process (110 MB that most tests only read).
+
+    A test that wants other weights replaces the file (`kdx2i.files.write_bytes`), and never writes into it, which
+    `assert_weights_whole` finds.
+    """
+    if path.endswith(".safetensors"):
+        try:
+            os.link(_weights() / Path(path).relative_to(ROOT / "benchmarks"), to)
+            return to
+        except OSError:  # Another file system, or one without hard links.
+            pass
+    return shutil.copy2(path, to)
 
 
 @cache
@@ -75,7 +75,7 @@ def clone(target: Path) -> Path:
     for name in (*PARTS, *FOLDERS):
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, target / name, ignore=ignore)
+            shutil.copytree(source, target / name, ignore=ignore, copy_function=_copy_or_link)
         elif source.exists():
             shutil.copy2(source, target / name)
     return target
