@@ -17,8 +17,9 @@ from kdx2i.tables.expectations import OrderExpectation, VerdictExpectation, fail
 from kdx2i.tables.learning import judge_learning
 from kdx2i.tables.machine import load_table_json
 from kdx2i.tables.model import Table
+from kdx2i.tables.plot import render_plot
 from kdx2i.tables.published import CellName, PublishedValue, read_published
-from kdx2i.tables.render import print_table, render_csv, render_json, render_latex, render_markdown, render_plot
+from kdx2i.tables.render import print_table, render_csv, render_json, render_latex, render_markdown
 
 SCORE = st.floats(-500, 500).map(lambda value: round(value, 2))
 

@@ -19,8 +19,9 @@ from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.assemble import Absent, assemble
 from kdx2i.tables.layout import stand_in_line
 from kdx2i.tables.model import Budget, Table, TeacherNote, budget_text
+from kdx2i.tables.plot import render_plot
 from kdx2i.tables.published import read_published
-from kdx2i.tables.render import RENDERERS, load_table_json, print_table, render_plot, write_plot, write_table
+from kdx2i.tables.render import RENDERERS, load_table_json, print_table, write_plot, write_table
 
 ROOT = Path(__file__).parents[2]
 NAMES = ["table1", "table2", "table3", "table5", "figure3b"]
