@@ -30,11 +30,13 @@ from kdx2i.devices import PARALLEL_STAGES
 from kdx2i.errors import UserError
 from kdx2i.files import write_text
 from kdx2i.plan import KINDS, Kind, Leaf, Plan
-from kdx2i.plan.kinds import COMPARISON, FIELDS, FIGURE, NUMBER, SPLIT, STAGE1, TABLE
+from kdx2i.plan.kinds import CLAIMS, COMPARISON, FIELDS, FIGURE, NUMBER, SPLIT, STAGE1, TABLE
 from kdx2i.plan.leaf import upstream_of
 from kdx2i.plan.teacher_plans import split_variant
 from kdx2i.provenance import problem
 from kdx2i.stages.agree import line
+from kdx2i.stages.claims import show as show_claims
+from kdx2i.stages.compare import current_tables
 from kdx2i.stages.console import screen
 from kdx2i.stages.stage1 import show as show_stage1
 from kdx2i.stages.table import show
@@ -78,6 +80,8 @@ class Results:
         """Return the leaf that a job of a kind makes."""
         if kind is COMPARISON:
             return self.plan.comparison(self.compared())
+        if kind is CLAIMS:
+            return self.plan.claims(self.compared())
         address = {name: getattr(wildcards, name) for name in kind.fields}
         return self.plan.leaf(kind.name, **{k: int(v) if FIELDS[k] == NUMBER else v for k, v in address.items()})
 
@@ -177,15 +181,22 @@ class Results:
         return _paths(upstream_of([self.plan.encoder(name) for name in self.plan.encoders]))
 
     def compared(self) -> list[str]:
-        """Return the tables that a comparison covers: those requested and those that are current already."""
+        """Return the tables that a comparison, or claims, cover: those requested and those that are current already."""
         asked = set(self.requested())
         return [name for name in self.plan.tables if name in asked or self.is_current(self.plan.rendered(name))]
+
+    def require_tables(self) -> None:
+        """Raise `UserError` where claims are asked for and no table is, or is there, to judge them by."""
+        if CLAIMS.name in set(self.requested()) and not self.compared():
+            current_tables(self.plan)
 
     def print_tables(self) -> None:
         """Print the requested tables that have been made."""
         asked = set(self.requested())
         if STAGE1.name in asked:
             show_stage1(self.plan)
+        if CLAIMS.name in asked:
+            show_claims(self.plan, self.compared())
         names = [name for name in self.plan.tables if name in asked]
         for name in names:
             show(self.plan, name)
@@ -257,8 +268,8 @@ class RuleFacts:
         return re.sub(r"\{(\w+)\}", r"{wildcards.\1}", text)
 
     def tables(self, wildcards: Wildcards) -> list[str]:
-        """Return the tables that a comparison covers, none for other kinds."""
-        return self.results.compared() if self.kind is COMPARISON else []
+        """Return the tables that a comparison, or claims, cover; none for other kinds."""
+        return self.results.compared() if self.kind in (COMPARISON, CLAIMS) else []
 
     def inputs(self, wildcards: Wildcards) -> dict[str, Any]:
         """Return the files that a job reads, by role, and the marker where its result is not current."""
@@ -285,7 +296,7 @@ def _paths(leaves: Iterable[Leaf[Any]]) -> list[str]:
 
 def _by_role(leaf: Leaf[Any]) -> Mapping[str, list[Leaf[Any]]]:
     """Return a leaf's inputs by role; what gathers results has them all in one."""
-    if leaf.kind is COMPARISON:
+    if leaf.kind in (COMPARISON, CLAIMS):
         return {"tables": list(leaf.inputs.values())}
     if leaf.kind.gathers:
         # Everything down to the splits: a table refuses what is stale at any depth.

@@ -40,7 +40,6 @@ def current_tables(plan: Plan) -> list[str]:
     names = [name for name in plan.tables if problem(plan.rendered(name)) is None]
     if not names:
         raise UserError(
-            f"preset {plan.preset.name} has no current table to compare: "
-            "make one first, e.g. with `snakemake --cores 8 table1`"
+            f"preset {plan.preset.name} has no current table: make one first, e.g. with `snakemake --cores 8 table1`"
         )
     return names
