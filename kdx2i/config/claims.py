@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from kdx2i.config.models import MetricName, Name, Strict, TableConfig, listed
 from kdx2i.config.reading import load_table, names_in, read_yaml, validate
 from kdx2i.errors import UserError
+from kdx2i.metric_catalogue import METRICS
 
 FILE = "benchmarks/claims.yaml"
 
@@ -53,6 +54,13 @@ class Claim(Strict):
     effect: float = Field(gt=-1, lt=1)
     over: Literal["each", "mean"] = "each"
     cells: list[ClaimCells] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _a_mean_is_of_distances(self) -> "Claim":
+        metrics = {metric for cells in self.cells for metric in cells.metrics}
+        if self.over == "mean" and any(METRICS[m].direction != "lower" or not METRICS[m].logarithmic for m in metrics):
+            raise ValueError("`over: mean` is for FID-like metrics, whose ratios are compared")
+        return self
 
     @property
     def tables(self) -> tuple[str, ...]:

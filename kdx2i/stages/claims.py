@@ -35,8 +35,8 @@ def show(plan: Plan, tables: Iterable[str]) -> None:
     console = terminal_screen()
     print_claims(verdicts, console)
     console.print(
-        f"[bold]{len(verdicts)} claims[/bold] by {plan.preset.name}: {count_line(verdicts)}. {leaf.directory}/claims.md "
-        "has the paper's words and what decided each.",
+        f"[bold]{len(verdicts)} claims[/bold] by {plan.preset.name}: {count_line(verdicts)}. "
+        f"{leaf.directory}/claims.md has the paper's words and what decided each.",
         highlight=False,
     )
 

@@ -1,22 +1,22 @@
 """Do the numbers of tables support what the paper states, contradict it, or can nobody tell?
 
 A claim (`benchmarks/claims.yaml`) is a number of comparisons: a row before another one by a metric on a dataset, by
-more than the smallest gain m that counts. A comparison's gain is relative, positive where better, and paired by seed
-(`kdx2i.tables.orders.paired_gain`); its interval is Student's over seeds, with a variance that is pooled over the
-datasets of the same two rows and metric, as on `docs/results.md`.
+more than the smallest gain that counts, a share of the other row's mean. A comparison's differences are paired by seed,
+in the metric's unit and positive where better; their interval is Student's over seeds, with a variance that is pooled
+over the datasets of the same two rows and metric, as on `docs/results.md`.
 
-`over: each`: the claim is that every comparison exceeds m.
+`over: each`: the claim is that every comparison exceeds the gain that counts.
 
-- supported: the 95% interval of every comparison lies above m. Since all must, no level needs to be split.
-- contradicted: one comparison lies below m at the level of all k together (0.025 / k on its side). A gain that is there
-  but smaller than what counts contradicts too.
+- supported: the 95% interval of every comparison lies above it. Since all must, no level needs to be split.
+- contradicted: the interval of every comparison lies below it, or that of one does at the level of all k together
+  (0.025 / k on its side, Bonferroni). A gain that is there but smaller than what counts contradicts too.
 
-`over: mean`: the same of the mean of the comparisons' gains, seed by seed over the seeds that all have.
+`over: mean` ("in general"): the same of one number a seed, the mean over the comparisons of the logarithm of the two
+rows' ratio, so that exchanging the rows changes nothing but the sign; FID-like metrics only.
 
 Everything else is `cannot tell`, with the number of seeds that would (`kdx2i.tables.power`). Only rows that have
-learned are compared: what has not learned, is not there, or has no gain (a baseline that is not positive) never
-decides. A claim is supported only where at least half of its comparisons can be made, and `not run` where none of its
-numbers is there.
+learned are compared: what has not learned, or is not there, never decides. A claim is supported only where at least
+half of its comparisons can be made, and `not run` where none of its numbers is there.
 """
 
 import math
@@ -31,24 +31,26 @@ from kdx2i.config import Strict
 from kdx2i.config.claims import Claim, Pair, pairs
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.intervals import deviation, mean
-from kdx2i.tables.model import Cell, Table, TablePart
-from kdx2i.tables.orders import PairedGain, paired_gain, relative_gain
+from kdx2i.tables.learning import NOT_LEARNED
+from kdx2i.tables.model import Cell, Table
+from kdx2i.tables.orders import relative_gain
 from kdx2i.tables.power import ERROR, POWER, seeds_that_tell
 from kdx2i.tables.published import CellName, Published
 
 Outcome = Literal["supported", "contradicted", "cannot tell", "not run"]
 OUTCOMES: tuple[Outcome, ...] = ("supported", "contradicted", "cannot tell", "not run")
-PairOutcome = Literal["supported", "contradicted", "cannot tell", "not learned", "no gain", "not run"]
+PairOutcome = Literal["supported", "contradicted", "cannot tell", "not learned", "not run"]
 JUDGED: tuple[PairOutcome, ...] = ("supported", "contradicted", "cannot tell")
 LEAST_SHARE = 0.5
 """The share of a claim's comparisons that must be judged before it is supported."""
 
 
 class PairVerdict(Strict):
-    """One comparison: the relative gain of `better` over `than` (positive when better) and its 95% interval.
+    """One comparison: `difference` of `better` and `than` with its 95% interval, in the metric's unit.
 
-    `printed` is the gain between the paper's own numbers, None where it does not print both. `reason` says why there is
-    no gain. `seeds` are those that both rows have.
+    It is positive where better. `other` is the mean of `than`; `gain` the difference as a share of its size, None where
+    it is zero. `printed` is the gain between the paper's own numbers, None where it does not print both. `reason` says
+    why there is no difference, or no interval. `seeds` are those that both rows have.
     """
 
     table: str
@@ -57,21 +59,29 @@ class PairVerdict(Strict):
     metric: str
     better: str
     than: str
-    gain: float | None
-    low: float | None
-    high: float | None
-    seeds: int
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    other: float | None = None
+    gain: float | None = None
+    seeds: int = 0
     printed: float | None
     outcome: PairOutcome
-    reason: str
+    reason: str = ""
+
+    def written(self, number: float | None) -> str:
+        """Write a difference: in percent of the other row, or in the metric's unit where that is zero."""
+        if number is None or self.other is None:
+            return "–"
+        return percent(number / abs(self.other)) if self.other else f"{number:+.3g}".replace("-", "−")
 
 
 class ClaimVerdict(Strict):
     """A claim and what the numbers say of it.
 
     `seeds`: those that the least repeated judged comparison has; `needed`: how many in all would tell, None where it is
-    told or cannot be said. `gain`, `low` and `high` are those of the mean where the claim is about one. `printed` of
-    `printed_of` comparisons show the gain in the paper's own numbers, `judged` of `of` could be made here.
+    told or cannot be said. `gain`, `low` and `high` are the mean gain and its interval where the claim is about one.
+    `printed` of `printed_of` comparisons show the gain in the paper's own numbers, `judged` of `of` could be made here.
     """
 
     id: str
@@ -101,32 +111,32 @@ class ClaimVerdict(Strict):
 
 @dataclass(frozen=True)
 class _Measured:
-    """A comparison with a gain: `error` is that of the mean gain, `freedom` its degrees (0: no spread measured)."""
+    """A mean difference `centre` over `seeds`, the margin that it is held against, and what is known of its spread.
 
-    pair: Pair
-    paired: PairedGain
+    `spread` is the standard deviation over seeds, shared by `columns` datasets, with `freedom` degrees (0: none known).
+    """
+
+    centre: float
+    margin: float
+    seeds: int
     spread: float
     columns: int
     freedom: int
 
-    @property
-    def gain(self) -> float:
-        assert self.paired.gain is not None
-        return self.paired.gain
-
     def bound(self, side: int, error: float = ERROR) -> float:
-        """Return the lower (-1) or upper (+1) limit at an error; infinite where no spread is measured."""
+        """Return the lower (-1) or upper (+1) limit at an error; infinite where no spread is known."""
         if self.freedom < 1:
             return side * math.inf
-        reach = float(stats.t.isf(error, self.freedom)) * self.spread / math.sqrt(self.paired.seeds)
-        return self.gain + side * reach
+        reach = float(stats.t.isf(error, self.freedom)) * self.spread / math.sqrt(self.seeds)
+        return self.centre + side * reach
 
-    def needed(self, margin: float, error: float, power: float) -> int | None:
-        """Return how many seeds would tell on which side of the margin its gain lies."""
+    def needed(self, error: float = ERROR, power: float = POWER) -> int | None:
+        """Return how many seeds would tell on which side of the margin it lies."""
         if self.freedom < 1:
             return None
-        found = seeds_that_tell(abs(self.gain - margin), self.spread, columns=self.columns, error=error, power=power)
-        return None if found is None else max(found, self.paired.seeds + 1)
+        away = abs(self.centre - self.margin)
+        found = seeds_that_tell(away, self.spread, columns=self.columns, error=error, power=power)
+        return None if found is None else max(found, self.seeds + 1)
 
 
 @dataclass(frozen=True)
@@ -161,164 +171,198 @@ def _judge(
     published: Mapping[str, Published],
     parts: Mapping[tuple[str, str], Sequence[str]],
 ) -> ClaimVerdict:
+    """Judge one claim."""
     asked = list(pairs(claim, parts))
-    found = {pair: _paired(pair, tables) for pair in asked}
-    measured = _measured({pair: paired for pair, paired in found.items() if isinstance(paired, PairedGain)})
-    verdicts = tuple(
-        _pair_verdict(pair, found[pair], measured.get(pair), claim, len(measured), published) for pair in asked
-    )
-    printed = [verdict.printed for verdict in verdicts if verdict.printed is not None]
-    decided = _decide_each if claim.over == "each" else _decide_mean
-    decision = _nothing_to_judge(verdicts) or decided(claim, list(measured.values()), verdicts)
+    found = {pair: _cells(pair, tables) for pair in asked}
+    cells = {pair: both for pair, both in found.items() if not isinstance(both, _Left)}
+    measured = _measured(cells, claim.effect)
+    together = len(measured)
+    verdicts = []
+    for pair in asked:
+        printed, both = _printed(pair, published[pair.table]), found[pair]
+        if isinstance(both, _Left):
+            left = PairVerdict(**pair._asdict(), printed=printed, outcome=both.outcome, reason=both.reason)
+            verdicts.append(left)
+        else:
+            verdicts.append(_verdict(pair, measured[pair], both[1], printed, together))
+    if not measured:
+        decision = _nothing_to_judge(verdicts)
+    elif claim.over == "each":
+        decision = _decide_each(verdicts, list(measured.values()))
+    else:
+        decision = _decide_mean(claim, list(cells.values()), len(asked))
+    shown = [verdict.printed for verdict in verdicts if verdict.printed is not None]
     return ClaimVerdict(
         **claim.model_dump(exclude={"cells"}),
         **vars(decision),
-        seeds=min((item.paired.seeds for item in measured.values()), default=0),
-        judged=len(measured),
+        seeds=min((item.seeds for item in measured.values()), default=0),
+        judged=together,
         of=len(asked),
-        printed=sum(gain > claim.effect for gain in printed),
-        printed_of=len(printed),
-        pairs=verdicts,
+        printed=sum(gain > claim.effect for gain in shown),
+        printed_of=len(shown),
+        pairs=tuple(verdicts),
     )
 
 
-def _paired(pair: Pair, tables: Mapping[str, Table]) -> "PairedGain | tuple[PairOutcome, str]":
-    """Return the paired gain of a comparison, or why there is none."""
-    table = tables.get(pair.table)
-    if table is None:
-        return "not run", f"{pair.table} is not here"
-    cells = [_cell(table, pair, label) for label in (pair.better, pair.than)]
-    for label, cell in zip((pair.better, pair.than), cells, strict=True):
+@dataclass(frozen=True)
+class _Left:
+    """Why a comparison is left out."""
+
+    outcome: PairOutcome
+    reason: str
+
+
+def _cells(pair: Pair, tables: Mapping[str, Table]) -> tuple[Cell, Cell] | _Left:
+    """Return the two cells of a comparison, or why it cannot be made."""
+    if pair.table not in tables:
+        return _Left("not run", f"{pair.table} is not here")
+    found = []
+    for label in (pair.better, pair.than):
+        cell = _cell(tables[pair.table], pair, label)
         if cell is None or cell.mean is None:
-            return "not run", f"{label} has no number{f': {cell.reason}' if cell is not None and cell.reason else ''}"
+            reason = f": {cell.reason}" if cell is not None and cell.reason else ""
+            return _Left("not run", f"{label} has no number{reason}")
         if not cell.learned:
-            return "not learned", f"{label} has not learned"
-    first, second = (cell for cell in cells if cell is not None)
-    paired = paired_gain(first, second)
-    if paired.gain is None:
-        return ("no gain" if paired.seeds else "not run"), paired.reason
-    return paired
+            return _Left(NOT_LEARNED, f"{label} has {NOT_LEARNED}")
+        found.append(cell)
+    first, second = found
+    if not set(first.seeds) & set(second.seeds):
+        return _Left("not run", f"no seed has {pair.better} and {pair.than}")
+    return first, second
 
 
 def _cell(table: Table, pair: Pair, label: str) -> Cell | None:
-    part: TablePart | None = next((part for part in table.parts if part.name == pair.part), None)
-    if part is None or pair.dataset not in part.datasets or pair.metric not in part.metrics:
-        return None
-    row = next((row for row in part.methods() if row.label == label), None)
-    return None if row is None else row.cell(pair.dataset, pair.metric)
+    """Return a row's cell of a comparison; None where an older table has no such row or column."""
+    cells = (
+        cell
+        for part in table.parts
+        for row in part.methods()
+        for cell in row.cells
+        if (part.name, row.label, cell.dataset, cell.metric) == (pair.part, label, pair.dataset, pair.metric)
+    )
+    return next(cells, None)
 
 
-def _measured(gains: Mapping[Pair, PairedGain]) -> dict[Pair, _Measured]:
-    """Return the comparisons with their spread, pooled over the datasets of the same rows and metric."""
-    groups: dict[Pair, list[PairedGain]] = defaultdict(list)
-    for pair, paired in gains.items():
-        groups[pair._replace(dataset="")].append(paired)
+def _by_seed(first: Cell, second: Cell) -> dict[int, tuple[float, float]]:
+    """Return both cells' values of the seeds that both have."""
+    values = [dict(zip(cell.seeds, cell.values, strict=True)) for cell in (first, second)]
+    return {seed: (values[0][seed], values[1][seed]) for seed in sorted(set(values[0]) & set(values[1]))}
+
+
+def _measured(cells: Mapping[Pair, tuple[Cell, Cell]], effect: float) -> dict[Pair, _Measured]:
+    """Return the mean differences with their spread, pooled over the datasets of the same rows and metric."""
+    differences: dict[Pair, list[float]] = {}
+    groups: dict[Pair, list[list[float]]] = defaultdict(list)
+    for pair, both in cells.items():
+        good = METRICS[pair.metric].goodness
+        differences[pair] = [good(value) - good(other) for value, other in _by_seed(*both).values()]
+        groups[pair._replace(dataset="")].append(differences[pair])
     measured = {}
-    for pair, paired in gains.items():
-        repeated = [list(p.by_seed.values()) for p in groups[pair._replace(dataset="")] if p.seeds > 1]
-        freedom = sum(len(values) - 1 for values in repeated)
-        squares = math.fsum((len(values) - 1) * deviation(values) ** 2 for values in repeated)
+    for pair, values in differences.items():
+        repeated = [other for other in groups[pair._replace(dataset="")] if len(other) > 1]
+        freedom = sum(len(other) - 1 for other in repeated)
+        squares = math.fsum((len(other) - 1) * deviation(other) ** 2 for other in repeated)
         spread = math.sqrt(squares / freedom) if freedom else 0.0
-        measured[pair] = _Measured(pair, paired, spread, len(repeated), freedom)
+        margin = effect * abs(cells[pair][1].mean or 0.0)
+        measured[pair] = _Measured(mean(values), margin, len(values), spread, len(repeated), freedom)
     return measured
 
 
-def _pair_verdict(
-    pair: Pair,
-    found: "PairedGain | tuple[PairOutcome, str]",
-    measured: _Measured | None,
-    claim: Claim,
-    together: int,
-    published: Mapping[str, Published],
-) -> PairVerdict:
+def _printed(pair: Pair, published: Published) -> float | None:
+    """Return the gain between the paper's own numbers; None where it does not print both."""
+    values = [published.get(CellName(pair.part, pair.dataset, label, pair.metric)) for label in pair[4:]]
+    numbers = [float(value.value) for value in values if value is not None]
+    return relative_gain(pair.metric, *numbers) if len(numbers) == len(values) else None
+
+
+def _verdict(pair: Pair, item: _Measured, other: Cell, printed: float | None, together: int) -> PairVerdict:
     """Write down one comparison; `together` is the number of those that the claim is judged by."""
-    values = [published[pair.table].get(CellName(pair.part, pair.dataset, label, pair.metric)) for label in pair[4:]]
-    printed = None
-    if values[0] is not None and values[1] is not None:
-        printed = relative_gain(pair.metric, float(values[0].value), float(values[1].value))
-    if measured is None:
-        outcome, reason = found if isinstance(found, tuple) else ("not run", "")
-        return PairVerdict(
-            **pair._asdict(), gain=None, low=None, high=None, seeds=0, printed=printed, outcome=outcome, reason=reason
-        )
-    low, high = (measured.bound(side) for side in (-1, 1))
-    outcome = "cannot tell"
-    if low > claim.effect:
+    outcome: PairOutcome = "cannot tell"
+    if item.bound(-1) > item.margin:
         outcome = "supported"
-    elif measured.bound(1, ERROR / together) < claim.effect:
+    elif item.bound(1, ERROR / together) < item.margin:
         outcome = "contradicted"
-    known = measured.freedom > 0
+    known = item.freedom > 0
     return PairVerdict(
         **pair._asdict(),
-        gain=measured.gain,
-        low=low if known else None,
-        high=high if known else None,
-        seeds=measured.paired.seeds,
+        difference=item.centre,
+        low=item.bound(-1) if known else None,
+        high=item.bound(1) if known else None,
+        other=other.mean,
+        gain=item.centre / abs(other.mean) if other.mean else None,
+        seeds=item.seeds,
         printed=printed,
         outcome=outcome,
         reason="" if known else "one seed, so no spread is measured",
     )
 
 
-def _nothing_to_judge(verdicts: Sequence[PairVerdict]) -> _Decision | None:
-    """Return the decision on a claim of which no comparison has a gain; None for another."""
-    if any(verdict.outcome in JUDGED for verdict in verdicts):
-        return None
-    reasons = {v.outcome: v.reason for v in reversed(verdicts)}
-    if set(reasons) == {"not run"}:
+def _nothing_to_judge(verdicts: Sequence[PairVerdict]) -> _Decision:
+    """Decide a claim of which no comparison can be made."""
+    reasons = {verdict.outcome: verdict.reason for verdict in reversed(verdicts)}
+    if NOT_LEARNED not in reasons:
         return _Decision("not run", reasons["not run"])
-    if "not learned" in reasons:
-        return _Decision("cannot tell", f"{reasons['not learned']}: longer training would tell, more seeds would not")
-    return _Decision("cannot tell", reasons["no gain"])
+    return _Decision("cannot tell", f"{reasons[NOT_LEARNED]}: longer training would tell, more seeds would not")
 
 
-def _decide_each(claim: Claim, measured: Sequence[_Measured], verdicts: Sequence[PairVerdict]) -> _Decision:
-    """Decide a claim that every comparison must show."""
+def _decide_each(verdicts: Sequence[PairVerdict], measured: Sequence[_Measured]) -> _Decision:
+    """Decide a claim that every comparison must show; `measured` are the judged ones, in their order."""
     judged = [verdict for verdict in verdicts if verdict.outcome in JUDGED]
-    against = [verdict for verdict in judged if verdict.outcome == "contradicted"]
+    below = all(item.bound(1) < item.margin for item in measured)
+    against = judged if below else [verdict for verdict in judged if verdict.outcome == "contradicted"]
     if against:
-        worst = min(against, key=lambda verdict: verdict.high or 0.0)
+        worst = min(against, key=lambda verdict: verdict.gain or 0.0)
         return _Decision("contradicted", f"{len(against)} of {len(judged)} against it, most plainly {_words(worst)}")
-    open_ = [verdict for verdict in judged if verdict.outcome == "cannot tell"]
-    if not open_ and len(judged) < LEAST_SHARE * len(verdicts):
-        return _Decision("cannot tell", f"only {len(judged)} of {len(verdicts)} comparisons are of rows that learned")
-    if not open_:
-        least = min(judged, key=lambda verdict: verdict.low or 0.0)
+    unclear = [pair for pair in zip(judged, measured, strict=True) if pair[0].outcome == "cannot tell"]
+    if not unclear and len(judged) < LEAST_SHARE * len(verdicts):
+        return _Decision("cannot tell", _too_few(len(judged), len(verdicts)))
+    if not unclear:
+        least = min(judged, key=lambda verdict: verdict.gain or 0.0)
         return _Decision("supported", f"{len(judged)} of {len(judged)} show it, least plainly {_words(least)}")
     if any(item.freedom < 1 for item in measured):
         return _Decision("cannot tell", "one seed, so no spread is measured: three seeds measure one")
-    unclear = [item for item, verdict in zip(measured, judged, strict=True) if verdict.outcome == "cannot tell"]
-    needed = _needed(claim.effect, unclear, len(judged))
-    return _Decision("cannot tell", f"{len(open_)} of {len(judged)} unclear, as {_words(open_[0])}", needed)
+    why = f"{len(unclear)} of {len(judged)} unclear, as {_words(unclear[0][0])}"
+    return _Decision("cannot tell", why, _needed([item for _, item in unclear], len(judged)))
 
 
-def _needed(margin: float, unclear: Sequence[_Measured], together: int) -> int | None:
-    """Return the seeds that would tell: one gain below the margin is enough, else every one must show to be above it.
+def _needed(unclear: Sequence[_Measured], together: int) -> int | None:
+    """Return the seeds that would tell: one below the margin is enough, else every one must show to be above it.
 
     Where all must, each is asked for a power that leaves `POWER` for all together (Bonferroni).
     """
-    below = [item.needed(margin, ERROR / together, POWER) for item in unclear if item.gain < margin]
+    below = [item.needed(ERROR / together) for item in unclear if item.centre < item.margin]
     if below:
         return min((seeds for seeds in below if seeds is not None), default=None)
-    above = [item.needed(margin, ERROR, 1 - (1 - POWER) / len(unclear)) for item in unclear]
+    above = [item.needed(power=1 - (1 - POWER) / len(unclear)) for item in unclear]
     return None if None in above else max(seeds for seeds in above if seeds is not None)
 
 
-def _decide_mean(claim: Claim, measured: Sequence[_Measured], verdicts: Sequence[PairVerdict]) -> _Decision:
-    """Decide a claim about the mean of its comparisons."""
-    if len(measured) < LEAST_SHARE * len(verdicts):
-        return _Decision("cannot tell", f"only {len(measured)} of {len(verdicts)} comparisons are of rows that learned")
-    seeds = sorted(set.intersection(*(set(item.paired.by_seed) for item in measured)))
+def _decide_mean(claim: Claim, cells: Sequence[tuple[Cell, Cell]], asked: int) -> _Decision:
+    """Decide a claim about the mean of its comparisons, on the scale of logarithms."""
+    if len(cells) < LEAST_SHARE * asked:
+        return _Decision("cannot tell", _too_few(len(cells), asked))
+    by_seed = [_by_seed(*both) for both in cells]
+    seeds = sorted(set.intersection(*map(set, by_seed)))
     if len(seeds) < 2:
         return _Decision("cannot tell", "fewer than two seeds have every comparison: three seeds measure a spread")
-    by_seed = {seed: mean([item.paired.by_seed[seed] for item in measured]) for seed in seeds}
-    whole = PairedGain(mean(list(by_seed.values())), None, len(seeds), "", by_seed)
-    total = _Measured(measured[0].pair, whole, deviation(list(by_seed.values())), 1, len(seeds) - 1)
-    low, high = total.bound(-1), total.bound(1)
-    why = f"mean gain {percent(total.gain)} ({percent(low)} to {percent(high)})"
-    outcome: Outcome = "supported" if low > claim.effect else "contradicted" if high < claim.effect else "cannot tell"
-    needed = total.needed(claim.effect, ERROR, POWER) if outcome == "cannot tell" else None
-    return _Decision(outcome, why, needed, total.gain, low, high)
+    ratios = [[values[seed] for values in by_seed] for seed in seeds]
+    if any(min(pair) <= 0 for of_seed in ratios for pair in of_seed):
+        return _Decision("cannot tell", "a distance is not positive, so it has no logarithm")
+    # Lower is better: the logarithm of the other row's value over the row's own is positive where that is.
+    logarithms = [mean([math.log(other / value) for value, other in of_seed]) for of_seed in ratios]
+    margin = -math.log1p(-claim.effect)
+    total = _Measured(mean(logarithms), margin, len(seeds), deviation(logarithms), 1, len(seeds) - 1)
+    gain, low, high = (-math.expm1(-number) for number in (total.centre, total.bound(-1), total.bound(1)))
+    why = f"mean gain {percent(gain)} ({percent(low)} to {percent(high)})"
+    if low > claim.effect:
+        return _Decision("supported", why, None, gain, low, high)
+    if high < claim.effect:
+        return _Decision("contradicted", why, None, gain, low, high)
+    return _Decision("cannot tell", why, total.needed(), gain, low, high)
+
+
+def _too_few(judged: int, asked: int) -> str:
+    return f"only {judged} of {asked} comparisons can be made"
 
 
 def percent(number: float) -> str:
@@ -329,6 +373,5 @@ def percent(number: float) -> str:
 def _words(pair: PairVerdict) -> str:
     """Write one comparison: the rows, where, and the interval of its gain."""
     where = f"{pair.better} against {pair.than} on {pair.dataset} ({pair.part}) by {METRICS[pair.metric].title}"
-    if pair.gain is None or pair.low is None or pair.high is None:
-        return where
-    return f"{where}: {percent(pair.gain)} ({percent(pair.low)} to {percent(pair.high)})"
+    interval = f" ({pair.written(pair.low)} to {pair.written(pair.high)})" if pair.low is not None else ""
+    return f"{where}: {pair.written(pair.difference)}{interval}"

@@ -86,8 +86,8 @@ def _section(verdict: ClaimVerdict) -> str:
 
 def _texts(pair: PairVerdict) -> list[str]:
     """Write one comparison, in the order of `_HEADINGS`."""
-    gain = "–" if pair.gain is None else percent(pair.gain)
-    interval = "–" if pair.low is None or pair.high is None else f"{percent(pair.low)} to {percent(pair.high)}"
+    gain = pair.written(pair.difference)
+    interval = "–" if pair.low is None else f"{pair.written(pair.low)} to {pair.written(pair.high)}"
     printed = "–" if pair.printed is None else percent(pair.printed)
     where = f"{pair.table}, {pair.part}, {pair.dataset}"
     outcome = pair.outcome if not pair.reason else f"{pair.outcome}: {pair.reason}"

@@ -1,7 +1,7 @@
 """Orders of the rows and relative gains over their baselines: what may be compared on any preset."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from kdx2i.config import Strict
 from kdx2i.metric_catalogue import METRICS
@@ -149,13 +149,12 @@ def _gain(
 
 @dataclass(frozen=True)
 class PairedGain:
-    """A reproduced gain over the seeds that both cells have; `by_seed` are the gains of each."""
+    """A reproduced gain over the seeds that both cells have."""
 
     gain: float | None
     interval: Interval | None
     seeds: int
     reason: str
-    by_seed: Mapping[int, float] = field(default_factory=dict)
 
 
 def paired_gain(cell: Cell, baseline: Cell) -> PairedGain:
@@ -178,11 +177,10 @@ def paired_gain(cell: Cell, baseline: Cell) -> PairedGain:
     if base <= 0:
         return PairedGain(None, None, len(seeds), "the baseline is not positive, so no relative gain is defined")
     metric = cell.metric
-    differences = {
-        s: (METRICS[metric].goodness(by_seed[s]) - METRICS[metric].goodness(base_by_seed[s])) / base for s in seeds
-    }
-    values = list(differences.values())
-    return PairedGain(mean(values), mean_interval(values), len(seeds), "", differences)
+    differences = [
+        (METRICS[metric].goodness(by_seed[s]) - METRICS[metric].goodness(base_by_seed[s])) / base for s in seeds
+    ]
+    return PairedGain(mean(differences), mean_interval(differences), len(seeds), "")
 
 
 def relative_gain(metric: str, value: float, baseline: float) -> float | None:
