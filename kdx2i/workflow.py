@@ -34,12 +34,10 @@ from kdx2i.plan.kinds import CLAIMS, COMPARISON, FIELDS, FIGURE, NUMBER, SPLIT, 
 from kdx2i.plan.leaf import upstream_of
 from kdx2i.plan.teacher_plans import split_variant
 from kdx2i.provenance import problem
-from kdx2i.stages.agree import line
 from kdx2i.stages.claims import show as show_claims
 from kdx2i.stages.compare import current_tables
-from kdx2i.stages.console import screen
+from kdx2i.stages.ending import show as show_ending
 from kdx2i.stages.stage1 import show as show_stage1
-from kdx2i.stages.table import show
 
 Wildcards = Any
 
@@ -191,24 +189,15 @@ class Results:
             current_tables(self.plan)
 
     def print_tables(self) -> None:
-        """Print the requested tables that have been made."""
+        """Print what was asked for: tables with what is said of them, the measures of stage 1, claims."""
         asked = set(self.requested())
         if STAGE1.name in asked:
             show_stage1(self.plan)
         if CLAIMS.name in asked:
             show_claims(self.plan, self.compared())
         names = [name for name in self.plan.tables if name in asked]
-        for name in names:
-            show(self.plan, name)
         if names:
-            options = f" --preset {self.plan.preset_argument}" if self.plan.preset_argument != "open" else ""
-            print(
-                f"\n{self.plan.results}/tables has these as CSV, Markdown and LaTeX; `kdx2i compare{options}` "
-                "prints the verdicts on every cell"
-            )
-        # What is asked for ends with how it agrees with the committed reference of the preset, where that has it.
-        for name in names:
-            line(self.plan, name, screen())
+            show_ending(self.plan, names)
 
 
 @dataclass(frozen=True)

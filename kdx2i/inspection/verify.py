@@ -22,6 +22,12 @@ class Finding:
     leaf: Leaf[Any] | None
     problem: Problem | None
 
+    def as_json(self) -> dict[str, Any]:
+        """Return the result's place, its identity as planned, and what is wrong with it, as JSON."""
+        wrong = None if self.problem is None else {"kind": self.problem.kind, "sentence": self.problem.sentence}
+        identity = None if self.leaf is None else self.leaf.identity
+        return {"provenance": self.provenance.as_posix(), "identity": identity, "problem": wrong}
+
 
 def verify(plan: Plan, tables: Iterable[str] = ()) -> list[Finding]:
     """Check every result of the preset and all that the tables on disk are made of.

@@ -34,7 +34,7 @@ from kdx2i.tables.intervals import deviation, mean
 from kdx2i.tables.learning import NOT_LEARNED
 from kdx2i.tables.model import Cell, Table
 from kdx2i.tables.orders import relative_gain
-from kdx2i.tables.power import ERROR, POWER, seeds_that_tell
+from kdx2i.tables.power import ERROR, MOST, POWER, seeds_that_tell
 from kdx2i.tables.published import CellName, Published
 
 Outcome = Literal["supported", "contradicted", "cannot tell", "not run"]
@@ -321,8 +321,9 @@ def _decide_each(verdicts: Sequence[PairVerdict], measured: Sequence[_Measured])
         return _Decision("supported", f"{len(judged)} of {len(judged)} show it, least plainly {_words(least)}")
     if any(item.freedom < 1 for item in measured):
         return _Decision("cannot tell", "one seed, so no spread is measured: three seeds measure one")
+    needed = _needed([item for _, item in unclear], len(judged))
     why = f"{len(unclear)} of {len(judged)} unclear, as {_words(unclear[0][0])}"
-    return _Decision("cannot tell", why, _needed([item for _, item in unclear], len(judged)))
+    return _Decision("cannot tell", why if needed else f"{why}; {MOST} seeds would not tell", needed)
 
 
 def _needed(unclear: Sequence[_Measured], together: int) -> int | None:

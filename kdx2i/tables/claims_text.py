@@ -105,8 +105,10 @@ def _texts(pair: PairVerdict) -> list[str]:
 
 
 def print_claims(verdicts: Sequence[ClaimVerdict], console: Console, *, why: bool = False) -> None:
-    """Print one line a claim, for 80 columns; with `why`, what decided it and the paper's words below each."""
+    """Print one line a claim that was run, for 80 columns; with `why`, what decided it and the paper's words below."""
     for verdict in verdicts:
+        if verdict.outcome == "not run":
+            continue
         console.print(_line(verdict, seeds=not why), highlight=False)
         if why:
             for text, style in _reasons(verdict):
