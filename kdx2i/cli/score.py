@@ -87,11 +87,15 @@ def score(
         all_protocols=all_protocols,
         seed=seed,
     )
-    # What was mistyped is said before the libraries are loaded.
+    _run(request, to_standard_output=json == STANDARD_OUTPUT)
+
+
+def _run(request: ScoreRequest, *, to_standard_output: bool) -> None:
+    """Score, and print the values as JSON where asked; what was mistyped is said before the libraries are loaded."""
     listings = check(request)
     from kdx2i.stages.folders import document_text, run
 
-    with people_on_standard_error(json):
+    with people_on_standard_error(STANDARD_OUTPUT if to_standard_output else None):
         document = run(request, listings)
-    if json == STANDARD_OUTPUT:
+    if to_standard_output:
         print(document_text(document), end="")
