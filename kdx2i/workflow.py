@@ -19,8 +19,9 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from snakemake.io import ancient
@@ -183,6 +184,16 @@ class Results:
         asked = set(self.requested())
         return [name for name in self.plan.tables if name in asked or self.is_current(self.plan.rendered(name))]
 
+    def losses_of(self, outputs: Sequence[str]) -> Path | None:
+        """Return the file that a job's training logs its losses to while it runs; None where it trains nothing."""
+        provenance = next((Path(path) for path in outputs if path.endswith("provenance.json")), None)
+        if provenance is None or not any(path.endswith("log.jsonl") for path in outputs):
+            return None
+        try:
+            return self.plan.leaf_at(provenance).work / "log.jsonl"
+        except UserError:
+            return None
+
     def require_tables(self) -> None:
         """Raise `UserError` where claims are asked for and no table is, or is there, to judge them by."""
         if CLAIMS.name in set(self.requested()) and not self.compared():
@@ -193,11 +204,11 @@ class Results:
         asked = set(self.requested())
         if STAGE1.name in asked:
             show_stage1(self.plan)
-        if CLAIMS.name in asked:
-            show_claims(self.plan, self.compared())
         names = [name for name in self.plan.tables if name in asked]
         if names:
             show_ending(self.plan, names)
+        if CLAIMS.name in asked:
+            show_claims(self.plan, self.compared())
 
 
 @dataclass(frozen=True)
