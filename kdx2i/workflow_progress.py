@@ -13,7 +13,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ class _Job:
     rule: str
     logs: tuple[str, ...]
     losses: Path | None
-    started: float = field(default_factory=time.monotonic)
+    started: float
 
 
 class ProgressLog(logging.Handler):
@@ -110,8 +110,8 @@ class ProgressLog(logging.Handler):
 
     def _on_job_info(self, record: Any) -> None:
         name = str(record.rule_msg or record.rule_name)
-        job = _Job(name, record.rule_name, tuple(record.log), self.losses_of(tuple(map(str, record.output))))
-        self.running[record.jobid] = job
+        losses_at = self.losses_of(tuple(map(str, record.output)))
+        self.running[record.jobid] = _Job(name, record.rule_name, tuple(record.log), losses_at, time.monotonic())
         self.most_at_once = max(self.most_at_once, len(self.running))
 
     def _on_job_finished(self, record: Any) -> None:
