@@ -31,4 +31,9 @@ onstart:
 
 
 onsuccess:
+    end_progress()
     RESULTS.print_tables()
+
+
+onerror:
+    end_progress()

@@ -331,7 +331,7 @@ def test_a_name_that_is_not_there_is_one_sentence(plan: Plan, call: Any, sentenc
 
 
 def test_every_address_leads_back_to_its_leaf(plan: Plan) -> None:
-    leaves = [*everything(plan).values(), plan.comparison()]
+    leaves = [*everything(plan).values(), plan.comparison(), plan.claims()]
     for leaf in leaves:
         assert plan.leaf_at(leaf.provenance_path.relative_to(ROOT)).identity == leaf.identity
 

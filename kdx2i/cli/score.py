@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperCommand
 
 from kdx2i.cli.app import app
+from kdx2i.cli.machine_output import STANDARD_OUTPUT, Json, people_on_standard_error
 from kdx2i.cli.options import path_of
 from kdx2i.data.image_kinds import Alpha
 from kdx2i.errors import UserError
@@ -60,7 +61,7 @@ def score(
     ] = "white",
     device: Annotated[str | None, typer.Option(help="cpu or cuda (default: cuda where there is one).")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images that lpips and miou decode at a time.")] = 64,
-    json: Annotated[Path | None, typer.Option(parser=path_of("--json"), help="File to write the values to.")] = None,
+    json: Json = None,
     all_protocols: Annotated[
         bool, typer.Option("--all-protocols", help="Score the same images under every registered protocol.")
     ] = False,
@@ -82,12 +83,19 @@ def score(
         alpha=alpha,
         device=device,
         batch=batch,
-        json=json,
+        json=None if json == STANDARD_OUTPUT else json,
         all_protocols=all_protocols,
         seed=seed,
     )
-    # What was mistyped is said before the libraries are loaded.
-    listings = check(request)
-    from kdx2i.stages.folders import run
+    _run(request, to_standard_output=json == STANDARD_OUTPUT)
 
-    run(request, listings)
+
+def _run(request: ScoreRequest, *, to_standard_output: bool) -> None:
+    """Score, and print the values as JSON where asked; what was mistyped is said before the libraries are loaded."""
+    listings = check(request)
+    from kdx2i.stages.folders import document_text, run
+
+    with people_on_standard_error(STANDARD_OUTPUT if to_standard_output else None):
+        document = run(request, listings)
+    if to_standard_output:
+        print(document_text(document), end="")

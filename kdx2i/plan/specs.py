@@ -205,6 +205,14 @@ class Stage1Spec(Spec):
     seeds: tuple[int, ...]
 
 
+class ClaimsSpec(Spec):
+    """What the tables that are there say of the paper's claims; the claims themselves are a file of the leaf."""
+
+    tables: tuple[str, ...]
+    preset: str
+    seeds: tuple[int, ...]
+
+
 class ComparisonSpec(Spec):
     """The comparison of tables with the published numbers."""
 

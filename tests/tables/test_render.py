@@ -55,8 +55,8 @@ def test_every_row_is_in_every_rendering(kit: Any, name: str) -> None:
         assert any(line["published"] == value.printed and line["label"] == value.name.label for line in lines)
     screen = printed_screen(table, name)
     for part in table.parts:
-        for row in part.rows:
-            assert row.label in screen
+        for row in part.methods():
+            assert row.label.split(",")[0] in screen  # a long one goes on in the next line
 
 
 @pytest.mark.parametrize("name", NAMES)
