@@ -1,15 +1,12 @@
 """`kdx2i score --generated DIR --reference DIR`: any images against any others, without the workflow."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kdx2i.config import validate
 from kdx2i.errors import UserError
@@ -31,6 +28,7 @@ from kdx2i.stages.folder_entries import folder_entries
 from kdx2i.stages.folder_pair import LABEL_ORDERS, Pair, class_mismatch, note_sources, refusals
 from kdx2i.stages.folder_report import print_document
 from kdx2i.stages.folder_request import Listings, ScoreRequest, check
+from kdx2i.stages.progress import progress_bar
 from kdx2i.training.determinism import pick_device
 
 FORMAT = "kdx2i-evaluation-1"
@@ -221,18 +219,8 @@ def _extractor(request: ScoreRequest, device: torch.device, image_size: int | No
 
 def _embed(images: ImageFiles, extractors: Sequence[Extractor], what: str) -> list[Embedding]:
     """Embed a set of images once for all extractors, with a progress bar where somebody looks."""
-    with _bar(f"{what} images", len(images)) as advance:
+    with progress_bar(f"{what} images", len(images)) as advance:
         return embed(images, extractors, logits=True, progress=advance)
-
-
-@contextmanager
-def _bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    # Else an empty line would be all that is left of it in a log.
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda count: progress.update(task, advance=count)
 
 
 def _measurements(
