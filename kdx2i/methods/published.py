@@ -24,7 +24,8 @@ class Published:
     `networks`: its settings where they are not the official ones. `resolution` in pixels. `num_classes`: how many it
     translates to, 1 for other tasks. `states`: the tensors by the averaged network (`network`, or `network.part`) that
     they belong to. `modes`: the ways in which it can be asked, None for all of its architecture. `files`: those read.
-    `one_direction`: it translates into the one class that it was trained for.
+    `one_direction`: it translates into the one class that it was trained for. `needs_exemplars`: it draws by images
+    that are no part of its files (`networks.exemplars` of them).
     """
 
     networks: Mapping[str, Any]
@@ -34,6 +35,7 @@ class Published:
     files: tuple[Path, ...]
     modes: tuple[str, ...] | None = None
     one_direction: bool = False
+    needs_exemplars: bool = False
 
 
 @dataclass(frozen=True)

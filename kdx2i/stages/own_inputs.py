@@ -1,6 +1,6 @@
 """One's own conditions from files: images, captions, utterances and label maps, read one after another."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -109,6 +109,16 @@ def label_map(data: bytes, file: Path, resolution: int) -> Tensor:
     whole = torch.from_numpy(decode_label_map(data, str(file)))[None, None].float()
     sized = functional.interpolate(whole, size=(resolution, resolution), mode="nearest-exact")
     return sized[0, 0].to(torch.uint8)
+
+
+def maps_by_name(path: Path, names: Sequence[str], resolution: int) -> list[Tensor]:
+    """Return the label maps uint8 [R, R] of images, PNG files of the same stems; `UserError` names one that lacks."""
+    files = {file.stem: file for file in condition_files(path, "label-map")}
+    missing = [name for name in names if Path(name).stem not in files]
+    if missing:
+        raise UserError(f"{path} has no label map {Path(missing[0]).stem}.png of that reference")
+    chosen = [files[Path(name).stem] for name in names]
+    return [label_map(read_bounded(file, "label-maps"), file, resolution) for file in chosen]
 
 
 def _check_names(path: Path, stems: list[str], names: list[str]) -> None:

@@ -1,8 +1,9 @@
-"""Models that draw images of one's own conditions: a shipped student, the folder of a run."""
+"""Models that draw images of one's own conditions: a shipped student, the folder of a run, a published checkpoint."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -15,8 +16,10 @@ from kdx2i.files import sha256_file
 from kdx2i.foreign import check_network, read_document, tensor_metadata
 from kdx2i.methods.build import build_method
 from kdx2i.methods.catalogue import architectures
+from kdx2i.methods.official_models import build_published, read_published
 from kdx2i.plan.shipped import read_shipped
 from kdx2i.plan.specs import RunSpec
+from kdx2i.stages.own_inputs import listed_images, maps_by_name, squares
 from kdx2i.stages.student_files import student_tensors
 from kdx2i.training.checkpoint import load_module, load_tensors, select
 
@@ -64,6 +67,64 @@ def open_model(name: str, device: torch.device) -> OwnModel:
             f"(with {' and '.join(RUN_FILES)})"
         )
     return _open_student(folder / f"{name}.safetensors", device)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A published checkpoint: its file, its architecture, and what the file does not say.
+
+    `classes` are names, in the order of their numbers. `exemplars` are images with their label maps, two folders (or
+    files), for a model that draws by some.
+    """
+
+    path: Path
+    architecture: str
+    resolution: int | None = None
+    encoder: Path | None = None
+    classes: tuple[str, ...] = ()
+    exemplars: tuple[Path, Path] | None = None
+
+
+def open_checkpoint(asked: Checkpoint, device: torch.device) -> OwnModel:
+    """Return a model of its authors; `UserError` where something that it needs is not given, or does not fit."""
+    published = read_published(asked.architecture, asked.path, asked.resolution)
+    registered = architectures()[asked.architecture]
+    if registered.reads_encoder and asked.encoder is None:
+        raise UserError(
+            f"{asked.architecture} reads its conditions by an encoder: give --encoder, a file that "
+            "`kdx2i encoder FILE --official ...` makes of the published one"
+        )
+    if published.needs_exemplars and asked.exemplars is None:
+        raise UserError(f"{asked.architecture} draws by images with label maps: give --references and --reference-maps")
+    translates = registered.task == "image-to-image"
+    if asked.classes and translates and len(asked.classes) != published.num_classes:
+        raise UserError(f"{asked.path} has {published.num_classes} classes, and --classes names {len(asked.classes)}")
+    images, more = None, {}
+    if asked.exemplars is not None and published.needs_exemplars:
+        images = _exemplars(*asked.exemplars, published.resolution)
+        more = {"exemplars": len(images.task.images)}
+    method = build_published(
+        asked.architecture, published, device, encoders=asked.encoder, images=images, networks=more
+    )
+    read = (*published.files, *([] if asked.encoder is None else [asked.encoder]))
+    return OwnModel(
+        method,
+        registered.task,
+        published.modes or registered.modes,
+        published.resolution,
+        asked.classes or tuple(str(number) for number in range(published.num_classes)),
+        asked.path.name,
+        {file.name: sha256_file(file) for file in read},
+    )
+
+
+def _exemplars(images: Path, maps: Path, resolution: int) -> Any:
+    """Return images with their label maps as what CoCosNet v2 keeps its exemplars of."""
+    listing = listed_images(images)
+    pictures = torch.stack(list(squares(listing, resolution)))
+    labels = torch.stack(maps_by_name(maps, listing.names, resolution))
+    task = SimpleNamespace(images=pictures, maps=labels, is_test=torch.zeros(len(pictures), dtype=torch.bool))
+    return SimpleNamespace(task=task)
 
 
 def _open_student(path: Path, device: torch.device) -> OwnModel:

@@ -16,18 +16,10 @@ from rich.console import Console
 from torch import Tensor
 
 from kdx2i import bounds
-from kdx2i.data.conditions.formats import RATE, read_bounded
+from kdx2i.data.conditions.formats import RATE
 from kdx2i.errors import UserError
 from kdx2i.files import write_bytes, write_json
-from kdx2i.stages.own_inputs import (
-    Given,
-    condition_files,
-    label_map,
-    listed_images,
-    own_conditions,
-    own_images,
-    squares,
-)
+from kdx2i.stages.own_inputs import Given, listed_images, maps_by_name, own_conditions, own_images, squares
 from kdx2i.stages.own_models import OwnModel
 from kdx2i.stages.progress import progress_bar
 from kdx2i.tasks.conditions import CaptionCondition, LabelMapCondition, SpeechCondition, TranslationCondition
@@ -125,7 +117,7 @@ def _columns(request: TranslateRequest, model: OwnModel, mode: str) -> list[Colu
                 f"the class of the references is not known: put them into a sub-folder a class, or give one --target "
                 f"of {_some(model.classes)}"
             )
-        maps = _reference_maps(request, listing.names, model)
+        maps = maps_by_name(request.reference_maps, listing.names, model.resolution) if request.reference_maps else []
         references = squares(listing, model.resolution)
         each = [
             Column(labels[number] if labels else targets[0], reference, maps[number] if maps else None)
@@ -165,18 +157,6 @@ def _reference_target(folder: str, model: OwnModel) -> int:
 def _some(classes: Sequence[str]) -> str:
     more = f" and {len(classes) - 8} more" if len(classes) > 8 else ""
     return ", ".join(classes[:8]) + more
-
-
-def _reference_maps(request: TranslateRequest, names: Sequence[str], model: OwnModel) -> list[Tensor]:
-    """Return the label maps uint8 [R, R] of the references, by their names; none where none are given."""
-    if request.reference_maps is None:
-        return []
-    files = {file.stem: file for file in condition_files(request.reference_maps, "label-map")}
-    missing = [name for name in names if Path(name).stem not in files]
-    if missing:
-        raise UserError(f"{request.reference_maps} has no label map {Path(missing[0]).stem}.png of that reference")
-    chosen = [files[Path(name).stem] for name in names]
-    return [label_map(read_bounded(file, "label-maps"), file, model.resolution) for file in chosen]
 
 
 def _inputs(request: TranslateRequest, model: OwnModel) -> tuple[Iterator[Given], int]:

@@ -47,4 +47,5 @@ def read_published(path: Path, resolution: int | None) -> Published:
         f"translator.{name}": materialised({name: state}, file)[name]
         for name, state, file in zip(("generator", "correspondence"), (generator, correspondence), files, strict=True)
     }
-    return Published(networks, resolution or OFFICIAL_RESOLUTION, 1, states, tuple(files), modes=("map",))
+    side = resolution or OFFICIAL_RESOLUTION
+    return Published(networks, side, 1, states, tuple(files), modes=("map",), needs_exemplars=True)
