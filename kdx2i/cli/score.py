@@ -25,7 +25,11 @@ def _path(option: str, text: str) -> Any:
 
 
 Generated = Annotated[Path | None, _path("--generated", "Folder or zip: flat, or one sub-folder a class.")]
-Reference = Annotated[Path | None, _path("--reference", "Folder or zip of the real images.")]
+Reference = Annotated[Path | None, _path("--reference", "Folder or zip of the real images, or statistics (.npz).")]
+SaveStatistics = Annotated[Path | None, _path("--save-statistics", "File (.npz) for the statistics of --reference.")]
+CrossCheck = Annotated[
+    bool, typer.Option("--cross-check", help="Also FID, KID and IS by clean-fid and torch-fidelity, and differences.")
+]
 Metrics = Annotated[list[str] | None, typer.Option(help=f"Of {_WORDS} (default: what the folders allow); repeatable.")]
 Preprocessing = Annotated[str, typer.Option(help=f"Resize and normalisation: {_INPUTS}.")]
 InputSize = Annotated[int | None, typer.Option(help="Pixels of a side that the network sees.")]
@@ -88,6 +92,8 @@ def score(
     json: Json = None,
     all_protocols: AllProtocols = False,
     seed: Seed = 0,
+    save_statistics: SaveStatistics = None,
+    cross_check: CrossCheck = False,
     checkpoint: Checkpoint = None,
     architecture: Architecture = "",
     dataset: Dataset = "",
@@ -106,6 +112,9 @@ def score(
         _score_checkpoint(context, of_checkpoint, preset)
         return
     _require(context, of_checkpoint, "goes with --checkpoint")
+    if generated is None and reference is not None and save_statistics is not None:
+        _save_statistics(ScoreRequest(**{**given, "generated": reference, "metrics": None}))
+        return
     for option in ("generated", "reference"):
         if given[option] is None:
             raise UserError(f"--{option} is missing: score takes --generated and --reference, or --checkpoint")
@@ -115,6 +124,15 @@ def score(
     from kdx2i.stages.folders import run
 
     run(request, listings)
+
+
+def _save_statistics(request: ScoreRequest) -> None:
+    """Write the statistics of the reference images alone."""
+    listing = check(request).reference
+    assert listing is not None  # a file of statistics does not go with --save-statistics
+    from kdx2i.stages.folders import save_statistics
+
+    save_statistics(request, listing)
 
 
 def _score_checkpoint(context: typer.Context, of_checkpoint: dict[str, Any], preset: str) -> None:

@@ -9,7 +9,7 @@
 
 import json
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,11 @@ from kdx2i.metrics.embedded_set import EmbeddedSet
 from kdx2i.metrics.extractors.extractor import Extractor
 from kdx2i.metrics.images.embedding import Embedding
 from kdx2i.metrics.images.listing import LeftOut, Listing
+from kdx2i.metrics.images.streams import ImageFiles
 
 KEYS = ("mu", "sigma", "feats", "labels", "kdx2i")
+UNSTATED = "unstated"
+"""The remark of a file that does not say which network and resize its numbers are of."""
 ONLY_MOMENTS = "the reference file has no features, but their mean and covariance only"
 _NEGATIVE = 1e-6  # share of the largest eigenvalue: what rounding leaves of a covariance in single precision
 
@@ -169,22 +172,20 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     return held
 
 
-def write_statistics(
-    path: Path, classes: Sequence[str], labels: Tensor, embedding: Embedding, extractor: Extractor
-) -> None:
-    """Write the statistics of images with labels int64 (n,), so that pytorch-fid and clean-fid read them too.
+def write_statistics(path: Path, images: ImageFiles, embedding: Embedding, extractor: Extractor) -> None:
+    """Write the statistics of images, so that pytorch-fid and clean-fid read them too.
 
     `UserError` for fewer than two images.
     """
-    if len(labels) < 2:
+    if len(images) < 2:
         raise UserError("statistics need two reference images or more")
     fitted = Gaussian.fit(embedding.features)
-    stated = {**extractor.describe(), "classes": list(classes), "content_sha256": embedding.content_sha256}
+    stated = {**extractor.describe(), "classes": images.classes, "content_sha256": embedding.content_sha256}
     arrays = {
         "mu": fitted.origin + fitted.shift,
         "sigma": fitted.covariance(),
-        "feats": embedding.features[0 : len(labels)].numpy(),
-        "labels": labels.numpy(),
+        "feats": embedding.features[0 : len(images)].numpy(),
+        "labels": images.labels.numpy(),
         "kdx2i": np.frombuffer(json.dumps(stated, sort_keys=True).encode(), np.uint8),
     }
     with replacing(path) as temporary, temporary.open("wb") as handle:

@@ -1,8 +1,8 @@
 """Precision and recall of generated images by nearest neighbours of features (Kynkaanniemi et al. 2019, section 2).
 
-A set's manifold is the union of balls around its features, each with the distance to its k-th nearest neighbour in the
-set as radius. Precision is the share of generated features within the manifold of the real ones, recall the share of real
-features within that of the generated ones.
+A set's manifold is the union of balls around its features, each with the distance to its k-th nearest neighbour in
+the set as radius. Precision is the share of generated features within the manifold of the real ones, recall the share
+of real features within that of the generated ones.
 """
 
 from typing import Any
@@ -15,6 +15,7 @@ from kdx2i.metrics.distances.samples import Array, FeatureMatrix, block, feature
 NEIGHBOURS = 3
 """k, as in the official code (`knn_precision_recall.py` of kynkaat/improved-precision-and-recall-metric)."""
 _BLOCK = 1024  # rows at a time
+_NOISE = 1e-12  # share of the squared lengths that rounding may leave of a difference of nothing
 
 
 def precision_and_recall(generated: Any, real: Any, neighbours: int = NEIGHBOURS) -> tuple[float, float]:
@@ -28,12 +29,11 @@ def precision_and_recall(generated: Any, real: Any, neighbours: int = NEIGHBOURS
     return _covered(x, y, _radii(y, neighbours)), _covered(y, x, _radii(x, neighbours))
 
 
-def _squared(x: Array, y: Array, same: bool) -> Array:
-    """Return the squared distances (a, b) of rows (a, d) and (b, d), never negative; of a row to itself exactly 0."""
-    found = np.square(x).sum(1)[:, None] + np.square(y).sum(1)[None] - 2.0 * x @ y.T
-    np.maximum(found, 0.0, out=found)
-    if same:
-        np.fill_diagonal(found, 0.0)
+def _squared(x: Array, y: Array) -> Array:
+    """Return the squared distances (a, b) of rows (a, d) and (b, d); of equal rows exactly 0."""
+    scale = np.square(x).sum(1)[:, None] + np.square(y).sum(1)[None]
+    found: Array = scale - 2.0 * x @ y.T
+    found[found < _NOISE * scale] = 0.0
     return found
 
 
@@ -44,12 +44,11 @@ def _radii(rows: FeatureMatrix, neighbours: int) -> Array:
         own = block(rows, start, start + _BLOCK)
         nearest = np.empty((len(own), 0))
         for other in range(0, len(rows), _BLOCK):
-            found = _squared(own, block(rows, other, other + _BLOCK), same=start == other)
+            found = _squared(own, block(rows, other, other + _BLOCK))
             both = np.concatenate([nearest, found], axis=1)
             # Itself is among them, at distance 0.
-            nearest = (
-                np.partition(both, neighbours, axis=1)[:, : neighbours + 1] if both.shape[1] > neighbours else both
-            )
+            kept = min(neighbours + 1, both.shape[1])
+            nearest = np.partition(both, kept - 1, axis=1)[:, :kept]
         radii.append(nearest.max(1))
     return np.concatenate(radii)
 
@@ -62,6 +61,6 @@ def _covered(rows: FeatureMatrix, centres: FeatureMatrix, radii: Array) -> float
         covered = np.zeros(len(own), dtype=bool)
         for other in range(0, len(centres), _BLOCK):
             part = block(centres, other, other + _BLOCK)
-            covered |= (_squared(own, part, same=False) <= radii[other : other + _BLOCK]).any(1)
+            covered |= (_squared(own, part) <= radii[other : other + _BLOCK]).any(1)
         inside += int(covered.sum())
     return inside / len(rows)
