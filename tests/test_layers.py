@@ -12,6 +12,7 @@ import pytest
 from kdx2i.distill.by_task import DISTILLATIONS
 from kdx2i.encoders.recipes import FORMS
 from kdx2i.methods.catalogue import architectures
+from kdx2i.methods.official_models import with_published
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.plan import KINDS
 from kdx2i.plan.scoring_plans import ENCODER_MODULE
@@ -22,8 +23,8 @@ PACKAGE = Path(__file__).parents[1] / "kdx2i"
 ORDER = [
     "bounds", "errors", "foreign", "files", "metric_catalogue", "config", "identity", "plan", "provenance", "data",
     "metrics", "training", "tasks", "teacher", "features", "encoders", "methods", "distill", "suite", "tables",
-    "frames", "stages", "devices", "inspection", "workflow", "workflow_progress", "completion", "version", "cli", "warm",
-    "__main__",
+    "frames", "stages", "devices", "inspection", "workflow", "workflow_progress", "completion", "version",
+    "cli", "warm", "__main__",
 ]  # fmt: skip
 # Rooms that need even less than their place allows.
 NARROW = {
@@ -43,6 +44,7 @@ NARROW = {
 # Modules that import by name, and what they import that way: these edges count like all others.
 BY_NAME = {
     "kdx2i.methods.build": {name for a in architectures().values() for name in (a.method_module, a.student_module)},
+    "kdx2i.methods.official_models": {f"kdx2i.methods.{name}.official" for name in with_published()},
     "kdx2i.methods.catalogue": {a.settings.__module__.rpartition(".")[0] for a in architectures().values()},
     "kdx2i.cli.running": {
         f"kdx2i.stages.{name}" for name in ("all_protocols", *(kind.stage for kind in KINDS.values()))

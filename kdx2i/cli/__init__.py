@@ -6,7 +6,18 @@ exit status 2; 1 means that a check found something.
 
 from typer.models import CommandInfo
 
-from kdx2i.cli import claims, compare, data, evaluate, inspection, ladder, results, score
+from kdx2i.cli import (
+    claims,
+    compare,
+    data,
+    evaluate,
+    inspection,
+    ladder,
+    new_dataset,
+    results,
+    score,
+    translate,
+)
 from kdx2i.cli.app import app, guarded, main
 from kdx2i.plan import KINDS
 
@@ -31,6 +42,8 @@ __all__ = [
     "inspection",
     "ladder",
     "main",
+    "new_dataset",
     "results",
     "score",
+    "translate",
 ]

@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kdx2i.errors import UserError
-from kdx2i.metric_catalogue import METRICS, Need
+from kdx2i.metric_catalogue import Need
+from kdx2i.metrics.distances.manifold import NEIGHBOURS, precision_and_recall
 from kdx2i.metrics.embedded_set import EmbeddedSet
 from kdx2i.metrics.entries import Entry
 from kdx2i.metrics.scorer import Scorer
+from kdx2i.stages.folder_metrics import FOLDER_METRICS, MANIFOLD
 
 _OF_ACCURACY = ("value", "interval", "n_real", "n_generated", "classes")
 
@@ -17,16 +19,29 @@ def folder_entries(
 ) -> dict[str, Entry]:
     """Return the entry of each metric, None with a reason where it is refused or what a user could mend stops it."""
     trial = scorer.trial(generated)
-    entries = {}
+    entries: dict[str, Entry] = {}
+    manifold: dict[str, Entry] = {}
     for name in metrics:
         if name in refused:
             entries[name] = _absent(refused[name])
             continue
         try:
-            entries[name] = _as_written(name, scorer.entry(trial, name), scorer.extractor.dimension)
+            if name in MANIFOLD:
+                manifold = manifold or _manifold(generated, scorer.pooled_real)
+                entries[name] = manifold[name]
+            else:
+                entries[name] = _as_written(name, scorer.entry(trial, name), scorer.extractor.dimension)
         except UserError as error:
             entries[name] = _absent(str(error))
     return entries
+
+
+def _manifold(generated: EmbeddedSet, real: EmbeddedSet) -> dict[str, Entry]:
+    """Return the entries of precision and recall, which one pass gives."""
+    note = f"{NEIGHBOURS} neighbours; published ones are of VGG-16's features and equal counts"
+    counts = {"n_real": len(real), "n_generated": len(generated), "note": note}
+    values = precision_and_recall(generated.features, real.features)
+    return {name: {"value": value, **counts} for name, value in zip(MANIFOLD, values, strict=True)}
 
 
 def _absent(reason: str) -> Entry:
@@ -37,7 +52,7 @@ def _as_written(name: str, entry: Entry, dimension: int) -> Entry:
     """Return an entry of `metrics.json` with what means something of two folders, and a note where one helps."""
     if entry["value"] is None:
         return _absent(entry["reason"])
-    needs = METRICS[name].needs
+    needs = FOLDER_METRICS[name].needs
     if Need.CLASSIFIER in needs:
         entry = {key: entry[key] for key in _OF_ACCURACY}
     elif Need.TWO_IMAGES_A_CLASS in needs:

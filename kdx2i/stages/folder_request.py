@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 from kdx2i.data.image_kinds import Alpha
 from kdx2i.errors import UserError
-from kdx2i.metric_catalogue import METRICS
 from kdx2i.metrics.images.listing import Listing, list_images
 from kdx2i.metrics.protocols import DIMENSIONS
+from kdx2i.stages.folder_metrics import FOLDER_METRICS
+
+STATISTICS = ".npz"
 
 # What may be asked for, and the metric's name in the catalogue.
-WORDS = {metric.word: metric.name for metric in METRICS.values() if metric.word is not None}
+WORDS = {metric.word: metric.name for metric in FOLDER_METRICS.values() if metric.word is not None}
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class ScoreRequest:
     device: str | None = None
     all_protocols: bool = False
     json: Path | None = None
+    save_statistics: Path | None = None
+    cross_check: bool = False
 
     @property
     def asked(self) -> tuple[str, ...]:
@@ -45,10 +49,10 @@ class ScoreRequest:
 
 
 class Listings(NamedTuple):
-    """The files of the two sets of images."""
+    """The files of the two sets of images; None for a reference that is a file of statistics."""
 
     generated: Listing
-    reference: Listing
+    reference: Listing | None
 
 
 def parse_metrics(texts: str | Sequence[str] | None) -> tuple[str, ...] | None:
@@ -72,14 +76,25 @@ def check(request: ScoreRequest) -> Listings:
     if request.preprocessing not in DIMENSIONS["preprocessing"]:
         known = ", ".join(DIMENSIONS["preprocessing"])
         raise UserError(f"--preprocessing {request.preprocessing} is unknown: use one of {known}")
-    listings = Listings(list_images(request.generated), list_images(request.reference))
+    statistics = request.reference.suffix == STATISTICS
+    listings = Listings(list_images(request.generated), None if statistics else list_images(request.reference))
+    if statistics:
+        _check_file("--reference", request.reference)
+    if statistics and (request.all_protocols or request.cross_check or request.save_statistics):
+        raise UserError(
+            f"--reference {request.reference} holds statistics: --all-protocols, --cross-check and --save-statistics "
+            "need the reference images"
+        )
+    if request.cross_check and not (request.generated.is_dir() and request.reference.is_dir()):
+        raise UserError("--cross-check needs two folders: clean-fid and torch-fidelity read no archive")
     for option, path in (("--segmenter", request.segmenter), ("--weights", request.weights)):
         if path is not None:
             _check_file(option, path)
     if request.labels is not None and not request.labels.is_dir():
         raise UserError(f"--labels {request.labels} is no folder: it must hold a PNG of class numbers for each image")
-    if request.json is not None:
-        _check_output(request.json)
+    for option, path in (("--json", request.json), ("--save-statistics", request.save_statistics)):
+        if path is not None:
+            check_output(option, path)
     return listings
 
 
@@ -95,13 +110,13 @@ def _check_file(option: str, path: Path) -> None:
     raise UserError(f"{option} {path} {problem}")
 
 
-def _check_output(path: Path) -> None:
+def check_output(option: str, path: Path) -> None:
     """Refuse now, not after the work, a file that cannot be written."""
     try:
         if path.is_dir():
-            raise UserError(f"--json {path} is a folder: name a file")
+            raise UserError(f"{option} {path} is a folder: name a file")
         if path.exists() and not path.is_file():
-            raise UserError(f"--json {path} is no plain file, and would be replaced by one: name another place")
+            raise UserError(f"{option} {path} is no plain file, and would be replaced by one: name another place")
         parent = path.absolute().parent
         while not parent.exists():
             parent = parent.parent
@@ -109,7 +124,7 @@ def _check_output(path: Path) -> None:
         with tempfile.NamedTemporaryFile(dir=parent, prefix=f".{path.name}.", suffix=".part"):
             pass
     except NotADirectoryError:
-        raise UserError(f"--json {path} cannot be written: {parent} is no folder") from None
+        raise UserError(f"{option} {path} cannot be written: {parent} is no folder") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"--json {path} cannot be written: {reason}") from None
+        raise UserError(f"{option} {path} cannot be written: {reason}") from None

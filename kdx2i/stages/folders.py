@@ -1,15 +1,12 @@
 """`kdx2i score --generated DIR --reference DIR`: any images against any others, without the workflow."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kdx2i.config import validate
 from kdx2i.errors import UserError
@@ -20,6 +17,7 @@ from kdx2i.metrics.embedded_set import EmbeddedSet
 from kdx2i.metrics.extractors.extractor import Extractor, build_extractor
 from kdx2i.metrics.extractors.weights import DOWNLOADS
 from kdx2i.metrics.images.embedding import Embedding, embed
+from kdx2i.metrics.images.listing import Listing
 from kdx2i.metrics.images.streams import ImageFiles
 from kdx2i.metrics.perceptual.trunks import STAND_IN
 from kdx2i.metrics.protocols import DEPENDS, DIMENSIONS, alternatives
@@ -27,10 +25,15 @@ from kdx2i.metrics.scorer import Scorer
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.provenance import packages
 from kdx2i.stages.console import mute, screen
+from kdx2i.stages.cross_check import cross_check
+from kdx2i.stages.folder_differences import MeasuredFiles, differences
 from kdx2i.stages.folder_entries import folder_entries
+from kdx2i.stages.folder_metrics import FOLDER_METRICS
 from kdx2i.stages.folder_pair import LABEL_ORDERS, Pair, class_mismatch, note_sources, refusals
 from kdx2i.stages.folder_report import print_document
 from kdx2i.stages.folder_request import Listings, ScoreRequest, check
+from kdx2i.stages.progress import progress_bar
+from kdx2i.stages.reference_statistics import UNSTATED, Statistics, read_statistics, write_statistics
 from kdx2i.training.determinism import pick_device
 
 FORMAT = "kdx2i-evaluation-1"
@@ -43,14 +46,16 @@ def run(request: ScoreRequest, listings: Listings | None = None) -> dict[str, An
     metric asked for by name that cannot be computed raises `UserError`, and nothing is written; of the others the
     value is None with a reason. A file that cannot be written raises it after the values were printed.
     """
-    generated, reference = listings or check(request)
+    listings = listings or check(request)
     # As use_deterministic_algorithms(True, warn_only=True) but for that one's import of PyTorch's compiler.
     torch.set_deterministic_debug_mode("warn")
     if request.label_order not in ("segmenter", *LABEL_ORDERS):
         raise UserError(f"--label-order {request.label_order} is unknown: use segmenter, {', '.join(LABEL_ORDERS)}")
     pair = Pair(
-        generated=ImageFiles(generated, request.alpha),
-        reference=ImageFiles(reference, request.alpha),
+        generated=MeasuredFiles(listings.generated, request.alpha),
+        reference=read_statistics(request.reference)
+        if listings.reference is None
+        else MeasuredFiles(listings.reference, request.alpha),
         labels=request.labels,
         segmenter_file=request.segmenter,
         label_order=request.label_order,
@@ -76,13 +81,32 @@ def run(request: ScoreRequest, listings: Listings | None = None) -> dict[str, An
     return document
 
 
+def save_statistics(request: ScoreRequest, reference: Listing) -> None:
+    """Embed the reference images alone, and write their statistics where the request says."""
+    assert request.save_statistics is not None
+    torch.set_deterministic_debug_mode("warn")
+    images = MeasuredFiles(reference, request.alpha)
+    device = _device(request.device)
+    own = _extractor(request, device, _side(images) if request.preprocessing == "stargan-v2" else None)
+    write_statistics(request.save_statistics, images, _embed(images, [own], "reference")[0], own)
+
+
 def _document(request: ScoreRequest, pair: Pair, refused: dict[str, str]) -> dict[str, Any]:
     """Return what is written: the values, what they were computed of and how."""
     settings = _settings(request)
     extractors, not_computed = _extractors(request, pair.device, pair.generated)
     own = extractors[0]
-    embedded = [_embed(pair.generated, extractors, "generated"), _embed(pair.reference, extractors, "reference")]
-    scorer, images = _sides(pair, own, settings, embedded[0][0], embedded[1][0])
+    if isinstance(pair.reference, Statistics):
+        pair.reference.check(own)
+    embedded = [_embed(pair.generated, extractors, "generated")]
+    if isinstance(pair.reference, Statistics):
+        real = pair.reference.embedded()
+    else:
+        embedded.append(_embed(pair.reference, extractors, "reference"))
+        real = EmbeddedSet.of(pair.reference, pair.reference.labels, embedded[1][0])
+        if request.save_statistics is not None:
+            write_statistics(request.save_statistics, pair.reference, embedded[1][0], own)
+    scorer, images = _sides(pair, own, settings, embedded[0][0], real)
     values = folder_entries(scorer, images, _asked_metrics(request), refused)
     for name in request.metrics or ():
         _require(name, values[name].get("reason"))
@@ -90,14 +114,20 @@ def _document(request: ScoreRequest, pair: Pair, refused: dict[str, str]) -> dic
         reasons = dict.fromkeys(entry["reason"] for entry in values.values())
         raise UserError(f"no metric can be computed: {next(iter(reasons))}")
     note_sources(values, pair)
-    document = {
+    document: dict[str, Any] = {
         "format": FORMAT,
         "values": values,
         "generated": _described(pair.generated, embedded[0][0]),
-        "reference": _described(pair.reference, embedded[1][0]),
+        "reference": _described_statistics(pair.reference, values)
+        if isinstance(pair.reference, Statistics)
+        else _described(pair.reference, embedded[1][0]),
+        "differences": [] if isinstance(pair.reference, Statistics) else differences(pair.generated, pair.reference),
         "protocol": _protocol(request, own),
         "packages": packages(),
     }
+    if request.cross_check:
+        folders = request.generated, request.reference
+        document["cross_check"] = cross_check(*folders, own, values, request.weights, request.seed)
     if request.all_protocols:
         measurements = _measurements(pair, extractors, settings, embedded)
         document["protocols"] = {"measurements": measurements, "not_computed": not_computed}
@@ -124,7 +154,7 @@ def _written(path: Path, document: dict[str, Any]) -> UserError | None:
 def _require(name: str, reason: str | None) -> None:
     """Refuse a metric that was asked for by name and has a reason not to be computed."""
     if reason is not None:
-        raise UserError(f"{METRICS[name].word} cannot be computed: {reason}")
+        raise UserError(f"{FOLDER_METRICS[name].word} cannot be computed: {reason}")
 
 
 def _asked_metrics(request: ScoreRequest) -> list[str]:
@@ -154,10 +184,9 @@ def _settings(request: ScoreRequest) -> EvaluationSettings:
 
 
 def _sides(
-    pair: Pair, extractor: Extractor, settings: EvaluationSettings, generated: Embedding, reference: Embedding
+    pair: Pair, extractor: Extractor, settings: EvaluationSettings, generated: Embedding, real: EmbeddedSet
 ) -> tuple[Scorer, EmbeddedSet]:
     """Return the scorer of the reference images, which have no roles, and the generated images."""
-    real = EmbeddedSet.of(pair.reference, pair.reference.labels, reference)
     classes = pair.reference.classes or ["all"]
     segmenter = (lambda: pair.segmenter) if pair.segmenter_file is not None else None
     scorer = Scorer(real, classes, settings, extractor, segmenter=segmenter, device=pair.device)
@@ -225,18 +254,8 @@ def _extractor(request: ScoreRequest, device: torch.device, image_size: int | No
 
 def _embed(images: ImageFiles, extractors: Sequence[Extractor], what: str) -> list[Embedding]:
     """Embed a set of images once for all extractors, with a progress bar where somebody looks."""
-    with _bar(f"{what} images", len(images)) as advance:
+    with progress_bar(f"{what} images", len(images)) as advance:
         return embed(images, extractors, logits=True, progress=advance)
-
-
-@contextmanager
-def _bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    # Else an empty line would be all that is left of it in a log.
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda count: progress.update(task, advance=count)
 
 
 def _measurements(
@@ -254,7 +273,8 @@ def _measurements(
     measurements: list[dict[str, Any]] = []
     for extractor, *embeddings in zip(extractors, *embedded, strict=True):
         if extractor.name in DIMENSIONS["extractor"]:
-            scorer, generated = _sides(pair, extractor, settings, *embeddings)
+            real = EmbeddedSet.of(pair.reference, pair.reference.labels, embeddings[1])
+            scorer, generated = _sides(pair, extractor, settings, embeddings[0], real)
             if Need.CLASSES in unknown:
                 # Everything is one class, of which a protocol takes half.
                 generated = replace(generated, labels=torch.zeros_like(generated.labels))
@@ -271,6 +291,24 @@ def _described(images: ImageFiles, embedding: Embedding) -> dict[str, Any]:
         "content_sha256": embedding.content_sha256,
         "left_out": images.listing.left_out.describe(),
         "remarks": {remark: len(images.remarks[remark]) for remark in sorted(images.remarks)},
+    }
+
+
+def _described_statistics(reference: Statistics, values: dict[str, Any]) -> dict[str, Any]:
+    """Return what the document says of a file of statistics; of moments alone no count and no interval is known."""
+    moments = reference.features is None
+    for entry in values.values() if moments else ():
+        entry.pop("interval", None)
+        entry.pop("standard_error", None)
+        entry.pop("n_real", None)
+    return {
+        "source": reference.source,
+        "images": None if moments else len(reference),
+        "classes": reference.classes,
+        "content_sha256": reference.stated.get("content_sha256"),
+        "sha256": sha256_file(reference.path),
+        "left_out": reference.listing.left_out.describe(),
+        "remarks": {} if reference.stated else {UNSTATED: 1},
     }
 
 

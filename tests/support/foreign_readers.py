@@ -41,6 +41,8 @@ from kdx2i.encoders.speech.official import flat_state as flat_s2igan_state
 from kdx2i.encoders.speech.settings import SpeechEncoderSizes
 from kdx2i.foreign import parse_json
 from kdx2i.inspection.leftovers import check_log
+from kdx2i.methods.official_models import read_published
+from kdx2i.methods.spade.networks import Generator as SpadeGenerator
 from kdx2i.metrics.classifiers.classifier import Classifier, load_classifier, save_classifier
 from kdx2i.metrics.classifiers.probe import LinearProbe
 from kdx2i.metrics.images.feature_store import FeatureStore
@@ -214,6 +216,12 @@ def flat_state() -> list[bytes]:
     return [buffer.getvalue()]
 
 
+def published_generator() -> list[bytes]:
+    buffer = io.BytesIO()
+    torch.save(SpadeGenerator(2, 5, 32, hidden=4).state_dict(), buffer)
+    return [buffer.getvalue()]
+
+
 def speech_encoder() -> list[bytes]:
     sizes = SpeechEncoderSizes(first=2, second=2, hidden=1, attention=1, image_network="efficientnet-lite0")
     made = SpeechEncoder(sizes, SpeechNetwork(sizes), ImageHead(1280, 2), SpeechClassifier(2, 2))
@@ -296,5 +304,6 @@ READERS: dict[str, Reader] = {
     "network pickle": Reader(".pkl", pickles, load_official),
     "DAMSM": Reader(".safetensors", damsm, lambda path: load_damsm(path, torch.device("cpu"))),
     "words of captions": Reader(".pickle", words, read_words),
+    "published model": Reader(".pth", published_generator, lambda path: read_published("spade", path)),
     "BigGAN": Reader(".pth", flat_state, lambda path: import_biggan([path])),
 }

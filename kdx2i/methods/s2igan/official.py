@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from kdx2i.encoders.speech.official import flat_state
+from kdx2i.methods.published import Published, materialised, read_flat, shapes_of
 from kdx2i.training.checkpoint import load_module
 
 
@@ -28,3 +29,25 @@ def load_official_folder(networks: Mapping[str, nn.Module], folder: Path, epoch:
     files |= {"generator": f"netG_{epoch}.pth", "relation": "netMD.pth"}
     for name, network in networks.items():
         load_official(network, folder / files[name])
+
+
+def read_published(path: Path, resolution: int | None) -> Published:
+    """Return the generator of `netG_<epoch>.pth`; all sizes are those of the tensors.
+
+    Speech needs the encoder of the data set (`kdx2i.encoders.speech.official`).
+    """
+    state = read_flat(path)
+    shapes = shapes_of(path, state)
+    stages = 1 + shapes.count(r"h_net([23])\.")
+    condition = shapes.of("ca_net.fc.weight", 0) // 4
+    networks = {
+        "gf_dim": shapes.of("img_net1.img.0.weight", 1),
+        "condition_dim": condition,
+        "noise_dim": shapes.of("h_net1.fc.0.weight", 1) - condition,
+        "speech_dim": shapes.of("ca_net.fc.weight", 1),
+        "stages": stages,
+    }
+    if stages > 1:
+        networks["residual_blocks"] = shapes.count(r"h_net2\.residual\.(\d+)\.")
+    side = 4 << min(shapes.count(r"h_net1\.upsample(\d+)\.") + stages - 1, 10)
+    return Published(networks, side, 1, materialised({"generator": state}, path), (path,))
