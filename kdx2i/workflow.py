@@ -30,7 +30,7 @@ from kdx2i.devices import PARALLEL_STAGES
 from kdx2i.errors import UserError
 from kdx2i.files import write_text
 from kdx2i.plan import KINDS, Kind, Leaf, Plan
-from kdx2i.plan.kinds import COMPARISON, FIELDS, FIGURE, NUMBER, SPLIT, STAGE1, TABLE
+from kdx2i.plan.kinds import COMPARISON, FIELDS, FIGURE, NUMBER, REPORT, SPLIT, STAGE1, TABLE
 from kdx2i.plan.leaf import upstream_of
 from kdx2i.plan.teacher_plans import split_variant
 from kdx2i.provenance import problem
@@ -78,6 +78,8 @@ class Results:
         """Return the leaf that a job of a kind makes."""
         if kind is COMPARISON:
             return self.plan.comparison(self.compared())
+        if kind is REPORT:
+            return self.plan.report(self.reported(), self.drawn(), stage1=self.measured())
         address = {name: getattr(wildcards, name) for name in kind.fields}
         return self.plan.leaf(kind.name, **{k: int(v) if FIELDS[k] == NUMBER else v for k, v in address.items()})
 
@@ -181,6 +183,27 @@ class Results:
         asked = set(self.requested())
         return [name for name in self.plan.tables if name in asked or self.is_current(self.plan.rendered(name))]
 
+    def reported(self) -> list[str]:
+        """Return the tables that a report covers, those of a comparison; none raises `UserError`."""
+        names = self.compared()
+        if not names:
+            raise UserError(
+                f"preset {self.plan.preset.name} has no current table to report on: name one beside the report, "
+                "e.g. `snakemake --cores 8 table1 report`"
+            )
+        return names
+
+    def drawn(self) -> list[str]:
+        """Return the figures that a report shows: those requested and those that are current already."""
+        asked = set(self.requested())
+        every = "figures" in asked
+        return [n for n in self.figures() if every or n in asked or self.is_current(self.plan.figure(n))]
+
+    def measured(self) -> bool:
+        """Tell whether a report shows the measures of stage 1: they were requested, or are current already."""
+        leaf = self.plan.stage1_if_any()
+        return leaf is not None and (STAGE1.name in set(self.requested()) or self.is_current(leaf))
+
     def print_tables(self) -> None:
         """Print the requested tables that have been made."""
         asked = set(self.requested())
@@ -198,6 +221,8 @@ class Results:
         # What is asked for ends with how it agrees with the committed reference of the preset, where that has it.
         for name in names:
             line(self.plan, name, screen())
+        if REPORT.name in asked:
+            print(f"The report: {self.plan.results}/report.html")
 
 
 @dataclass(frozen=True)
@@ -258,7 +283,7 @@ class RuleFacts:
 
     def tables(self, wildcards: Wildcards) -> list[str]:
         """Return the tables that a comparison covers, none for other kinds."""
-        return self.results.compared() if self.kind is COMPARISON else []
+        return self.results.compared() if self.kind in (COMPARISON, REPORT) else []
 
     def inputs(self, wildcards: Wildcards) -> dict[str, Any]:
         """Return the files that a job reads, by role, and the marker where its result is not current."""

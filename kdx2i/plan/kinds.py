@@ -310,6 +310,18 @@ COMPARISON = Kind(
     seeded=True,
     dvc="metrics",
 )
+REPORT = Kind(
+    "report",
+    stage="report",
+    command="report",
+    flow="compare",
+    address="{results}",
+    outputs=("report.html",),
+    provenance="report.provenance.json",
+    message="report on {tables}",
+    gathers=True,
+    seeded=True,
+)
 
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
@@ -330,6 +342,7 @@ KINDS: Mapping[str, Kind] = {
         FIGURE,
         STAGE1,
         COMPARISON,
+        REPORT,
     )
 }
 

@@ -31,6 +31,8 @@ try:
     check_config(config)
     PLAN = make_plan(ROOT, str(config["preset"]), requested_seeds(config.get("seeds")))
     RESULTS = Results(PLAN, requested_tables)
+    if "report" in requested_tables():
+        RESULTS.reported()
 except UserError as error:
     raise WorkflowError(str(error))
 
