@@ -51,7 +51,7 @@ class PartView:
 
 @dataclass(frozen=True)
 class TableView:
-    """A table; `stand_in`: other data, sizes or features stand in for the paper's, so that no absolute value compares."""
+    """A table; `stand_in`: other data, sizes or features stand in for the paper's, and no absolute value compares."""
 
     name: str
     title: str
