@@ -42,6 +42,17 @@ from kdx2i.stages.table import show
 Wildcards = Any
 
 
+SHOWN: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "table": {"{table}.csv": ("table", "Tables"), "{table}.svg": ("plot", "Tables")},
+    "figure": {"{figure}.png": ("figure", "Figures")},
+    "evaluation": {"samples.png": ("samples", "Sample grids")},
+    "run": {"log.jsonl": ("losses", "Logs")},
+    "distilled": {"log.jsonl": ("losses", "Logs")},
+    "comparison": {"comparison.csv": ("comparison", "Comparison")},
+    "report": {"report.html": ("report", "Report")},
+}
+"""What `snakemake --report` shows, by kind and output: its caption in `workflow/report`, and its category."""
+
 CONFIG_KEYS = ("preset", "seeds", "targets")
 """The keys of the workflow's configuration: those of params.yaml."""
 
@@ -79,7 +90,7 @@ class Results:
         if kind is COMPARISON:
             return self.plan.comparison(self.compared())
         if kind is REPORT:
-            return self.plan.report(self.reported(), self.drawn(), stage1=self.measured())
+            return self.plan.report(self.compared(), self.drawn(), stage1=self.measured())
         address = {name: getattr(wildcards, name) for name in kind.fields}
         return self.plan.leaf(kind.name, **{k: int(v) if FIELDS[k] == NUMBER else v for k, v in address.items()})
 
@@ -183,15 +194,13 @@ class Results:
         asked = set(self.requested())
         return [name for name in self.plan.tables if name in asked or self.is_current(self.plan.rendered(name))]
 
-    def reported(self) -> list[str]:
-        """Return the tables that a report covers, those of a comparison; none raises `UserError`."""
-        names = self.compared()
-        if not names:
+    def require_tables(self) -> None:
+        """Raise `UserError` where a report is asked for and no table is, or is there, to report on."""
+        if REPORT.name in set(self.requested()) and not self.compared():
             raise UserError(
                 f"preset {self.plan.preset.name} has no current table to report on: name one beside the report, "
                 "e.g. `snakemake --cores 8 table1 report`"
             )
-        return names
 
     def drawn(self) -> list[str]:
         """Return the figures that a report shows: those requested and those that are current already."""
@@ -255,6 +264,14 @@ class RuleFacts:
         folder = self.kind.folder(self.results.plan.results, wildcards)
         names = (*self.kind.files(wildcards, self.variant), self.kind.provenance)
         return [(folder / name).as_posix() for name in names]
+
+    def shown(self, output: str) -> tuple[str, str, dict[str, str]] | None:
+        """Return caption, category and labels of an output in Snakemake's own report, None where that leaves it out."""
+        found = SHOWN.get(self.kind.name, {}).get(output.rpartition("/")[2])
+        if found is None:
+            return None
+        labels = {name: f"{{{name}}}" for name in self.kind.fields} or {"file": output.rpartition("/")[2]}
+        return *found, labels
 
     @property
     def log(self) -> str:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kdx2i import bounds
 from kdx2i.errors import UserError
@@ -17,6 +17,7 @@ from kdx2i.report.pictures import Pictures
 from kdx2i.report.sources import Source, record_at
 from kdx2i.tables.stage1 import StudentMeasures, rows
 
+Point = TypeVar("Point")
 POINTS = 120
 """Points of a drawn loss curve: a longer log is thinned out."""
 
@@ -73,6 +74,12 @@ def read_log(path: Path) -> list[dict[str, float]]:
     return [line for line in lines if "step" in line]
 
 
+def thinned(points: Sequence[Point]) -> list[Point]:
+    """Return at most about `POINTS` of a log's lines or points, the last one always among them."""
+    stride = max(1, len(points) // POINTS)
+    return [*points[: len(points) - 1 : stride], *points[-1:]]
+
+
 def _group(key: str, folder: str, by_seed: Mapping[str, tuple[str, list[dict[str, float]]]]) -> LossGroup:
     names = dict.fromkeys(name for _, steps in by_seed.values() for step in steps for name in step if name != "step")
     curves = []
@@ -92,9 +99,7 @@ def _curve(name: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> Lo
     left, width, height = min(steps), (max(steps) - min(steps)) or 1.0, (high - low) or 1.0
     lines = []
     for seed, points in series.items():
-        stride = max(1, len(points) // POINTS)
-        thinned = [*points[::stride], points[-1]]
-        drawn = (f"{100 * (x - left) / width:.1f},{39 - 38 * (y - low) / height:.1f}" for x, y in thinned)
+        drawn = (f"{100 * (x - left) / width:.1f},{39 - 38 * (y - low) / height:.1f}" for x, y in thinned(points))
         lines.append((seed, " ".join(drawn)))
     last = [points[-1][1] for points in series.values()]
     return LossCurve(name, tuple(lines), low, high, sum(last) / len(last))

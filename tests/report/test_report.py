@@ -5,18 +5,19 @@ import re
 from pathlib import Path
 
 import pytest
+from made_up import finished
 from PIL import Image
-from repository import ROOT, clone, fabricate_all, kdx2i, settings_copy
+from repository import ROOT, clone, kdx2i, settings_copy
 
 from kdx2i.errors import UserError
 from kdx2i.files import write_bytes, write_json, write_text
 from kdx2i.inspection.verify import verify
-from kdx2i.provenance import problem, write_provenance
+from kdx2i.provenance import problem
 from kdx2i.report.evidence import as_json, read_log
 from kdx2i.report.page import render
 from kdx2i.report.pictures import Pictures
 from kdx2i.report.sources import reference_sources
-from kdx2i.stages import compare, report, table
+from kdx2i.stages import report
 from kdx2i.suite import make_plan
 
 
@@ -144,20 +145,6 @@ CLAIMS = {
         }
     ],
 }  # fmt: skip
-
-
-def finished(root: Path) -> tuple:
-    """Make up the results behind Table 1, with logs and grids that can be read, and make the table and comparison."""
-    plan = make_plan(root, "open-smoke")
-    for leaf in fabricate_all(plan, "table1"):
-        if "samples.png" in leaf.outputs:
-            Image.new("RGB", (8, 8), "red").save(leaf.file("samples.png"))
-        if "log.jsonl" in leaf.outputs:
-            write_text(leaf.file("log.jsonl"), '{"step": 0, "adv": 1.0}\n{"step": 1, "adv": 0.5}\n')
-        write_provenance(plan, leaf)
-    table.run(plan, plan.rendered("table1"))
-    compare.run(plan, plan.comparison(["table1"]))
-    return plan, report.current_report(plan, ["table1"])
 
 
 def test_the_stage_writes_a_report_that_is_current_and_verified(tmp_path: Path) -> None:

@@ -31,8 +31,6 @@ try:
     check_config(config)
     PLAN = make_plan(ROOT, str(config["preset"]), requested_seeds(config.get("seeds")))
     RESULTS = Results(PLAN, requested_tables)
-    if "report" in requested_tables():
-        RESULTS.reported()
 except UserError as error:
     raise WorkflowError(str(error))
 
@@ -41,9 +39,27 @@ def require_inputs():
     """End the workflow with one sentence where what its tables need from outside is not all there."""
     tables = [name for name in PLAN.tables if name in set(RESULTS.requested())]
     try:
+        RESULTS.require_tables()
         require_ready(PLAN, tables, here=workflow.nodes is None)
     except UserError as error:
         raise WorkflowError(str(error))
+
+
+def reported(facts):
+    """Return the outputs of a rule, those that Snakemake's own report shows with caption, category and labels."""
+    outputs = []
+    for path in facts.outputs:
+        shown = facts.shown(path)
+        if shown is not None:
+            caption, category, labels = shown
+            path = report(
+                path,
+                caption=f"../report/{caption}.rst",
+                category=category,
+                labels=labels,
+            )
+        outputs.append(path)
+    return outputs
 
 
 # A killed Snakemake leaves its lock and its temporary folders; the next one that finds nobody at work clears them away.
