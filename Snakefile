@@ -12,6 +12,9 @@ min_version("9.20")
 configfile: "params.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/results.smk"
 include: "workflow/rules/targets.smk"

@@ -31,7 +31,7 @@ from kdx2i.devices import PARALLEL_STAGES
 from kdx2i.errors import UserError
 from kdx2i.files import write_text
 from kdx2i.plan import KINDS, Kind, Leaf, Plan
-from kdx2i.plan.kinds import CLAIMS, COMPARISON, FIELDS, FIGURE, NUMBER, SPLIT, STAGE1, TABLE
+from kdx2i.plan.kinds import CLAIMS, COMPARISON, FIELDS, FIGURE, NUMBER, REPORT, SPLIT, STAGE1, TABLE
 from kdx2i.plan.leaf import upstream_of
 from kdx2i.plan.teacher_plans import split_variant
 from kdx2i.provenance import problem
@@ -42,6 +42,17 @@ from kdx2i.stages.stage1 import show as show_stage1
 
 Wildcards = Any
 
+
+SHOWN: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "table": {"{table}.csv": ("table", "Tables"), "{table}.svg": ("plot", "Tables")},
+    "figure": {"{figure}.png": ("figure", "Figures")},
+    "evaluation": {"samples.png": ("samples", "Sample grids")},
+    "run": {"log.jsonl": ("losses", "Logs")},
+    "distilled": {"log.jsonl": ("losses", "Logs")},
+    "comparison": {"comparison.csv": ("comparison", "Comparison")},
+    "report": {"report.html": ("report", "Report")},
+}
+"""What `snakemake --report` shows, by kind and output: its caption in `workflow/report`, and its category."""
 
 CONFIG_KEYS = ("preset", "seeds", "targets")
 """The keys of the workflow's configuration: those of params.yaml."""
@@ -81,6 +92,8 @@ class Results:
             return self.plan.comparison(self.compared())
         if kind is CLAIMS:
             return self.plan.claims(self.compared())
+        if kind is REPORT:
+            return self.plan.report(self.compared(), self.drawn(), stage1=self.measured())
         address = {name: getattr(wildcards, name) for name in kind.fields}
         return self.plan.leaf(kind.name, **{k: int(v) if FIELDS[k] == NUMBER else v for k, v in address.items()})
 
@@ -195,9 +208,20 @@ class Results:
             return None
 
     def require_tables(self) -> None:
-        """Raise `UserError` where claims are asked for and no table is, or is there, to judge them by."""
-        if CLAIMS.name in set(self.requested()) and not self.compared():
+        """Raise `UserError` where claims or a report are asked for and no table is, or is there, to judge them by."""
+        if {CLAIMS.name, REPORT.name} & set(self.requested()) and not self.compared():
             current_tables(self.plan)
+
+    def drawn(self) -> list[str]:
+        """Return the figures that a report shows: those requested and those that are current already."""
+        asked = set(self.requested())
+        every = "figures" in asked
+        return [n for n in self.figures() if every or n in asked or self.is_current(self.plan.figure(n))]
+
+    def measured(self) -> bool:
+        """Tell whether a report shows the measures of stage 1: they were requested, or are current already."""
+        leaf = self.plan.stage1_if_any()
+        return leaf is not None and (STAGE1.name in set(self.requested()) or self.is_current(leaf))
 
     def print_tables(self) -> None:
         """Print what was asked for: tables with what is said of them, the measures of stage 1, claims."""
@@ -209,6 +233,8 @@ class Results:
             show_ending(self.plan, names)
         if CLAIMS.name in asked:
             show_claims(self.plan, self.compared())
+        if REPORT.name in asked:
+            print(f"The report: {self.plan.results}/report.html")
 
 
 @dataclass(frozen=True)
@@ -242,6 +268,14 @@ class RuleFacts:
         names = (*self.kind.files(wildcards, self.variant), self.kind.provenance)
         return [(folder / name).as_posix() for name in names]
 
+    def shown(self, output: str) -> tuple[str, str, dict[str, str]] | None:
+        """Return caption, category and labels of an output in Snakemake's own report, None where that leaves it out."""
+        found = SHOWN.get(self.kind.name, {}).get(output.rpartition("/")[2])
+        if found is None:
+            return None
+        labels = {name: f"{{{name}}}" for name in self.kind.fields} or {"file": output.rpartition("/")[2]}
+        return *found, labels
+
     @property
     def log(self) -> str:
         """The path of the job's log, with wildcards."""
@@ -268,8 +302,8 @@ class RuleFacts:
         return re.sub(r"\{(\w+)\}", r"{wildcards.\1}", text)
 
     def tables(self, wildcards: Wildcards) -> list[str]:
-        """Return the tables that a comparison, or claims, cover; none for other kinds."""
-        return self.results.compared() if self.kind in (COMPARISON, CLAIMS) else []
+        """Return the tables that a comparison, claims or a report cover; none for other kinds."""
+        return self.results.compared() if self.kind in (COMPARISON, CLAIMS, REPORT) else []
 
     def inputs(self, wildcards: Wildcards) -> dict[str, Any]:
         """Return the files that a job reads, by role, and the marker where its result is not current."""

@@ -7,12 +7,14 @@ import pytest
 import yaml
 
 from kdx2i.config import load_dataset, load_preset, names_in
-from kdx2i.plan.kinds import KINDS, SPLIT
+from kdx2i.plan.kinds import KINDS, REPORT, SPLIT
+from kdx2i.stages.report import LOSS_COLUMNS
 from kdx2i.suite import make_plan
 from kdx2i.teacher.recipes import load_recipe
 
 ROOT = Path(__file__).parents[1]
-STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+FILE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+STAGES: dict[str, Any] = FILE["stages"]
 RESULTS = "results/${preset}"
 KEEPING = {"persist": {"persist": True}, "fresh": {"cache": False}}
 KEPT = {
@@ -40,6 +42,15 @@ def test_every_folder_of_results_is_there_whatever_the_targets() -> None:
     assert all(words.startswith("mkdir -p ") for words in folders)
     assert sorted(path for words in folders for path in words.split()[2:]) == sorted(KEPT)
     assert command == "snakemake --cores all ${targets}"
+
+
+def test_the_plots_are_of_the_losses_that_the_report_writes() -> None:
+    ((_, plot),) = FILE["plots"][0].items()
+    ((path, column),) = plot["y"].items()
+    assert path == f"{RESULTS}/{REPORT.outputs[1]}"
+    assert {column, plot["x"]} <= set(LOSS_COLUMNS)
+    assert (ROOT / ".dvc" / "plots" / f"{plot['template']}.json").is_file()
+    assert REPORT.name in yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["targets"].split()
 
 
 @pytest.mark.parametrize("name", SPLIT_STAGES)

@@ -14,6 +14,7 @@ from kdx2i.cli.app import app
 from kdx2i.cli.locking import making
 from kdx2i.cli.options import Preset, Seeds, Tables, asked_plan
 from kdx2i.cli.running import run_leaf
+from kdx2i.config import find_root
 from kdx2i.errors import UserError
 from kdx2i.plan.kinds import CLASSIFIER, CONTROLS, DISTILLED, FEATURES, MEASURED, RUN, SEGMENTER, Kind
 
@@ -200,3 +201,37 @@ def figure(
         leaf = plan.figure(name)
         run_leaf(plan, leaf)
         Console(stderr=True).print(f"{leaf.directory / name}.png", highlight=False)
+
+
+@app.command()
+def report(
+    names: Tables = None,
+    preset: Preset = "open",
+    seeds: Seeds = "",
+    reference: Annotated[
+        list[str] | None,
+        typer.Option("--reference", help="Folder in results/reference instead of a preset's results; repeatable."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="File of a reference's report (default: report.html).")
+    ] = None,
+) -> None:
+    """Write what was found as one HTML page that loads nothing from outside: `results/<preset>/report.html`."""
+    if reference:
+        from kdx2i.stages.report import write_reference_report
+
+        if names or seeds:
+            raise UserError("--reference reports on all tables of a reference: leave out the names and --seeds")
+        place = output or Path("report.html")
+        write_reference_report(find_root(), reference, place)
+        print(place)
+        return
+    from kdx2i.stages.compare import current_tables
+    from kdx2i.stages.report import current_report
+
+    if output is not None:
+        raise UserError("--output belongs to --reference: the report of a preset is results/<preset>/report.html")
+    plan = asked_plan(preset, seeds)
+    leaf = current_report(plan, names or current_tables(plan))
+    run_leaf(plan, leaf)
+    print(leaf.directory / "report.html")

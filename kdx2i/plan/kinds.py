@@ -322,6 +322,18 @@ CLAIMS = Kind(
     gathers=True,
     seeded=True,
 )
+REPORT = Kind(
+    "report",
+    stage="report",
+    command="report",
+    flow="compare",
+    address="{results}",
+    outputs=("report.html", "losses.csv"),
+    provenance="report.provenance.json",
+    message="report on {tables}",
+    gathers=True,
+    seeded=True,
+)
 
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
@@ -343,6 +355,7 @@ KINDS: Mapping[str, Kind] = {
         STAGE1,
         COMPARISON,
         CLAIMS,
+        REPORT,
     )
 }
 

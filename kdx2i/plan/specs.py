@@ -219,3 +219,13 @@ class ComparisonSpec(Spec):
     tables: tuple[str, ...]
     preset: str
     seeds: tuple[int, ...]
+
+
+class ReportSpec(Spec):
+    """The report on tables and figures, and on the measures of stage 1 where `stage1` says so."""
+
+    tables: tuple[str, ...]
+    figures: tuple[str, ...]
+    stage1: bool
+    preset: str
+    seeds: tuple[int, ...]

@@ -57,6 +57,23 @@ def end_progress():
         PROGRESS.stop()
 
 
+def reported(facts):
+    """Return the outputs of a rule, those that Snakemake's own report shows with caption, category and labels."""
+    outputs = []
+    for path in facts.outputs:
+        shown = facts.shown(path)
+        if shown is not None:
+            caption, category, labels = shown
+            path = report(
+                path,
+                caption=f"../report/{caption}.rst",
+                category=category,
+                labels=labels,
+            )
+        outputs.append(path)
+    return outputs
+
+
 # A killed Snakemake leaves its lock and its temporary folders; the next one that finds nobody at work clears them away.
 if workflow.is_main_process:
     AT_WORK = enter_workflow(

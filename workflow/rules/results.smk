@@ -9,7 +9,7 @@ for facts in RESULTS.rules():
         input:
             unpack(facts.inputs),
         output:
-            facts.outputs,
+            reported(facts),
         log:
             facts.log,
         wildcard_constraints:
