@@ -1,5 +1,6 @@
 """`dvc.yaml` says of results and splits what the table of kinds, the presets and the teachers' recipes say."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from kdx2i.config import load_dataset, load_preset, names_in
 from kdx2i.identity import code_closure
 from kdx2i.plan.kinds import KINDS, SPLIT
 from kdx2i.suite import make_plan
+from kdx2i.tables.comparison import metric_tree
+from kdx2i.tables.machine import load_table_json
 from kdx2i.teacher.recipes import load_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -73,3 +76,12 @@ def test_the_results_depend_on_the_splits_of_the_default_preset() -> None:
     plan = make_plan(ROOT, default)
     expected = {f"data/{name}/{file}" for name in plan.datasets for file in plan.split(name).outputs}
     assert {path for path in STAGES["results"]["deps"] if path.startswith("data/") and path != "data/raw"} == expected
+
+
+def test_the_committed_metrics_are_those_of_the_reference() -> None:
+    """What `dvc metrics diff` compares with is evidence that is here to be looked at."""
+    default = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["preset"]
+    folder = ROOT / "results/reference" / default / "tables"
+    tables = [load_table_json(path) for path in sorted(folder.glob("*.json")) if "provenance" not in path.name]
+    committed = json.loads((ROOT / "results" / default / "metrics.json").read_text(encoding="utf-8"))
+    assert committed == json.loads(json.dumps(metric_tree(tables)))

@@ -47,7 +47,8 @@ def restore(
 def restore_images(plan: Plan, *, make_split: Callable[[Plan, Leaf[Any]], None] = split.run) -> list[Leaf[Any]]:
     """Make the images and conditions of pulled splits again where a file is missing, and return those splits.
 
-    Nothing else is looked at and nothing removed. A split that comes out otherwise than it was pulled raises `UserError`.
+    Nothing else is looked at, and nothing removed. A split that comes out otherwise than it was pulled raises
+    `UserError`.
     """
     made = []
     for dataset in plan.datasets:

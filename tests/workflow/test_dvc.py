@@ -146,7 +146,7 @@ def test_metrics_are_compared_as_markdown_and_losses_are_plotted(fresh: Path) ->
     lines = said(dvc(fresh, "metrics", "diff", "--md")).splitlines()
     assert [line for line in lines if "table1.latent.birds.Ours*.mFID" in line and line.rstrip(" |").endswith("1.0")]
     shown = json.loads(said(dvc(fresh, "plots", "show", "--json")))
-    names = json.dumps(list(shown["data"] if "data" in shown else shown))
+    names = json.dumps(list(shown.get("data", shown)))
     for training in ("distilled-stargan_v2-kd-r32-s0", "runs-open-birds-stargan_v2-kd-r32-s0"):
         assert f"results/{PRESET}/curves/{training}.csv" in names
     assert said(dvc(fresh, "plots", "show", "-o", "plots"))
