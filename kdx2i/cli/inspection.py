@@ -68,10 +68,16 @@ def verify(
 def restore(
     preset: Preset = "open",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    splits: Annotated[bool, typer.Option("--splits", help="Only make the images of pulled splits.")] = False,
 ) -> None:
     """After `dvc pull`: remove results that are not true here, and make the images of pulled splits."""
     from kdx2i.inspection.restore import restore as mend
+    from kdx2i.inspection.restore import restore_images
 
+    if splits:
+        for leaf in restore_images(asked_plan(preset)):
+            print(f"{leaf.name}: images made again, as it was pulled")
+        return
     removed = mend(asked_plan(preset), dry_run=dry_run)
     for finding in removed:
         assert finding.problem is not None
@@ -156,6 +162,15 @@ def pages() -> None:
     root = find_root()
     for page in [*write_pages(root), write(root)]:
         print(page)
+
+
+@app.command()
+def curves(preset: Preset = "open") -> None:
+    """Write the losses of every training as small CSV files, which `dvc plots` draws."""
+    from kdx2i.inspection.curves import write_curves
+
+    plan = asked_plan(preset)
+    print(f"{len(write_curves(plan))} curves in {plan.results / 'curves'}")
 
 
 @app.command()

@@ -1,19 +1,14 @@
-"""Stage `report`: tables, figures and what is behind them -> `results/<preset>/report.html`, and `losses.csv`."""
+"""Stage `report`: tables, figures and what is behind them -> `results/<preset>/report.html`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from kdx2i.files import write_csv, write_text
+from kdx2i.files import write_text
 from kdx2i.plan import Leaf, Plan
-from kdx2i.plan.kinds import RUN
 from kdx2i.plan.specs import ReportSpec
 from kdx2i.provenance import problem, require_current, write_provenance
-from kdx2i.report.evidence import read_log, thinned
 from kdx2i.report.page import render
 from kdx2i.report.sources import Source, reference_sources
-
-LOSS_COLUMNS = ("run", "seed", "loss", "step", "value")
 
 
 def run(plan: Plan, leaf: Leaf[ReportSpec]) -> None:
@@ -21,22 +16,7 @@ def run(plan: Plan, leaf: Leaf[ReportSpec]) -> None:
     require_current(leaf.inputs.values())
     source = Source(plan.root, plan.results, plan.preset_argument, leaf.spec.tables, leaf.spec.figures)
     write_text(leaf.file("report.html"), render([source]))
-    write_csv(leaf.file("losses.csv"), LOSS_COLUMNS, list(_losses(leaf)))
     write_provenance(plan, leaf)
-
-
-def _losses(leaf: Leaf[ReportSpec]) -> Iterator[dict[str, Any]]:
-    """Yield the losses of every run behind a report, thinned out, for `dvc plots`."""
-    for run_leaf in leaf.upstream():
-        if run_leaf.kind is not RUN:
-            continue
-        spec = run_leaf.spec
-        name = f"{spec.dataset} {spec.architecture} {spec.transfer} {spec.resolution} px"
-        steps = read_log(run_leaf.file("log.jsonl"))
-        for line in thinned(steps):
-            losses = ((loss, value) for loss, value in line.items() if loss != "step")
-            for loss, value in losses:
-                yield {"run": name, "seed": spec.seed, "loss": loss, "step": int(line["step"]), "value": f"{value:.6g}"}
 
 
 def current_report(plan: Plan, tables: Sequence[str]) -> Leaf[ReportSpec]:

@@ -24,6 +24,7 @@ from kdx2i.files import replacing, write_text
 from kdx2i.training import distributed
 from kdx2i.training.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
 from kdx2i.training.determinism import seed_step
+from kdx2i.training.fingerprint import Fingerprint, work_of
 from kdx2i.training.precision import to_pixels
 
 
@@ -115,11 +116,12 @@ class _Log:
 
 
 def train(trainable: Trainable, settings: LoopSettings, work: Path, title: str) -> None:
-    """Run `settings.iterations` steps, resuming from `work`, which keeps checkpoint, log and sample grids.
+    """Run `settings.iterations` steps, resuming from `work`, which keeps checkpoint, log, sample grids and fingerprint.
 
     Only rank 0 writes. A damaged checkpoint is said, and the training starts again. Raises `UserError` when a logged
     loss is not finite or the checkpoint does not fit.
     """
+    work = work_of(work)
     work.mkdir(parents=True, exist_ok=True)
     checkpoint = work / "checkpoint.safetensors"
     start = _resume(trainable, checkpoint, settings.iterations) if checkpoint.exists() else 0
@@ -131,6 +133,7 @@ def train(trainable: Trainable, settings: LoopSettings, work: Path, title: str) 
         for left in (*work.glob(".*.part"), *work.glob(".tmp*")):
             left.unlink()
     log = _Log(work / "log.jsonl", start) if writes else None
+    fingerprint = Fingerprint(work, start, settings.iterations, writes=writes)
 
     def save(step: int) -> None:
         meta: dict[str, Any] = {"step": step, "scalars": trainable.scalars()}
@@ -143,6 +146,7 @@ def train(trainable: Trainable, settings: LoopSettings, work: Path, title: str) 
             scalars = trainable.training_step(step)
             update_averages(trainable, trainable.ema_decay(step))
             done = step + 1
+            fingerprint.take(done, _modules(trainable), scalars)
             progress.update(task, completed=done)
             if log is None:
                 continue

@@ -285,7 +285,8 @@ def test_a_flipped_checkpoint_is_refused_and_the_training_starts_again(whole_wor
     assert "checkpoint.safetensors" in said.getvalue() and "; the training starts again\n" in said.getvalue()
     assert trainable.restored is None
     assert path.read_bytes() == (whole_work.parent / "longer" / path.name).read_bytes()
-    assert sorted(p.name for p in work.iterdir()) == ["checkpoint.safetensors", "log.jsonl", "samples.png"]
+    names = ["checkpoint.safetensors", "fingerprint.json", "log.jsonl", "samples.png"]
+    assert sorted(p.name for p in work.iterdir()) == names
 
 
 @pytest.fixture(scope="module")
