@@ -8,15 +8,8 @@ from pathlib import Path
 
 from kdx2i.files import read_json
 from kdx2i.suite import make_plan
+from tests.support.fake_gpus import TWO
 from tests.support.repository import ROOT, clone
-
-TWO = """
-import os
-import torch
-torch.cuda.device_count = lambda: 2
-if "RANK" in os.environ:
-    open(os.path.join(os.environ["SEEN"], "rank" + os.environ["RANK"]), "w").close()
-"""
 
 
 def test_two_processes_distil_one_student(tmp_path: Path):
