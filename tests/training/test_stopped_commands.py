@@ -1,13 +1,14 @@
-"""A command that is asked to stop ends with 75 and a checkpoint, alone, started warm and under torchrun.
+"""A command that is asked to stop ends with 75 and a checkpoint: alone, started warm, and two processes of torchrun.
 
-One distillation of a tiny student: stage 1 needs no data.
+One distillation of a tiny student, since stage 1 needs no data. The torchrun is the real one: PyTorch is told that it sees
+two GPUs, and the processes speak over gloo.
 """
 
+import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,14 +18,14 @@ from fake_gpus import TWO
 from warm_server import Owner, eventually
 from workflows import working_copy
 
-from kdx2i.files import sha256_file
+from kdx2i.files import read_json, sha256_file
 from kdx2i.plan import Leaf
 from kdx2i.suite import make_plan
 from kdx2i.training.checkpoint import load_tensors
 from kdx2i.training.loop import NEWEST
 
 WORDS = ["--preset", "open-smoke", "--architecture", "stargan_v2", "--transfer", "kd", "--resolution", "32"]
-ITERATIONS = 100
+ITERATIONS = 60
 
 
 @dataclass
@@ -57,13 +58,6 @@ class Distillation:
             text=True,
         )
 
-    def outputs(self) -> dict[str, str]:
-        return {name: sha256_file(self.leaf.file(name)) for name in self.leaf.outputs}
-
-    def clear(self) -> None:
-        for name in (*self.leaf.outputs, self.leaf.provenance):
-            self.leaf.file(name).unlink()
-
 
 def stopped(command: Distillation, number: signal.Signals, **more: str) -> int:
     """Start the command, send the signal when it trains, see how it ends, and return the step of its checkpoint."""
@@ -93,45 +87,38 @@ def make(folder: Path, gpus: int) -> Distillation:
     return Distillation(root, folder / "site")
 
 
-def whole(command: Distillation) -> dict[str, str]:
-    """Run the command to its end, undisturbed; return what it leaves, which is removed."""
+def finish(command: Distillation) -> dict[str, str]:
+    """Run the command to its end; return the SHA-256 of what it leaves."""
     process = command.start()
     said = process.communicate(timeout=200)[1]
     assert process.returncode == 0, said
-    made = command.outputs()
-    command.clear()
-    return made
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Distillation, dict[str, str]]]:
-    command = make(tmp_path_factory.mktemp("alone"), 0)
-    yield command, whole(command)
-
-
-def test_stopped_twice_it_ends_in_the_same_bytes(alone: tuple[Distillation, dict[str, str]]) -> None:
-    command, made = alone
-    first, second = stopped(command, signal.SIGTERM), stopped(command, signal.SIGUSR1)
-    assert 0 < first < second < ITERATIONS
-    assert whole(command) == made
     assert not command.leaf.work.exists()
+    return {name: sha256_file(command.leaf.file(name)) for name in command.leaf.outputs}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only on Linux do jobs start warm")
-def test_a_warm_job_stops_when_its_caller_is_asked_to(alone: tuple[Distillation, dict[str, str]]) -> None:
-    command, made = alone
-    owner = Owner(PYTHONPATH=os.pathsep.join([str(command.site), str(command.root)]))
+def test_stopped_alone_and_as_a_warm_job_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
+    command = make(tmp_path, 0)
+    whole = finish(command)
+    for name in (*command.leaf.outputs, command.leaf.provenance):
+        command.leaf.file(name).unlink()
+    first = stopped(command, signal.SIGTERM)
+    owner = Owner(PYTHONPATH=str(command.root))
     try:
-        assert 0 < stopped(command, signal.SIGTERM, KDX2I_WARM=owner.address) < ITERATIONS
+        second = stopped(command, signal.SIGUSR1, KDX2I_WARM=owner.address)
     finally:
         owner.end()
-    assert whole(command) == made
+    assert 0 < first < second < ITERATIONS
+    assert finish(command) == whole
 
 
-def test_two_processes_of_torchrun_stop_at_the_same_step(tmp_path: Path) -> None:
+def test_two_processes_of_torchrun_distil_one_student_and_stop_at_the_same_step(tmp_path: Path) -> None:
     command = make(tmp_path, 2)
-    made = whole(command)
     assert 0 < stopped(command, signal.SIGTERM) < ITERATIONS
+    assert {path.name for path in command.site.glob("rank*")} == {"rank0", "rank1"}
     left = [p for p in psutil.process_iter(["environ"]) if (p.info["environ"] or {}).get("SEEN") == str(command.site)]
     assert left == []
-    assert whole(command) == made
+    finish(command)
+    steps = [json.loads(line)["step"] for line in command.leaf.file("log.jsonl").read_text().splitlines()]
+    assert steps == [*range(0, ITERATIONS, 10), ITERATIONS - 1], "one process writes the log"
+    assert read_json(command.leaf.provenance_path)["identity"] == command.leaf.identity
