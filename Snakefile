@@ -30,7 +30,9 @@ onstart:
         and workflow.nodes is None
         and not workflow.deployment_settings.deployment_method
     ):
-        start_warm_server(PLAN.preset.resources.threads)
+        # torchrun takes the place of a process, which a fork of the server cannot give up.
+        if PLAN.preset.resources.gpus < 2:
+            start_warm_server(PLAN.preset.resources.threads)
 
 
 onsuccess:
