@@ -22,8 +22,8 @@ PACKAGE = Path(__file__).parents[1] / "kdx2i"
 ORDER = [
     "bounds", "errors", "foreign", "files", "metric_catalogue", "config", "identity", "plan", "provenance", "data",
     "metrics", "training", "tasks", "teacher", "features", "encoders", "methods", "distill", "suite", "tables",
-    "frames", "stages", "devices", "inspection", "workflow", "workflow_progress", "completion", "version", "cli", "warm",
-    "__main__",
+    "frames", "stages", "devices", "inspection", "workflow", "workflow_progress", "completion", "version", "cli",
+    "warm", "__main__",
 ]  # fmt: skip
 # Rooms that need even less than their place allows.
 NARROW = {
