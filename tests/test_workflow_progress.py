@@ -107,6 +107,8 @@ def test_warnings_are_printed_and_chatter_is_not() -> None:
     bar.tell(None, message="Nothing to be done (all requested files are present and up to date).")
     bar.tell(None, logging.WARNING, "a clock is wrong")
     bar.tell("error", logging.ERROR, "it failed")
+    bar.tell("error", logging.ERROR, "RuleException:\nCalledProcessError in file x, line 31")
+    assert "CalledProcessError" not in bar.file.getvalue()
     for words in ("Nothing to be done", "a clock is wrong", "it failed"):
         assert words in bar.file.getvalue()
 
