@@ -59,7 +59,14 @@ def test_one_seed_is_set_beside_the_verdicts_of_the_reference(
     fabricate_all(three, "table1")
     table_stage.run(three, three.rendered("table1"))
     export(three, ["table1"], "open-smoke")
+    show(three, ["table1"])
+    text = capsys.readouterr().out
+    assert "judged by these numbers (3 seeds)" in text
+    for words in commands(text):
+        assert words[-2:] == ["--seeds", "0,1,2"]
+        assert main(words) == 0
     pretend_finished(finished.root)
+    capsys.readouterr()
     show(make_plan(finished.root, "open-smoke"), ["table1"])
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80
