@@ -322,6 +322,19 @@ REPORT = Kind(
     gathers=True,
     seeded=True,
 )
+USER_STUDY = Kind(
+    "user_study",
+    stage="user_study",
+    command="user-study",
+    flow="compare",
+    address="{results}",
+    outputs=("user_study.html", "user_study.json"),
+    provenance="user_study.provenance.json",
+    message="page of the user study of preset {preset}",
+    gathers=True,
+    seeded=True,
+    rule="user_study",
+)
 
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
@@ -343,6 +356,7 @@ KINDS: Mapping[str, Kind] = {
         STAGE1,
         COMPARISON,
         REPORT,
+        USER_STUDY,
     )
 }
 
