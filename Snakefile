@@ -12,6 +12,9 @@ min_version("9.20")
 configfile: "params.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/results.smk"
 include: "workflow/rules/targets.smk"
@@ -27,8 +30,15 @@ onstart:
         and workflow.nodes is None
         and not workflow.deployment_settings.deployment_method
     ):
-        start_warm_server(PLAN.preset.resources.threads)
+        # torchrun takes the place of a process, which a fork of the server cannot give up.
+        if PLAN.preset.resources.gpus < 2:
+            start_warm_server(PLAN.preset.resources.threads)
 
 
 onsuccess:
+    end_progress()
     RESULTS.print_tables()
+
+
+onerror:
+    end_progress()

@@ -28,6 +28,7 @@ feature_networks = _completer(lambda root: names_in(root / "benchmarks" / "featu
 encoders = _completer(lambda root: names_in(root / "benchmarks" / "encoders"))
 figures = _completer(lambda root: names_in(root / "benchmarks" / "figures"))
 students = _completer(lambda root: names_in(root / "benchmarks" / "students"))
+references = _completer(lambda root: [place.parent.name for place in root.glob("results/reference/*/tables")])
 datasets = _completer(lambda root: names_in(root / "benchmarks" / "datasets"))
 architecture_names = _completer(lambda _: catalogue().architectures)
 transfer_names = _completer(lambda _: TRANSFERS)

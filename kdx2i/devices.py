@@ -77,7 +77,7 @@ def taken(count: int) -> Iterator[None]:
 def become_torchrun(words: Sequence[str], count: int) -> NoReturn:
     """Turn this process into torchrun with `count` processes of the command line `words`, which keeps its GPUs."""
     environment = {**os.environ, "KDX2I_WARM": "off"}  # A fork of a warm start would be no child of torchrun.
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count), "-m", "kdx2i"]
+    launcher = ["-m", "kdx2i.launcher", "--standalone", "--nproc-per-node", str(count), "-m", "kdx2i"]
     os.execve(sys.executable, [sys.executable, *launcher, *words], environment)
 
 

@@ -95,11 +95,19 @@ def write_provenance(
         "instructions": instructions() if leaf.kind.work == "training" else {},
         "threads": int(os.environ.get("OMP_NUM_THREADS", "1") or 1),
         "git_commit": git_commit(plan.root),
+        "fingerprint": _fingerprint(leaf),
         "protocol": plan.protocol_of(leaf.kind.flow),
         **(extra or {}),
     }
     write_json(leaf.provenance_path, {**document, "sha256": _seal(document)})
     return leaf.provenance_path
+
+
+def _fingerprint(leaf: Leaf[Any]) -> list[str] | None:
+    """Return the hashes of the first steps of a training (`kdx2i.training.fingerprint`); None for what had none."""
+    path = leaf.work / "fingerprint.json"
+    hashes = read_document(path) if path.is_file() else None
+    return [str(digest) for digest in hashes] if isinstance(hashes, list) and hashes else None
 
 
 def _inputs(leaf: Leaf[Any]) -> dict[str, str]:

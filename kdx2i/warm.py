@@ -24,9 +24,13 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
+HANDED_ON = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+"""The signals that a command hands on to its job in the server: a training stops by them, with a checkpoint."""
 ADDRESS = "KDX2I_WARM"
 """Environment variable with the name of the server's socket; with `off` the Snakefile starts no server."""
 
@@ -79,6 +83,7 @@ def delegate(words: Sequence[str]) -> int | None:
     request = {"words": list(words), "folder": str(Path.cwd()), "environment": dict(os.environ)}
     message = json.dumps(request).encode()
     started, status = False, b""
+    received: list[int] = []
     with socket.socket(socket.AF_UNIX) as connection:
         try:
             connection.connect(f"\0{os.environ[ADDRESS]}")
@@ -87,7 +92,9 @@ def delegate(words: Sequence[str]) -> int | None:
             socket.send_fds(connection, [len(message).to_bytes(8, "big")], [0, 1, 2])
             connection.sendall(message)
             started = connection.recv(1) == STARTED
-            status = connection.recv(16)
+            if started:
+                with _handing_on(connection, received):
+                    status = connection.recv(16)
         except OSError:
             pass  # There is no server, or it or the job was killed; which of them, `started` tells.
         except KeyboardInterrupt:
@@ -95,10 +102,30 @@ def delegate(words: Sequence[str]) -> int | None:
             return 130
     if not started:
         return None
+    if not status and received:  # The job did not heed it: this process ends as that one did.
+        signal.signal(received[-1], signal.SIG_DFL)
+        os.kill(os.getpid(), received[-1])
     if not status:
         print("error: the job was killed before it ended (for want of memory?)", file=sys.stderr)
         return 1
     return int(status)
+
+
+@contextmanager
+def _handing_on(connection: socket.socket, received: list[int]) -> Iterator[None]:
+    """Hand signals on to the job while this process waits for it, and note them."""
+
+    def hand_on(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        with suppress(OSError):  # The job has ended.
+            connection.send(bytes([number]))
+
+    before = {number: signal.signal(number, hand_on) for number in HANDED_ON}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def serve(listener: socket.socket) -> None:
@@ -149,7 +176,7 @@ def _be_the_job(connection: socket.socket) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         connection.sendall(STARTED)
-        threading.Thread(target=_end_with_the_caller, args=(connection,), daemon=True).start()
+        threading.Thread(target=_hear_the_caller, args=(connection,), daemon=True).start()
         from kdx2i.cli import main
 
         status = main(request["words"])
@@ -162,10 +189,11 @@ def _be_the_job(connection: socket.socket) -> None:
         os._exit(status)
 
 
-def _end_with_the_caller(connection: socket.socket) -> None:
-    """End this process when the caller's end of the connection closes: it was killed."""
-    if not connection.recv(1):
-        os.kill(os.getpid(), signal.SIGTERM)
+def _hear_the_caller(connection: socket.socket) -> None:
+    """Send this process the signals that the caller hands on, and end it when the caller was killed."""
+    while number := connection.recv(1):
+        os.kill(os.getpid(), number[0])
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from snakemake.io import ancient
@@ -30,17 +31,28 @@ from kdx2i.devices import PARALLEL_STAGES
 from kdx2i.errors import UserError
 from kdx2i.files import write_text
 from kdx2i.plan import KINDS, Kind, Leaf, Plan
-from kdx2i.plan.kinds import COMPARISON, FIELDS, FIGURE, NUMBER, SPLIT, STAGE1, TABLE
+from kdx2i.plan.kinds import CLAIMS, COMPARISON, FIELDS, FIGURE, NUMBER, REPORT, SPLIT, STAGE1, TABLE
 from kdx2i.plan.leaf import upstream_of
 from kdx2i.plan.teacher_plans import split_variant
 from kdx2i.provenance import problem
-from kdx2i.stages.agree import line
-from kdx2i.stages.console import screen
+from kdx2i.stages.claims import show as show_claims
+from kdx2i.stages.compare import current_tables
+from kdx2i.stages.ending import show as show_ending
 from kdx2i.stages.stage1 import show as show_stage1
-from kdx2i.stages.table import show
 
 Wildcards = Any
 
+
+SHOWN: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "table": {"{table}.csv": ("table", "Tables"), "{table}.svg": ("plot", "Tables")},
+    "figure": {"{figure}.png": ("figure", "Figures")},
+    "evaluation": {"samples.png": ("samples", "Sample grids")},
+    "run": {"log.jsonl": ("losses", "Logs")},
+    "distilled": {"log.jsonl": ("losses", "Logs")},
+    "comparison": {"comparison.csv": ("comparison", "Comparison")},
+    "report": {"report.html": ("report", "Report")},
+}
+"""What `snakemake --report` shows, by kind and output: its caption in `workflow/report`, and its category."""
 
 CONFIG_KEYS = ("preset", "seeds", "targets")
 """The keys of the workflow's configuration: those of params.yaml."""
@@ -78,6 +90,10 @@ class Results:
         """Return the leaf that a job of a kind makes."""
         if kind is COMPARISON:
             return self.plan.comparison(self.compared())
+        if kind is CLAIMS:
+            return self.plan.claims(self.compared())
+        if kind is REPORT:
+            return self.plan.report(self.compared(), self.drawn(), stage1=self.measured())
         address = {name: getattr(wildcards, name) for name in kind.fields}
         return self.plan.leaf(kind.name, **{k: int(v) if FIELDS[k] == NUMBER else v for k, v in address.items()})
 
@@ -177,27 +193,48 @@ class Results:
         return _paths(upstream_of([self.plan.encoder(name) for name in self.plan.encoders]))
 
     def compared(self) -> list[str]:
-        """Return the tables that a comparison covers: those requested and those that are current already."""
+        """Return the tables that a comparison, or claims, cover: those requested and those that are current already."""
         asked = set(self.requested())
         return [name for name in self.plan.tables if name in asked or self.is_current(self.plan.rendered(name))]
 
+    def losses_of(self, outputs: Sequence[str]) -> Path | None:
+        """Return the file that a job's training logs its losses to while it runs; None where it trains nothing."""
+        provenance = next((Path(path) for path in outputs if path.endswith("provenance.json")), None)
+        if provenance is None or not any(path.endswith("log.jsonl") for path in outputs):
+            return None
+        try:
+            return self.plan.leaf_at(provenance).work / "log.jsonl"
+        except UserError:
+            return None
+
+    def require_tables(self) -> None:
+        """Raise `UserError` where claims or a report are asked for and no table is, or is there, to judge them by."""
+        if {CLAIMS.name, REPORT.name} & set(self.requested()) and not self.compared():
+            current_tables(self.plan)
+
+    def drawn(self) -> list[str]:
+        """Return the figures that a report shows: those requested and those that are current already."""
+        asked = set(self.requested())
+        every = "figures" in asked
+        return [n for n in self.figures() if every or n in asked or self.is_current(self.plan.figure(n))]
+
+    def measured(self) -> bool:
+        """Tell whether a report shows the measures of stage 1: they were requested, or are current already."""
+        leaf = self.plan.stage1_if_any()
+        return leaf is not None and (STAGE1.name in set(self.requested()) or self.is_current(leaf))
+
     def print_tables(self) -> None:
-        """Print the requested tables that have been made."""
+        """Print what was asked for: tables with what is said of them, the measures of stage 1, claims."""
         asked = set(self.requested())
         if STAGE1.name in asked:
             show_stage1(self.plan)
         names = [name for name in self.plan.tables if name in asked]
-        for name in names:
-            show(self.plan, name)
         if names:
-            options = f" --preset {self.plan.preset_argument}" if self.plan.preset_argument != "open" else ""
-            print(
-                f"\n{self.plan.results}/tables has these as CSV, Markdown and LaTeX; `kdx2i compare{options}` "
-                "prints the verdicts on every cell"
-            )
-        # What is asked for ends with how it agrees with the committed reference of the preset, where that has it.
-        for name in names:
-            line(self.plan, name, screen())
+            show_ending(self.plan, names)
+        if CLAIMS.name in asked:
+            show_claims(self.plan, self.compared())
+        if REPORT.name in asked:
+            print(f"The report: {self.plan.results}/report.html")
 
 
 @dataclass(frozen=True)
@@ -231,6 +268,14 @@ class RuleFacts:
         names = (*self.kind.files(wildcards, self.variant), self.kind.provenance)
         return [(folder / name).as_posix() for name in names]
 
+    def shown(self, output: str) -> tuple[str, str, dict[str, str]] | None:
+        """Return caption, category and labels of an output in Snakemake's own report, None where that leaves it out."""
+        found = SHOWN.get(self.kind.name, {}).get(output.rpartition("/")[2])
+        if found is None:
+            return None
+        labels = {name: f"{{{name}}}" for name in self.kind.fields} or {"file": output.rpartition("/")[2]}
+        return *found, labels
+
     @property
     def log(self) -> str:
         """The path of the job's log, with wildcards."""
@@ -257,8 +302,8 @@ class RuleFacts:
         return re.sub(r"\{(\w+)\}", r"{wildcards.\1}", text)
 
     def tables(self, wildcards: Wildcards) -> list[str]:
-        """Return the tables that a comparison covers, none for other kinds."""
-        return self.results.compared() if self.kind is COMPARISON else []
+        """Return the tables that a comparison, claims or a report cover; none for other kinds."""
+        return self.results.compared() if self.kind in (COMPARISON, CLAIMS, REPORT) else []
 
     def inputs(self, wildcards: Wildcards) -> dict[str, Any]:
         """Return the files that a job reads, by role, and the marker where its result is not current."""
@@ -285,7 +330,7 @@ def _paths(leaves: Iterable[Leaf[Any]]) -> list[str]:
 
 def _by_role(leaf: Leaf[Any]) -> Mapping[str, list[Leaf[Any]]]:
     """Return a leaf's inputs by role; what gathers results has them all in one."""
-    if leaf.kind is COMPARISON:
+    if leaf.kind in (COMPARISON, CLAIMS):
         return {"tables": list(leaf.inputs.values())}
     if leaf.kind.gathers:
         # Everything down to the splits: a table refuses what is stale at any depth.

@@ -51,7 +51,7 @@ def replace(words: list[str], name: str, value: str) -> list[str]:
         (["table", "table99"], "there is no table `table99`"),
         (["table", "table1"], "is missing"),
         (["table", "--seeds", "one"], "seeds must be whole numbers"),
-        (["compare"], "has no current table to compare"),
+        (["compare"], "has no current table"),
         (["show", "table1", "unicorns"], "table1 has no cell `unicorns`"),
         (["split", "--dataset", "cats"], "there is no dataset `cats`"),
         (["split", "--dataset", "open-birds", "--check"], "split.csv"),

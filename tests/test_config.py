@@ -99,6 +99,8 @@ def test_a_preset_may_be_a_file_elsewhere(root: Path) -> None:
         ({"name": "other"}, "must be `open`"),
         ({"protocol": {"nothing": "x"}}, "no entry `nothing`"),
         ({"resources": {"threads": 0}}, r"resources\.threads"),
+        ({"checkpoints": {"minutes": 0}}, r"checkpoints\.minutes"),
+        ({"checkpoints": {"steps": 0}}, r"checkpoints\.steps"),
         ({"teachers": {}}, "names the teacher `[a-z]+`; the teachers of this preset are"),
         ({"extends": "nowhere"}, r"nowhere\.yaml does not exist"),
     ],

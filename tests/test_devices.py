@@ -124,7 +124,7 @@ def test_a_preset_of_two_gpus_trains_under_torchrun(monkeypatch: pytest.MonkeyPa
     with pytest.raises(SystemExit):
         running.run_leaf(plan, student)
     launcher = " ".join(became[0][1:9])
-    assert launcher == "-m torch.distributed.run --standalone --nproc-per-node 2 -m kdx2i distill"
+    assert launcher == "-m kdx2i.launcher --standalone --nproc-per-node 2 -m kdx2i distill"
     seen[0] = 1
     with pytest.raises(UserError, match=r"asks for 2 GPU\(s\) a job and PyTorch sees 1"):
         running.run_leaf(plan, student)

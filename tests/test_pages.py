@@ -177,6 +177,7 @@ def test_a_marker_is_filled_from_its_file_whatever_stood_there(folder: Path, mar
         "gains . table=t part=latent label=Ours datasets=birds metrics=RC",
         "runs runs datasets=foods transfers=kd metrics=RC mode=latent size=64",
         "runs runs datasets=birds transfers=kd metrics=FC mode=latent size=64",
+        "claims nowhere",
     ],
 )
 def test_a_marker_that_cannot_be_filled_is_one_sentence(folder: Path, marker: str) -> None:

@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -251,8 +252,22 @@ def test_the_discriminator_of_another_student_is_read_where_a_reading_says_so(tm
         make_plan(tmp_path, PRESET)
 
 
-def test_budgets_and_names_change_no_leaf(tmp_path: Path) -> None:
-    assert changed(settings_copy(tmp_path), title="another title", resources={"gpus": 1}) == set()
+def test_budgets_checkpoints_and_names_change_no_leaf(tmp_path: Path) -> None:
+    edits = {"resources": {"gpus": 1}, "checkpoints": {"minutes": 1, "steps": 7}}
+    assert changed(settings_copy(tmp_path), title="another title", **edits) == set()
+
+
+def test_how_often_checkpoints_are_written_is_in_no_spec(tmp_path: Path) -> None:
+    path = settings_copy(tmp_path) / "benchmarks" / "presets" / "open-smoke.yaml"
+    path.write_text(f"{path.read_text()}checkpoints: {{minutes: 12345, steps: 54321}}\n")
+    leaves = everything(make_plan(tmp_path, "open-smoke"))
+    assert {leaf.kind.name for leaf in leaves.values()} >= {"distilled", "run", "evaluation", "table"}
+    assert not any(re.search("checkpoint|12345|54321", json.dumps(leaf.spec.as_json())) for leaf in leaves.values())
+
+
+def test_the_paper_preset_saves_every_quarter_of_an_hour_and_counts_no_steps() -> None:
+    kept = make_plan(ROOT, "paper").preset.checkpoints
+    assert (kept.minutes, kept.steps) == (15, None)
 
 
 def test_a_teacher_file_changes_what_is_distilled_from_it(tmp_path: Path) -> None:
@@ -331,7 +346,7 @@ def test_a_name_that_is_not_there_is_one_sentence(plan: Plan, call: Any, sentenc
 
 
 def test_every_address_leads_back_to_its_leaf(plan: Plan) -> None:
-    leaves = [*everything(plan).values(), plan.comparison()]
+    leaves = [*everything(plan).values(), plan.comparison(), plan.claims()]
     for leaf in leaves:
         assert plan.leaf_at(leaf.provenance_path.relative_to(ROOT)).identity == leaf.identity
 

@@ -5,50 +5,16 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 from repository import ROOT
+from warm_server import Owner, eventually, plain_environment
 
 from kdx2i import warm
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only on Linux do jobs start warm")
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 150) -> bool:
-    """Wait until a condition holds."""
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.05)
-    return condition()
-
-
-class Owner:
-    """A process that has started a server, as Snakemake does, and waits."""
-
-    def __init__(self, **environment: str) -> None:
-        code = "import os, sys\nfrom kdx2i.warm import start\nstart(1)\nprint(os.environ['KDX2I_WARM'], flush=True)\n"
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", f"{code}sys.stdin.read()"],
-            cwd=ROOT,
-            env=plain_environment() | environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        self.address = self.process.stdout.readline().strip()
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-
-def plain_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != warm.ADDRESS}
 
 
 @pytest.fixture(scope="module")

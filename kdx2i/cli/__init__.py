@@ -6,7 +6,18 @@ exit status 2; 1 means that a check found something.
 
 from typer.models import CommandInfo
 
-from kdx2i.cli import data, evaluate, inspection, ladder, new_dataset, results, score, translate
+from kdx2i.cli import (
+    claims,
+    compare,
+    data,
+    evaluate,
+    inspection,
+    ladder,
+    new_dataset,
+    results,
+    score,
+    translate,
+)
 from kdx2i.cli.app import app, guarded, main
 from kdx2i.plan import KINDS
 
@@ -23,6 +34,8 @@ app.registered_commands.sort(key=_place)
 
 __all__ = [
     "app",
+    "claims",
+    "compare",
     "data",
     "evaluate",
     "guarded",

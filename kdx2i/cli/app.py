@@ -1,5 +1,6 @@
 """The application that all commands belong to, and how it ends."""
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from kdx2i.cli import output
 from kdx2i.cli.refusals import refusal
 from kdx2i.errors import UserError
 from kdx2i.stages.console import mute
+from kdx2i.training.stopping import EXIT_STATUS, Stopped
 from kdx2i.version import version_text
 
 app = typer.Typer(
@@ -51,7 +53,8 @@ def guarded(command: Callable[[], Any]) -> int:
     """Run a command and return its exit status.
 
     A user's mistake, and what the machine refuses (`kdx2i.cli.refusals`), become one sentence on stderr and 2, an
-    interruption 130; 141 means that nobody reads what it prints any more, as if SIGPIPE had ended it.
+    interruption 130, a training that was asked to stop 75 (`kdx2i.training.stopping`); 141 means that nobody reads what
+    it prints any more, as if SIGPIPE had ended it.
     """
     output.print_what_can_be_shown()
     console = Console(stderr=True)
@@ -66,6 +69,10 @@ def guarded(command: Callable[[], Any]) -> int:
     except UsageMistake as error:
         error.show()
         return int(error.exit_code)
+    except Stopped as stop:
+        if os.environ.get("RANK", "0") == "0":  # Of the processes of torchrun one speaks.
+            console.print(str(stop), highlight=False, markup=False, soft_wrap=True)
+        return EXIT_STATUS
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
     except SystemExit as end:

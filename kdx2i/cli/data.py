@@ -43,6 +43,18 @@ def status(names: Tables = None, preset: Preset = "open", seeds: Seeds = "") -> 
         raise typer.Exit(1)
 
 
+@data_app.command("track")
+def track(names: Tables = None, preset: Preset = "paper") -> None:
+    """Give DVC the archives, weights and splits of archives that tables read and that are here (`dvc add`)."""
+    from kdx2i.inspection.track import track as give
+
+    plan = asked_plan(preset)
+    paths = give(plan, names or plan.tables)
+    for path in paths:
+        print(f"{path}.dvc")
+    print(f"{len(paths)} kept by DVC: commit these .dvc files, then `dvc push`")
+
+
 @data_app.command("rebuild-pack")
 def rebuild_pack(
     out: Annotated[Path, typer.Option(help="Folder for the rebuilt pack.")],

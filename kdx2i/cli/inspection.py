@@ -8,8 +8,10 @@ from rich.console import Console
 
 from kdx2i import completion
 from kdx2i.cli.app import app
+from kdx2i.cli.machine_output import Json, reporting
 from kdx2i.cli.options import Preset, Seeds, Tables, asked_plan
 from kdx2i.config import find_root, load_dataset, load_student, load_table, names_in
+from kdx2i.config.claims import load_claims
 from kdx2i.encoders.recipes import load_encoder_recipe
 from kdx2i.features.recipes import load_feature_recipe
 from kdx2i.plan.kinds import STAGE1
@@ -24,6 +26,7 @@ def verify(
     strict: Annotated[
         bool, typer.Option("--strict", help="1 also for tables of several kinds of machine and other threads.")
     ] = False,
+    json: Json = None,
 ) -> None:
     """Compute every result's identity and checksums again; name what is stale, corrupt or missing.
 
@@ -34,19 +37,28 @@ def verify(
     from kdx2i.inspection.verify import verify as look
 
     plan = asked_plan(preset, seeds)
-    told = notices(plan)
-    findings = look(plan, names or ())
-    problems = [finding.problem for finding in findings if finding.problem is not None]
-    damaged = shipped_problem(plan)
-    for sentence in [problem.sentence for problem in problems] + [notice.sentence for notice in told]:
-        print(sentence)
-    doubtful = doubts(plan, findings)
-    for sentence in [*([] if damaged is None else [damaged]), *doubtful]:
-        print(sentence)
-    if findings:
-        print(f"{len(findings) - len(problems)} of {len(findings)} results are current and whole")
-    else:
-        print(f"no result of preset {plan.preset.name} is here: `snakemake` makes them, `dvc pull` fetches kept ones")
+    with reporting(json) as report:
+        told = notices(plan)
+        findings = look(plan, names or ())
+        problems = [finding.problem for finding in findings if finding.problem is not None]
+        damaged = shipped_problem(plan)
+        doubtful = doubts(plan, findings)
+        shipped = [notice.sentence for notice in told] + ([] if damaged is None else [damaged])
+        for sentence in [*(problem.sentence for problem in problems), *shipped, *doubtful]:
+            print(sentence)
+        if findings:
+            print(f"{len(findings) - len(problems)} of {len(findings)} results are current and whole")
+        else:
+            print(
+                f"no result of preset {plan.preset.name} is here: `snakemake` makes them, `dvc pull` fetches kept ones"
+            )
+        report.document = {
+            "format": "kdx2i-verify-1",
+            "preset": plan.preset.name,
+            "results": [finding.as_json() for finding in findings],
+            "shipped": shipped,
+            "doubts": doubtful,
+        }
     corrupt = damaged is not None or any(notice.kind == "corrupt" for notice in told)
     if problems or not findings or corrupt or (strict and doubtful):
         raise typer.Exit(1)
@@ -56,10 +68,16 @@ def verify(
 def restore(
     preset: Preset = "open",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    splits: Annotated[bool, typer.Option("--splits", help="Only make the images of pulled splits.")] = False,
 ) -> None:
     """After `dvc pull`: remove results that are not true here, and make the images of pulled splits."""
     from kdx2i.inspection.restore import restore as mend
+    from kdx2i.inspection.restore import restore_images
 
+    if splits:
+        for leaf in restore_images(asked_plan(preset)):
+            print(f"{leaf.name}: images made again, as it was pulled")
+        return
     removed = mend(asked_plan(preset), dry_run=dry_run)
     for finding in removed:
         assert finding.problem is not None
@@ -75,21 +93,24 @@ def show_cell(
     ] = "",
     preset: Preset = "open",
     seeds: Seeds = "",
+    json: Json = None,
 ) -> None:
     """Go from a number of a table to its command, inputs, seed, log and images."""
-    from kdx2i.inspection.show import show as explain
-    from kdx2i.inspection.show_students import show_students
+    from kdx2i.inspection.show import as_document, show
+    from kdx2i.inspection.show_students import show_students, students_document
 
     plan = asked_plan(preset, seeds)
-    if name == STAGE1.name:
-        show_students(plan, cell, Console())
-    else:
+    explain, document = (show_students, students_document) if name == STAGE1.name else (show, as_document)
+    with reporting(json) as report:
         explain(plan, name, cell, Console())
+        if json is not None:
+            report.document = document(plan, name, cell)
 
 
 @app.command()
 def check(
     preset: Annotated[str, typer.Option(help="One preset (default: all).", autocompletion=completion.presets)] = "",
+    json: Json = None,
 ) -> None:
     """Check every YAML file and plan every table of every preset, without running anything."""
     from kdx2i.tables.published import read_published
@@ -106,13 +127,22 @@ def check(
         load_feature_recipe(root, name)
     for name in names_in(root / "benchmarks" / "encoders"):
         load_encoder_recipe(root, name)
-    for name in [preset] if preset else names_in(root / "benchmarks" / "presets"):
-        plan = make_plan(root, name)
-        for table_name in plan.tables:
-            table_plan = plan.table(table_name)
-            leaves = list(plan.rendered(table_name).upstream())
-            cells = [cell for cell in table_plan.cells if cell.leaves]
-            print(f"{name} {table_name}: {len(cells)} of {len(table_plan.cells)} cells, {len(leaves)} results")
+    load_claims(root)
+    planned = []
+    with reporting(json) as report:
+        for name in [preset] if preset else names_in(root / "benchmarks" / "presets"):
+            plan = make_plan(root, name)
+            for table_name in plan.tables:
+                cells = plan.table(table_name).cells
+                run = [cell for cell in cells if cell.leaves]
+                counts = {
+                    "cells": len(run),
+                    "of": len(cells),
+                    "results": len(list(plan.rendered(table_name).upstream())),
+                }
+                planned.append({"preset": name, "table": table_name, **counts})
+                print(f"{name} {table_name}: {len(run)} of {len(cells)} cells, {counts['results']} results")
+        report.document = {"format": "kdx2i-check-1", "tables": planned}
 
 
 @app.command()
@@ -132,6 +162,15 @@ def pages() -> None:
     root = find_root()
     for page in [*write_pages(root), write(root)]:
         print(page)
+
+
+@app.command()
+def curves(preset: Preset = "open") -> None:
+    """Write the losses of every training as small CSV files, which `dvc plots` draws."""
+    from kdx2i.inspection.curves import write_curves
+
+    plan = asked_plan(preset)
+    print(f"{len(write_curves(plan))} curves in {plan.results / 'curves'}")
 
 
 @app.command()

@@ -14,6 +14,7 @@ from kdx2i.cli.app import app
 from kdx2i.cli.locking import making
 from kdx2i.cli.options import Preset, Seeds, Tables, asked_plan
 from kdx2i.cli.running import run_leaf
+from kdx2i.config import find_root
 from kdx2i.errors import UserError
 from kdx2i.plan.kinds import CLASSIFIER, CONTROLS, DISTILLED, FEATURES, MEASURED, RUN, SEGMENTER, Kind
 
@@ -203,43 +204,34 @@ def figure(
 
 
 @app.command()
-def compare(
+def report(
     names: Tables = None,
     preset: Preset = "open",
     seeds: Seeds = "",
-    expect: Annotated[Path | None, typer.Option(help="YAML file of expectations; 1 if one fails.")] = None,
-    infer_protocol: Annotated[
-        bool,
-        typer.Option("--infer-protocol", help="Say which registered protocol best explains the published numbers."),
-    ] = False,
     reference: Annotated[
-        Path | None,
-        typer.Option("--with", help="Folder of a reference, e.g. results/reference/open; 1 if the run does not agree."),
+        list[str] | None,
+        typer.Option("--reference", help="Folder in results/reference instead of a preset's results; repeatable."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="File of a reference's report (default: report.html).")
     ] = None,
 ) -> None:
-    """Compare tables (default: all that are current) with the published numbers, or with a reference."""
+    """Write what was found as one HTML page that loads nothing from outside: `results/<preset>/report.html`."""
+    if reference:
+        from kdx2i.stages.report import write_reference_report
+
+        if names or seeds:
+            raise UserError("--reference reports on all tables of a reference: leave out the names and --seeds")
+        place = output or Path("report.html")
+        write_reference_report(find_root(), reference, place)
+        print(place)
+        return
     from kdx2i.stages.compare import current_tables
-    from kdx2i.stages.compare import run as make
+    from kdx2i.stages.report import current_report
 
+    if output is not None:
+        raise UserError("--output belongs to --reference: the report of a preset is results/<preset>/report.html")
     plan = asked_plan(preset, seeds)
-    if reference is not None:
-        from kdx2i.stages.agree import show as agrees
-
-        if expect is not None or infer_protocol:
-            raise UserError("--with compares with a reference: use --expect and --infer-protocol without it")
-        if not agrees(plan, reference, names or ()):
-            raise typer.Exit(1)
-        return
-    if infer_protocol:
-        from kdx2i.stages.infer import show as infer
-
-        if expect is not None:
-            raise UserError("--expect belongs to the comparison of tables, not to --infer-protocol: use one of them")
-        for name in names or current_tables(plan):
-            infer(plan, name)
-        return
-    leaf = plan.comparison(names or current_tables(plan))
-    with making(leaf):
-        failed = make(plan, leaf, expectations=expect)
-    if failed:
-        raise typer.Exit(1)
+    leaf = current_report(plan, names or current_tables(plan))
+    run_leaf(plan, leaf)
+    print(leaf.directory / "report.html")

@@ -2,6 +2,8 @@
 
 import importlib
 import os
+import signal
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +13,10 @@ from kdx2i.devices import PARALLEL_STAGES, become_torchrun, taken, under_torchru
 from kdx2i.errors import UserError
 from kdx2i.inspection.leftovers import check_work
 from kdx2i.plan import Leaf, Plan
+from kdx2i.training.stopping import heeded
+
+_RESUMED = (*PARALLEL_STAGES, "encoder", "features")
+"""The stages that `kdx2i.training.loop` drives: they go on from a checkpoint."""
 
 
 def run_leaf(plan: Plan, leaf: Leaf[Any], stage: str = "") -> None:
@@ -25,11 +31,19 @@ def run_leaf(plan: Plan, leaf: Leaf[Any], stage: str = "") -> None:
     parallel = leaf.kind.stage in PARALLEL_STAGES and not stage
     asked = plan.preset.resources.gpus if leaf.kind.work == "training" else 0
     gpus = asked if parallel else min(asked, 1)
-    with taken(gpus):
+    with _signals(leaf.kind.stage in _RESUMED and not stage), taken(gpus):
         if gpus > 1 and not under_torchrun():
             _require_gpus(plan, gpus)
             become_torchrun(plan.command(leaf)[1:], gpus)
         _run(plan, leaf, stage, gpus)
+
+
+def _signals(resumed: bool) -> AbstractContextManager[None]:
+    """Return what stops a training at a signal; what keeps no state until it is done is not stopped by a warning."""
+    if resumed:
+        return heeded()
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    return nullcontext()
 
 
 def _run(plan: Plan, leaf: Leaf[Any], stage: str, gpus: int) -> None:

@@ -8,6 +8,7 @@ from typer.core import TyperCommand
 
 from kdx2i import completion
 from kdx2i.cli.app import app
+from kdx2i.cli.machine_output import STANDARD_OUTPUT, Json, people_on_standard_error, reporting
 from kdx2i.cli.options import Preset, asked_plan, path_of
 from kdx2i.data.image_kinds import Alpha
 from kdx2i.errors import UserError
@@ -43,7 +44,6 @@ Transparency = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda (default: cuda where there is one).")]
 Batch = Annotated[int, typer.Option(min=1, help="Images that lpips and miou decode at a time.")]
-Json = Annotated[Path | None, _path("--json", "File to write the values to.")]
 AllProtocols = Annotated[
     bool, typer.Option("--all-protocols", help="Score the same images under every registered protocol.")
 ]
@@ -118,12 +118,16 @@ def score(
     for option in ("generated", "reference"):
         if given[option] is None:
             raise UserError(f"--{option} is missing: score takes --generated and --reference, or --checkpoint")
-    request = ScoreRequest(**{**given, "metrics": parse_metrics(metrics)})
+    file = None if json == STANDARD_OUTPUT else json
+    request = ScoreRequest(**{**given, "metrics": parse_metrics(metrics), "json": file})
     # What was mistyped is said before the libraries are loaded.
     listings = check(request)
-    from kdx2i.stages.folders import run
+    from kdx2i.stages.folders import document_text, run
 
-    run(request, listings)
+    with people_on_standard_error(json):
+        document = run(request, listings)
+    if json == STANDARD_OUTPUT:
+        print(document_text(document), end="")
 
 
 def _save_statistics(request: ScoreRequest) -> None:
@@ -144,8 +148,9 @@ def _score_checkpoint(context: typer.Context, of_checkpoint: dict[str, Any], pre
             raise UserError(f"--{option} is missing: --checkpoint takes --architecture and --dataset beside it")
     from kdx2i.stages.official_scores import OfficialRequest, score_checkpoint
 
-    shared = {name: context.params[name] for name in ("seed", "json")}
-    score_checkpoint(asked_plan(preset), OfficialRequest(**of_checkpoint, **shared))
+    request = OfficialRequest(**of_checkpoint, seed=context.params["seed"])
+    with reporting(context.params["json"]) as report:
+        report.document = score_checkpoint(asked_plan(preset), request)
 
 
 def _require(context: typer.Context, unused: Any, reason: str) -> None:

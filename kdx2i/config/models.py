@@ -222,6 +222,16 @@ class ResourcesConfig(Strict):
     gpus: int = Field(default=0, ge=0)
 
 
+class CheckpointsConfig(Strict):
+    """How often a training is saved: after so many minutes or steps, whichever comes first; None: steps do not count.
+
+    It changes no byte of a result and is no part of one's identity.
+    """
+
+    minutes: float = Field(default=15, gt=0, allow_inf_nan=False)
+    steps: int | None = Field(default=None, ge=1)
+
+
 class PresetConfig(Strict):
     """Sizes, budgets and dataset choices: `benchmarks/presets/<name>.yaml`.
 
@@ -247,6 +257,7 @@ class PresetConfig(Strict):
     transfers: Settings = Field(default_factory=dict)
     protocol: dict[Name, str] = Field(default_factory=dict)
     resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
+    checkpoints: CheckpointsConfig = Field(default_factory=CheckpointsConfig)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "PresetConfig":

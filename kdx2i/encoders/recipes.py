@@ -28,7 +28,6 @@ class EncoderRecipe(Strict):
     resolution: int = Field(ge=8)
     seed: int = Field(default=0, ge=0)
     stored: Literal["float32", "float16"] = "float32"
-    checkpoint_every: int = Field(default=100, ge=1, description="iterations")
 
     def as_json(self) -> dict[str, Any]:
         """Return all settings, as JSON."""

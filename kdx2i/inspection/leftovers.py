@@ -12,8 +12,8 @@ from kdx2i.foreign import parse_json, read_plain, require_plain, tensor_metadata
 def check_work(work: Path) -> None:
     """Raise `UserError` unless the log of a work folder, where it has one, could be a training's.
 
-    A checkpoint whose header no file could have is removed, and said to be: the training starts again, as it does
-    from one whose bytes are damaged.
+    A checkpoint whose header no file could have is removed, and said to be: the training goes on from the one before
+    or starts again, as it does from one whose bytes are damaged.
     """
     if require_plain(work / "log.jsonl") is not None:
         check_log(work / "log.jsonl")
@@ -21,7 +21,7 @@ def check_work(work: Path) -> None:
         try:
             tensor_metadata(checkpoint)
         except UserError as error:
-            sentence = f"{error}; the training starts again"
+            sentence = f"{error}; the training goes on without it"
             Console(stderr=True).print(sentence, highlight=False, markup=False, soft_wrap=True)
             checkpoint.unlink(missing_ok=True)
 

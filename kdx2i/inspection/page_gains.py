@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from scipy import stats
+from scipy import special
 
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.intervals import CONFIDENCE, mean
@@ -67,7 +67,7 @@ def _half_width(differences: Sequence[Mapping[int, float]]) -> float:
         return math.inf
     squares = math.fsum((d - mean(list(values.values()))) ** 2 for values in differences for d in values.values())
     seeds = min(len(values) for values in differences)
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(squares / freedom / seeds)
+    return float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * math.sqrt(squares / freedom / seeds)
 
 
 def _word(metric: str, difference: float, reach: float) -> str:

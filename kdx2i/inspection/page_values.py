@@ -21,6 +21,11 @@ One row of a reference's table against another, with intervals over its seeds (`
 
     <!-- gains FOLDER table=table1 part=latent label='Ours*' against='StarGANv2*' datasets=birds,foods metrics=RC -->
     <!-- end -->
+
+What the tables of references, by name, say of the paper's claims, those left out that were not run:
+
+    <!-- claims open open-ablation -->
+    <!-- end -->
 """
 
 import csv
@@ -36,9 +41,12 @@ from kdx2i.files import write_text
 from kdx2i.foreign import read_document
 from kdx2i.inspection.page_gains import difference_rows, written
 from kdx2i.metric_catalogue import METRICS
+from kdx2i.stages.claims import judged, reference_tables
+from kdx2i.tables.claims_text import count_line, overview
 
 MARKER = re.compile(
-    r"(?P<open><!-- (?P<kind>value|table|runs|gains) (?P<ask>[^>]*?) -->)(?P<old>.*?)(?P<close><!-- end -->)", re.DOTALL
+    r"(?P<open><!-- (?P<kind>value|table|runs|gains|claims) (?P<ask>[^>]*?) -->)(?P<old>.*?)(?P<close><!-- end -->)",
+    re.DOTALL,
 )
 NONE = "–"
 NOT_LEARNED_MARK = "†"
@@ -60,9 +68,11 @@ def rendered(text: str, root: Path, where: str) -> str:
                 made = f"\n{_table(_rows(root / name), asked)}\n"
             elif match["kind"] == "runs":
                 made = f"\n{_runs(root / name, asked)}\n"
+            elif match["kind"] == "claims":
+                made = f"\n{_claims(root, [name, *asked])}\n"
             else:
                 made = f"\n{_gains(root / name, asked)}\n"
-        except (ValueError, KeyError, OSError) as error:
+        except (ValueError, KeyError, OSError, UserError) as error:
             raise UserError(f"{where}: the marker `{match['ask']}` cannot be filled: {error}") from None
         return match["open"] + made + match["close"]
 
@@ -158,6 +168,13 @@ def _gains(folder: Path, asked: Sequence[str]) -> str:
     lines = [f"| {title} | {' | '.join(datasets)} |", "| --- |" + " ---: |" * len(datasets)]
     rows = difference_rows(folder, keys["table"], keys["part"], labels, digits, datasets)
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def _claims(root: Path, references: Sequence[str]) -> str:
+    """Return a count and a Markdown table of the claims that the tables of references concern."""
+    verdicts = judged(root, reference_tables(root, references))
+    run = [verdict for verdict in verdicts if verdict.outcome != "not run"]
+    return f"{count_line(verdicts)}.\n\n{overview(run)}"
 
 
 def _digits(keys: dict[str, str]) -> dict[str, str]:

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from kdx2i.config import listed
+from kdx2i.data.conditions.condition_rows import CONDITION_TABLE, read_condition_rows
+from kdx2i.data.rows import TABLE, read_rows
 from kdx2i.errors import UserError
 from kdx2i.files import write_bytes
 from kdx2i.inspection.verify import Finding, verify, whole_problem
 from kdx2i.plan import Leaf, Plan
+from kdx2i.provenance import problem
 from kdx2i.stages import split
 
 
@@ -39,6 +42,28 @@ def restore(
         for finding in bad:
             remove(plan.root, finding)
     return bad
+
+
+def restore_images(plan: Plan, *, make_split: Callable[[Plan, Leaf[Any]], None] = split.run) -> list[Leaf[Any]]:
+    """Make the images and conditions of pulled splits again where a file is missing, and return those splits.
+
+    Nothing else is looked at, and nothing removed. A split that comes out otherwise than it was pulled raises
+    `UserError`.
+    """
+    made = []
+    for dataset in plan.datasets:
+        leaf = _split_of(plan, dataset)
+        if leaf is None or problem(leaf) is not None:
+            continue  # Snakemake makes it.
+        files = [row.image for row in read_rows(leaf.file(TABLE))]
+        if CONDITION_TABLE in leaf.outputs:
+            files += [row.file for row in read_condition_rows(leaf.file(CONDITION_TABLE))]
+        if not all((leaf.folder / name).is_file() for name in files):
+            provenance = leaf.provenance_path.read_bytes()
+            _make_as_pulled(plan, leaf, make_split)
+            write_bytes(leaf.provenance_path, provenance)  # DVC keeps it, and nothing that it says has changed.
+            made.append(leaf)
+    return made
 
 
 def _make_as_pulled(plan: Plan, leaf: Leaf[Any], make_split: Callable[[Plan, Leaf[Any]], None]) -> None:

@@ -52,6 +52,41 @@ def show(plan: Plan, table: str, words: str, console: Console) -> None:
             _show_evaluation(plan, table, leaf, console)
 
 
+def as_document(plan: Plan, table: str, words: str) -> dict[str, Any]:
+    """Return the same as JSON: each matching cell, its evaluations with values, and what those are made from."""
+    cells = [
+        {
+            "cell": cell.key,
+            "reason": cell.reason,
+            "learning": None if (judged := _learning(plan, table, cell)) is None else judged.model_dump(mode="json"),
+            "evaluations": [_evaluation_document(plan, leaf) for leaf in cell.leaves],
+        }
+        for cell in find_cells(plan, table, words)
+    ]
+    return {"format": "kdx2i-show-1", "preset": plan.preset.name, "table": table, "cells": cells}
+
+
+def _evaluation_document(plan: Plan, leaf: Leaf[Any]) -> dict[str, Any]:
+    """Return one evaluation; `problem` is None where it is current, and only then it has values."""
+    wrong = problem(leaf)
+    document = read_document(leaf.file("metrics.json")) if wrong is None else {}
+    places = {"images": leaf.directory / "samples.png", "log": leaf.inputs["run"].directory / "log.jsonl"}
+    return {
+        "seed": leaf.spec.seed,
+        "problem": None if wrong is None else wrong.sentence,
+        "values": document.get("values", {}),
+        "untrained": document.get("untrained", {}),
+        "identity": leaf.identity,
+        "command": plan.command(leaf),
+        **{name: path.as_posix() for name, path in places.items() if (plan.root / path).is_file()},
+        "made_from": [
+            {"result": upstream.name, "identity": upstream.identity, "command": plan.command(upstream)}
+            for upstream in leaf.upstream()
+            if upstream is not leaf
+        ],
+    }
+
+
 def _learning(plan: Plan, table: str, cell: CellPlan) -> Learning | None:
     """Return how a cell's current evaluations stand to their untrained networks and to blank images."""
     documents = [read_document(leaf.file("metrics.json")) for leaf in cell.leaves if problem(leaf) is None]

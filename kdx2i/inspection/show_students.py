@@ -15,8 +15,31 @@ from kdx2i.provenance import problem
 from kdx2i.tables.stage1 import StudentMeasures, read_students, sentences, student_of
 
 
-def show_students(plan: Plan, words: str, console: Console) -> None:
-    """Print the measures of the preset's students that have every word of `words` (split at `/`), and their origin.
+def show_students(plan: Plan, _: str, words: str, console: Console) -> None:
+    """Print the measures of the preset's students that have every word of `words` (split at `/`), and their origin."""
+    for leaf in find_students(plan, words):
+        console.print(escape("\n".join(_lines(plan, leaf))), highlight=False, soft_wrap=True)
+
+
+def students_document(plan: Plan, _: str, words: str) -> dict[str, Any]:
+    """Return the same as JSON; `measures` are there where a student's are current."""
+    students = []
+    for leaf in find_students(plan, words):
+        wrong = problem(leaf)
+        students.append(
+            {
+                "student": leaf.name,
+                "problem": None if wrong is None else wrong.sentence,
+                "measures": read_document(leaf.file("metrics.json")) if wrong is None else None,
+                "identity": leaf.identity,
+                "command": plan.command(leaf),
+            }
+        )
+    return {"format": "kdx2i-show-1", "preset": plan.preset.name, "students": students}
+
+
+def find_students(plan: Plan, words: str) -> list[Leaf[Any]]:
+    """Return the preset's students that have every word of `words` (split at `/`).
 
     Words are architectures, transfers, resolutions and seeds (`s0`); a wrong one raises `UserError` with the students.
     """
@@ -26,8 +49,7 @@ def show_students(plan: Plan, words: str, console: Console) -> None:
     if not matching:
         names = ", ".join("/".join(_words(leaf)[:4]) for leaf in students.values())
         raise UserError(f"preset {plan.preset.name} has no student `{words}`; its students are {names}")
-    for leaf in matching:
-        console.print(escape("\n".join(_lines(plan, leaf))), highlight=False, soft_wrap=True)
+    return matching
 
 
 def _words(leaf: Leaf[Any]) -> list[str]:

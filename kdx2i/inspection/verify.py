@@ -9,7 +9,7 @@ from kdx2i.errors import UserError
 from kdx2i.foreign import read_document
 from kdx2i.identity import file_hash
 from kdx2i.plan import Leaf, Plan
-from kdx2i.plan.kinds import COMPARISON, SPLIT, STAGE1, TABLE
+from kdx2i.plan.kinds import CLAIMS, COMPARISON, REPORT, SPLIT, STAGE1, TABLE
 from kdx2i.provenance import Problem, mixture, problem, require_as_shipped, stated_by
 from kdx2i.stages import split
 
@@ -21,6 +21,12 @@ class Finding:
     provenance: Path
     leaf: Leaf[Any] | None
     problem: Problem | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the result's place, its identity as planned, and what is wrong with it, as JSON."""
+        wrong = None if self.problem is None else {"kind": self.problem.kind, "sentence": self.problem.sentence}
+        identity = None if self.leaf is None else self.leaf.identity
+        return {"provenance": self.provenance.as_posix(), "identity": identity, "problem": wrong}
 
 
 def verify(plan: Plan, tables: Iterable[str] = ()) -> list[Finding]:
@@ -102,14 +108,17 @@ def _planned(plan: Plan, path: Path) -> tuple[Leaf[Any] | None, Problem | None]:
     """Return what the plan wants at a path; tables are planned with the seeds that they were made with."""
     try:
         leaf = plan.leaf_at(path)
-        if leaf.kind not in (TABLE, STAGE1, COMPARISON):
+        if leaf.kind not in (TABLE, STAGE1, COMPARISON, CLAIMS, REPORT):
             return leaf, None
         spec = read_document(plan.root / path).get("spec", {})
         seeded = plan.for_preset(plan.preset_argument, [int(seed) for seed in spec.get("seeds", plan.seeds)])
-        if leaf.kind is COMPARISON:
-            return seeded.comparison(str(name) for name in spec.get("tables", [])), None
+        if leaf.kind in (COMPARISON, CLAIMS):
+            gathered = seeded.comparison if leaf.kind is COMPARISON else seeded.claims
+            return gathered(str(name) for name in spec.get("tables", [])), None
+        if leaf.kind is REPORT:
+            return seeded.report(map(str, spec.get("tables", [])), spec.get("figures", []), stage1=spec["stage1"]), None
         return seeded.leaf_at(path), None
     except UserError as error:
         return None, Problem("stale", f"{path} does not belong to the preset any more: {error}")
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None, Problem("corrupt", f"{path} is corrupt: it does not hold a provenance")

@@ -13,11 +13,10 @@ class StrictSettings(BaseModel):
 
 
 class LoopBudget(StrictSettings):
-    """How long a stage trains and how often it saves (iterations)."""
+    """How long a stage trains, and how often it draws a grid and logs (iterations)."""
 
     iterations: int = Field(ge=1)
     batch: int = Field(ge=1)
-    checkpoint_every: int = Field(default=200, ge=1)
     sample_every: int = Field(default=1000, ge=1)
     log_every: int = Field(default=10, ge=1)
     precision: Literal["float32", "bfloat16"] = "float32"

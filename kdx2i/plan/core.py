@@ -13,8 +13,10 @@ from kdx2i.plan.figure_plans import FigurePlan, plan_figure, required
 from kdx2i.plan.kinds import POSITIONAL, kind_at
 from kdx2i.plan.leaf import Leaf
 from kdx2i.plan.plan_base import PlanBase
+from kdx2i.plan.report_plans import plan_report
 from kdx2i.plan.scoring_plans import plan_classifier, plan_controls, plan_evaluation, plan_segmenter
 from kdx2i.plan.specs import (
+    ClaimsSpec,
     ClassifierSpec,
     ComparisonSpec,
     ControlsSpec,
@@ -24,6 +26,7 @@ from kdx2i.plan.specs import (
     FeaturesSpec,
     FigureSpec,
     MeasuredSpec,
+    ReportSpec,
     RunSpec,
     SegmenterSpec,
     SplitSpec,
@@ -32,7 +35,7 @@ from kdx2i.plan.specs import (
     TeacherSpec,
 )
 from kdx2i.plan.student_plans import plan_distilled, plan_measured, plan_stage1, plan_student
-from kdx2i.plan.table_plans import TablePlan, plan_comparison, plan_rendered, plan_table
+from kdx2i.plan.table_plans import TablePlan, plan_claims, plan_comparison, plan_rendered, plan_table
 from kdx2i.plan.teacher_plans import plan_features, plan_split, plan_teacher
 from kdx2i.plan.training_plans import plan_run
 
@@ -67,6 +70,8 @@ class Plan(PlanBase):
             "figure": self.figure,
             "stage1": self.stage1,
             "comparison": self.comparison,
+            "claims": self.claims,
+            "report": self.report,
         }
         return planners[kind](**address)
 
@@ -167,6 +172,18 @@ class Plan(PlanBase):
         """Return the comparison of tables (default: all) with the published numbers."""
         names = sorted(self.tables if tables is None else tables)
         return plan_comparison(self, {name: self.rendered(name) for name in names})
+
+    def claims(self, tables: Iterable[str] | None = None) -> Leaf[ClaimsSpec]:
+        """Return what tables (default: all) say of the paper's claims."""
+        names = sorted(self.tables if tables is None else tables)
+        return plan_claims(self, {name: self.rendered(name) for name in names})
+
+    def report(
+        self, tables: Iterable[str] | None = None, figures: Iterable[str] = (), *, stage1: bool = False
+    ) -> Leaf[ReportSpec]:
+        """Return the report on tables (default: all) and figures, with the measures of stage 1 where asked."""
+        drawn = [self.figures[name] for name in sorted(figures)]
+        return plan_report(self, self.comparison(tables), drawn, self.stage1() if stage1 else None)
 
     # -- from an address to its leaf, and to its command -----------------------------------------------
 

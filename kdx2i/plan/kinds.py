@@ -310,6 +310,30 @@ COMPARISON = Kind(
     seeded=True,
     dvc="metrics",
 )
+CLAIMS = Kind(
+    "claims",
+    stage="claims",
+    command="claims",
+    flow="compare",
+    address="{results}",
+    outputs=("claims.json", "claims.md"),
+    provenance="claims.provenance.json",
+    message="the paper's claims by {tables}",
+    gathers=True,
+    seeded=True,
+)
+REPORT = Kind(
+    "report",
+    stage="report",
+    command="report",
+    flow="compare",
+    address="{results}",
+    outputs=("report.html",),
+    provenance="report.provenance.json",
+    message="report on {tables}",
+    gathers=True,
+    seeded=True,
+)
 
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
@@ -330,6 +354,8 @@ KINDS: Mapping[str, Kind] = {
         FIGURE,
         STAGE1,
         COMPARISON,
+        CLAIMS,
+        REPORT,
     )
 }
 

@@ -54,6 +54,10 @@ def read_shipped(path: Path) -> ShippedStudent:
 @lru_cache(maxsize=256)
 def _read(path: Path, _size: int, _mtime: int) -> ShippedStudent:
     metadata = tensor_metadata(path)
+    spec = metadata.get("spec")
+    distill = spec.get("distill") if isinstance(spec, dict) else None
+    if isinstance(distill, dict):
+        distill.pop("checkpoint_every", None)  # Of before 0.2, when checkpoints were no matter of the preset's.
     try:
         return ShippedStudent.model_validate(metadata)
     except ValidationError:

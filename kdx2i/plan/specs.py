@@ -205,9 +205,27 @@ class Stage1Spec(Spec):
     seeds: tuple[int, ...]
 
 
+class ClaimsSpec(Spec):
+    """What the tables that are there say of the paper's claims; the claims themselves are a file of the leaf."""
+
+    tables: tuple[str, ...]
+    preset: str
+    seeds: tuple[int, ...]
+
+
 class ComparisonSpec(Spec):
     """The comparison of tables with the published numbers."""
 
     tables: tuple[str, ...]
+    preset: str
+    seeds: tuple[int, ...]
+
+
+class ReportSpec(Spec):
+    """The report on tables and figures, and on the measures of stage 1 where `stage1` says so."""
+
+    tables: tuple[str, ...]
+    figures: tuple[str, ...]
+    stage1: bool
     preset: str
     seeds: tuple[int, ...]

@@ -6,14 +6,15 @@ from functools import cached_property
 from typing import Any
 
 from kdx2i.config import PartConfig, RowConfig, TableConfig, listed
+from kdx2i.config.claims import FILE as CLAIMS_FILE
 from kdx2i.errors import UserError
 from kdx2i.identity import file_hash
-from kdx2i.plan.kinds import COMPARISON, TABLE
+from kdx2i.plan.kinds import CLAIMS, COMPARISON, TABLE
 from kdx2i.plan.leaf import Leaf, upstream_of
 from kdx2i.plan.mode import Mode
 from kdx2i.plan.plan_base import PlanBase
 from kdx2i.plan.scoring_plans import plan_controls, plan_evaluation
-from kdx2i.plan.specs import ComparisonSpec, ControlsSpec, EvaluationSpec, TableSpec
+from kdx2i.plan.specs import ClaimsSpec, ComparisonSpec, ControlsSpec, EvaluationSpec, TableSpec
 from kdx2i.plan.student_plans import shipped_student
 
 NOT_YET = "not yet computed"
@@ -165,6 +166,13 @@ def plan_comparison(plan: PlanBase, tables: dict[str, Leaf[TableSpec]]) -> Leaf[
     """Return the comparison of tables, by name, with the published numbers."""
     spec = ComparisonSpec(tables=tuple(tables), preset=plan.preset.name, seeds=plan.seeds)
     return plan.leaf_of(COMPARISON, {}, spec, inputs=tables)
+
+
+def plan_claims(plan: PlanBase, tables: dict[str, Leaf[TableSpec]]) -> Leaf[ClaimsSpec]:
+    """Return what tables, by name, say of the paper's claims; the others are said not to be run."""
+    spec = ClaimsSpec(tables=tuple(tables), preset=plan.preset.name, seeds=plan.seeds)
+    read = [CLAIMS_FILE, *(f"benchmarks/published/{name}.csv" for name in plan.tables)]
+    return plan.leaf_of(CLAIMS, {}, spec, inputs=tables, files={path: file_hash(plan.root / path) for path in read})
 
 
 def _cell(plan: PlanBase, config: TableConfig, row: RowConfig, dataset: str) -> CellPlan:

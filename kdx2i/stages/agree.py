@@ -15,7 +15,7 @@ from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.kinds import EVALUATION, SPLIT
 from kdx2i.plan.leaf import upstream_of
 from kdx2i.provenance import made_otherwise, problem, require_current, split_behind
-from kdx2i.stages.console import screen
+from kdx2i.stages.console import screen, terminal_screen
 from kdx2i.tables.agreement import RunAgreement, agreement_of
 from kdx2i.tables.agreement_text import basis_line, print_agreement, print_line, write_agreement
 from kdx2i.tables.machine import load_table_json
@@ -155,12 +155,13 @@ def _record_of(plan: Plan, folder: Path, leaf: Leaf[Any]) -> dict[str, Any] | No
     return record if isinstance(record, dict) else None
 
 
-def show(plan: Plan, folder: Path, tables: Sequence[str]) -> bool:
-    """Print a run's agreement with a reference, write it beside the run's comparison, and return whether it agrees."""
+def show(plan: Plan, folder: Path, tables: Sequence[str], *, every: bool = False) -> Outcome:
+    """Print a run's agreement with a reference (`every`: each cell), write it beside the comparison, and return it."""
     outcome = agree(plan, folder, tables)
     write_agreement(outcome.agreement, outcome.name, outcome.notes, plan.root / plan.results)
-    print_agreement(outcome.agreement, outcome.name, outcome.notes, screen())
-    return outcome.agreement.agrees
+    console = screen() if every else terminal_screen()
+    print_agreement(outcome.agreement, outcome.name, outcome.notes, console, every=every)
+    return outcome
 
 
 def line(plan: Plan, table: str, console: Console) -> None:

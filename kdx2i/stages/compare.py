@@ -8,18 +8,20 @@ from kdx2i.files import write_json
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import ComparisonSpec
 from kdx2i.provenance import problem, require_current, write_provenance
-from kdx2i.stages.console import screen
-from kdx2i.tables.comparison import compare, metric_tree, write_comparison
+from kdx2i.stages.console import screen, terminal_screen
+from kdx2i.tables.comparison import Comparison, compare, metric_tree, write_comparison
+from kdx2i.tables.comparison_screen import print_comparison
 from kdx2i.tables.expectations import Failure, failed_expectations, load_expectations
 from kdx2i.tables.machine import load_table_json
 from kdx2i.tables.published import read_published
-from kdx2i.tables.screen import print_comparison
 
 
-def run(plan: Plan, leaf: Leaf[ComparisonSpec], *, expectations: Path | None = None) -> Sequence[Failure]:
-    """Compare the tables of `leaf`, write and print the comparison, and return the failed expectations.
+def run(
+    plan: Plan, leaf: Leaf[ComparisonSpec], *, expectations: Path | None = None, every: bool = False
+) -> tuple[Comparison, Sequence[Failure]]:
+    """Compare the tables of `leaf`, write and print the comparison, and return it with the failed expectations.
 
-    Every table must be current. `expectations` is a YAML file of `kdx2i.tables.expectations`.
+    Every table must be current. `expectations` is a YAML file of `kdx2i.tables.expectations`; `every` prints each cell.
     """
     require_current(leaf.inputs.values())
     tables = [load_table_json(table.file(f"{name}.json")) for name, table in leaf.inputs.items()]
@@ -31,8 +33,8 @@ def run(plan: Plan, leaf: Leaf[ComparisonSpec], *, expectations: Path | None = N
     write_comparison(comparison, leaf.folder)
     write_json(leaf.file("metrics.json"), metric_tree(tables))
     write_provenance(plan, leaf)
-    print_comparison(comparison, screen(), failures)
-    return failures
+    print_comparison(comparison, screen() if every else terminal_screen(), failures, every=every)
+    return comparison, failures
 
 
 def current_tables(plan: Plan) -> list[str]:
@@ -40,7 +42,6 @@ def current_tables(plan: Plan) -> list[str]:
     names = [name for name in plan.tables if problem(plan.rendered(name)) is None]
     if not names:
         raise UserError(
-            f"preset {plan.preset.name} has no current table to compare: "
-            "make one first, e.g. with `snakemake --cores 8 table1`"
+            f"preset {plan.preset.name} has no current table: make one first, e.g. with `snakemake --cores 8 table1`"
         )
     return names

@@ -7,6 +7,8 @@ from rich.console import Console
 
 # Where the output is no terminal (a log, a pipe) a table has this many columns of characters.
 FILE_WIDTH = 160
+TERMINAL_WIDTH = 80
+"""The columns that what a person reads at the end of a command is laid out for, whatever the terminal has."""
 
 
 class Screen(Console):
@@ -21,6 +23,12 @@ def screen() -> Console:
     """Return the console that tables are printed on: as wide as the terminal, or as a file may be."""
     console = Screen()
     return console if console.is_terminal else Screen(width=FILE_WIDTH)
+
+
+def terminal_screen() -> Console:
+    """Return the console for what is laid out for 80 columns, on any terminal and in a file."""
+    console = Screen()
+    return Screen(width=min(console.width, TERMINAL_WIDTH) if console.is_terminal else TERMINAL_WIDTH)
 
 
 def mute() -> None:

@@ -13,9 +13,9 @@ from kdx2i.files import write_json
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import EncoderSpec
 from kdx2i.provenance import git_commit, packages, split_sha256, write_provenance
-from kdx2i.stages.training_outputs import discard, publish_records
+from kdx2i.stages.training_outputs import discard, loop_settings, publish_records
 from kdx2i.training.determinism import describe_device, make_deterministic, pick_device
-from kdx2i.training.loop import LoopSettings, train
+from kdx2i.training.loop import train
 
 OF_A_KIND = frozenset(
     {"damsm-trunk", "damsm-trunk-statistics", "damsm-unseen-words"}
@@ -32,8 +32,7 @@ def run(plan: Plan, leaf: Leaf[EncoderSpec]) -> None:
     device = pick_device()
     task = kind.open_task(Split(leaf.inputs["split"].folder), recipe.resolution)
     training = kind.begin(recipe, task, device)
-    every = recipe.checkpoint_every
-    loop = LoopSettings(recipe.train.iterations, recipe.seed, checkpoint_every=every, sample_every=every)
+    loop = loop_settings(plan, recipe.train.iterations, recipe.seed, sample_every=100, log_every=10)
     train(training, loop, leaf.work, f"encoder {recipe.name}")
     made = {
         "encoder": recipe.as_json(),

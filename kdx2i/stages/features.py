@@ -18,10 +18,10 @@ from kdx2i.metrics.settings import ClassifierSettings
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import FeaturesSpec
 from kdx2i.provenance import git_commit, packages, split_sha256, write_provenance
-from kdx2i.stages.training_outputs import discard, publish_records
+from kdx2i.stages.training_outputs import discard, loop_settings, publish_records
 from kdx2i.training.checkpoint import save_tensors
 from kdx2i.training.determinism import describe_device, make_deterministic, pick_device, seed_step
-from kdx2i.training.loop import LoopSettings, train
+from kdx2i.training.loop import train
 
 _NATIVE = 64  # pixels of a side of the drawings
 _TRIALS = 100  # damaged test drawings
@@ -36,7 +36,7 @@ def run(plan: Plan, leaf: Leaf[FeaturesSpec]) -> None:
     kept = {name: training_drawings(splits, name, recipe) for name in recipe.datasets}
     settings = FeatureSettings(**recipe.model_dump(include=set(FeatureSettings.__dataclass_fields__)))
     training = FeatureTraining(settings, list(kept.values()), leaf.spec.seed, device)
-    loop = LoopSettings(recipe.iterations, leaf.spec.seed, checkpoint_every=50, sample_every=recipe.iterations)
+    loop = loop_settings(plan, recipe.iterations, leaf.spec.seed, sample_every=recipe.iterations, log_every=10)
     train(training, loop, leaf.work, f"features {recipe.name}, seed {leaf.spec.seed}")
     origin = {
         "features": {**recipe.as_json(), "seed": leaf.spec.seed},

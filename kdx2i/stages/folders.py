@@ -1,7 +1,7 @@
 """`kdx2i score --generated DIR --reference DIR`: any images against any others, without the workflow."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -134,14 +134,18 @@ def _document(request: ScoreRequest, pair: Pair, refused: dict[str, str]) -> dic
     return document
 
 
+def document_text(document: Mapping[str, Any]) -> str:
+    """Return a document as `--json` gives it."""
+    return json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
 def _written(path: Path, document: dict[str, Any]) -> UserError | None:
     """Write the document, before anything is printed that might fail; return why it could not be written.
 
     A name that is no UTF-8 is escaped as JSON escapes it, and comes out of a JSON reader as the system has it.
     """
-    text = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     try:
-        write_bytes(path, text.encode("utf-8", "backslashreplace"))
+        write_bytes(path, document_text(document).encode("utf-8", "backslashreplace"))
     except OSError as error:
         return UserError(f"--json {path} could not be written: {error.strerror}")
     return None

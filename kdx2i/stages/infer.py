@@ -151,8 +151,8 @@ def _conditions(plan: Plan, table: str) -> tuple[str, ...]:
     return tuple(conditions)
 
 
-def show(plan: Plan, table: str) -> None:
-    """Infer the protocol of a table and print the conclusion."""
+def show(plan: Plan, table: str) -> Inference:
+    """Infer the protocol of a table, print the conclusion and return the ranking."""
     conclusion = run(plan, table)
     print_inference(
         conclusion.inference,
@@ -161,3 +161,4 @@ def show(plan: Plan, table: str) -> None:
         absent=conclusion.absent,
         not_computed=conclusion.not_computed,
     )
+    return conclusion.inference

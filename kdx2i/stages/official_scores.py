@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kdx2i.data.rows import Split
 from kdx2i.errors import UserError
-from kdx2i.files import sha256_file, write_json
+from kdx2i.files import sha256_file
 from kdx2i.methods.catalogue import architectures
 from kdx2i.methods.official_models import build_published, read_published
 from kdx2i.methods.published import Published
@@ -44,7 +44,6 @@ class OfficialRequest:
     resolution: int | None = None
     encoder: Path | None = None
     seed: int = 0
-    json: Path | None = None
 
 
 def score_checkpoint(plan: Plan, request: OfficialRequest) -> dict[str, Any]:
@@ -63,8 +62,6 @@ def score_checkpoint(plan: Plan, request: OfficialRequest) -> dict[str, Any]:
     os.environ["OMP_NUM_THREADS"] = str(plan.preset.resources.threads)
     make_deterministic()
     document = _document(plan, leaf, request, published, pick_device())
-    if request.json is not None:
-        write_json(request.json, document)
     _print(document)
     return document
 

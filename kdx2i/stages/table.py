@@ -7,7 +7,7 @@ from kdx2i.foreign import read_document
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import TableSpec
 from kdx2i.provenance import Problem, kinds_of_machine, problem, require_current, write_provenance
-from kdx2i.stages.console import screen
+from kdx2i.stages.console import terminal_screen
 from kdx2i.stages.teacher_overlap import teacher_notes
 from kdx2i.tables.assemble import Absent
 from kdx2i.tables.gather import build_table
@@ -42,7 +42,8 @@ def show(plan: Plan, name: str) -> None:
     """Print a table that is there and current."""
     leaf = plan.rendered(name)
     require_current([leaf])
-    print_table(load_table_json(leaf.file(f"{name}.json")), read_published(plan.root, name), screen())
+    table, published = load_table_json(leaf.file(f"{name}.json")), read_published(plan.root, name)
+    print_table(table, published, terminal_screen(), file=f"{leaf.directory}/{name}.md")
 
 
 def preview(plan: Plan, name: str) -> list[Problem]:
@@ -60,5 +61,6 @@ def preview(plan: Plan, name: str) -> list[Problem]:
         problems.append(first_problem)
         return Absent(f"{first_problem.kind}: {first_problem.sentence}")
 
-    print_table(build_table(plan, name, read, teacher_notes(plan, name)), read_published(plan.root, name), screen())
+    table = build_table(plan, name, read, teacher_notes(plan, name))
+    print_table(table, read_published(plan.root, name), terminal_screen())
     return problems

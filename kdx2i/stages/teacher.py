@@ -11,7 +11,7 @@ from kdx2i.errors import UserError
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import TeacherSpec
 from kdx2i.provenance import git_commit, packages, split_sha256, write_provenance
-from kdx2i.stages.training_outputs import discard, publish_records
+from kdx2i.stages.training_outputs import discard, loop_settings, publish_records
 from kdx2i.teacher import biggan
 from kdx2i.teacher.augment import AugmentSettings
 from kdx2i.teacher.biggan.training import BigGANTeacherSettings, BigGANTraining, standing_copy
@@ -26,7 +26,7 @@ from kdx2i.teacher.stylegan2.weights import load_teacher, save_teacher
 from kdx2i.training import distributed
 from kdx2i.training.checkpoint import load_tensors, select
 from kdx2i.training.determinism import describe_device, make_deterministic, pick_device
-from kdx2i.training.loop import LoopSettings, train
+from kdx2i.training.loop import train
 from kdx2i.training.sampling import BalancedImages
 
 
@@ -42,7 +42,7 @@ def run(plan: Plan, leaf: Leaf[TeacherSpec]) -> None:
     start = _start_file(plan, leaf, recipe)
     if start is not None:
         _grow(training, start)
-    loop = LoopSettings(recipe.iterations, recipe.seed, checkpoint_every=500, sample_every=500, log_every=50)
+    loop = loop_settings(plan, recipe.iterations, recipe.seed, sample_every=500, log_every=50)
     train(training, loop, leaf.work, f"teacher {recipe.name}")
     if distributed.rank() == 0:
         origin = {

@@ -13,7 +13,7 @@ from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import RunSpec
 from kdx2i.provenance import write_provenance
 from kdx2i.stages.student_files import student_tensors
-from kdx2i.stages.training_outputs import discard, loop_settings, network_tensors, publish
+from kdx2i.stages.training_outputs import budget_settings, discard, network_tensors, publish
 from kdx2i.tasks.opening import Task, open_task
 from kdx2i.training import distributed
 from kdx2i.training.determinism import derive_seed, describe_device, make_deterministic, pick_device
@@ -29,7 +29,7 @@ def run(plan: Plan, leaf: Leaf[RunSpec]) -> None:
     task = open_task(spec.task, Split(leaf.inputs["split"].folder), spec.resolution)
     method = initial_method(plan, leaf, task, device)
     title = f"train {spec.architecture} {spec.transfer} {spec.dataset} r{spec.resolution} s{spec.seed}"
-    train(method, loop_settings(method.settings.train, spec.seed), leaf.work, title)
+    train(method, budget_settings(plan, method.settings.train, spec.seed), leaf.work, title)
     if distributed.rank() == 0:
         networks = {**method.networks, **method.averages}
         publish(leaf, "networks.safetensors", network_tensors(networks), {"classes": task.classes})

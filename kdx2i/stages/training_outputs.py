@@ -9,14 +9,21 @@ from torch import Tensor, nn
 
 from kdx2i.files import write_bytes
 from kdx2i.methods.settings import LoopBudget
-from kdx2i.plan.leaf import Leaf
+from kdx2i.plan import Leaf, Plan
 from kdx2i.training.checkpoint import prefixed, save_tensors
 from kdx2i.training.loop import LoopSettings
 
 
-def loop_settings(budget: LoopBudget, seed: int) -> LoopSettings:
+def loop_settings(plan: Plan, iterations: int, seed: int, *, sample_every: int, log_every: int) -> LoopSettings:
+    """Return the loop's settings of a training, with checkpoints as often as the preset asks for."""
+    saved = plan.preset.checkpoints
+    return LoopSettings(iterations, seed, saved.steps, sample_every, log_every, checkpoint_minutes=saved.minutes)
+
+
+def budget_settings(plan: Plan, budget: LoopBudget, seed: int) -> LoopSettings:
     """Return the loop's settings of a stage's budget."""
-    return LoopSettings(budget.iterations, seed, budget.checkpoint_every, budget.sample_every, budget.log_every)
+    every = {"sample_every": budget.sample_every, "log_every": budget.log_every}
+    return loop_settings(plan, budget.iterations, seed, **every)
 
 
 def network_tensors(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-from scipy import stats
+from scipy import special
 
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.intervals import mean
@@ -136,7 +136,7 @@ def _cell(
     if METRICS[cell.metric].logarithmic:
         unit /= from_scale(cell.metric, centre)
     error = math.sqrt(scatter.variance * factor + unit**2 / 3)
-    reach = error * float(stats.t.ppf((1 + CONFIDENCE) / 2, scatter.freedom))
+    reach = error * float(special.stdtrit(scatter.freedom, (1 + CONFIDENCE) / 2))
     low, high = (from_scale(cell.metric, centre + sign * reach) for sign in (-1, 1))
     verdict: CellVerdict = "agrees" if abs(value - centre) <= reach else "differs"
     return CellAgreement(cell, here, there, low, high, verdict, (value - centre) / error, scatter.freedom)
@@ -165,7 +165,7 @@ def judged_rows(cells: Iterable[CellAgreement]) -> tuple[RowAgreement, ...]:
             scores[row_of(cell.cell)].append(cell.score)
             freedom[row_of(cell.cell)] = cell.freedom
     chances = {
-        row: float(stats.f.sf(math.fsum(z * z for z in found) / len(found), len(found), freedom[row]))
+        row: float(special.fdtrc(len(found), freedom[row], math.fsum(z * z for z in found) / len(found)))
         for row, found in scores.items()
     }
     differing: set[Row] = set()

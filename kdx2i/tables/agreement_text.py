@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from kdx2i.tables.markdown import escape_markdown
 from kdx2i.tables.replicates import CellKey
 from kdx2i.tables.spread import Row, row_of
 
+FORMAT = "kdx2i-agreement-1"
 COLUMNS = (*CellKey._fields, "value", "reference", "low", "high", "verdict", "freedom", "row_chance", "row_verdict")
 _HEADINGS = ("table", "row", "dataset", "metric", "here", "reference", "band", "cell", "row by metric")
 _COLOURS = {"agrees": "green", "differs": "red"}
@@ -38,6 +40,16 @@ def agreement_line(agreement: RunAgreement, name: str) -> str:
         f"({expected:.0f} expected of an honest rerun)"
     )
     return f"Agreement with {name}: {cells}; {_verdict(agreement)}. {_turned(agreement)}"
+
+
+def short_line(agreement: RunAgreement, name: str) -> str:
+    """Return the verdict with the counts of cells alone, for a screen."""
+    if not agreement.judged:
+        return agreement_line(agreement, name)
+    expected = f"{CONFIDENCE * agreement.judged:.0f} expected of an honest rerun"
+    cells = f"{agreement.count('agrees')} of {agreement.judged} cells in the band of one more run ({expected})"
+    verdict = "it AGREES" if agreement.agrees else _verdict(agreement)
+    return f"Agreement with {name}: {cells}; {verdict}."
 
 
 def _verdict(agreement: RunAgreement) -> str:
@@ -121,21 +133,44 @@ def _fields(cell: CellAgreement, row: RowAgreement | None) -> dict[str, Any]:
     }
 
 
-def print_agreement(agreement: RunAgreement, name: str, notes: str, console: Console) -> None:
-    """Print the cells, what the band is made of, and the one line."""
-    grid = Grid(title=escape(f"Agreement with {name}"), title_justify="left", title_style="bold")
+def as_document(agreement: RunAgreement, name: str) -> dict[str, Any]:
+    """Return the agreement as JSON: the verdict, each row by each metric and each cell, numbers in full precision."""
+    return {
+        "format": FORMAT,
+        "reference": name,
+        "agrees": agreement.agrees,
+        "seeds": list(agreement.seeds),
+        "basis": agreement.basis,
+        "rows": [{**asdict(row), "row": list(row.row)} for row in agreement.rows],
+        "cells": [{**asdict(cell), "cell": cell.cell._asdict()} for cell in agreement.cells],
+        "reversals": [asdict(item) for item in agreement.reversals],
+    }
+
+
+def print_agreement(agreement: RunAgreement, name: str, notes: str, console: Console, *, every: bool = False) -> None:
+    """Print the cells, what the band is made of, and the line; without `every` only the cells that do not agree."""
+    chosen = [(cell, row) for cell, row in _lines(agreement) if every or cell.verdict != "agrees"]
+    grid = Grid(
+        title=escape(f"Agreement with {name}") if every else "Outside the band of one more run",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+    )
     for heading in _HEADINGS:
         grid.add_column(heading, justify="right" if heading in ("here", "reference", "band") else "left")
-    for cell, row in _lines(agreement):
+    for cell, row in chosen:
         *place, verdict, by_metric = _texts(cell, row)
         marks = [f"[{_COLOURS.get(word, 'yellow')}]{word}[/]" for word in (verdict, by_metric)]
         grid.add_row(*map(escape, place), *marks)
-    console.print(grid)
+    if chosen:
+        console.print(grid)
     console.print(escape(notes), style="dim", highlight=False)
-    print_line(agreement, name, console)
+    print_line(agreement, name, console, short=False)
 
 
-def print_line(agreement: RunAgreement, name: str, console: Console) -> None:
-    """Print the one line, green where the run agrees and yellow where it does not."""
+def print_line(agreement: RunAgreement, name: str, console: Console, *, short: bool = True) -> None:
+    """Print the line, or a short one, green where the run agrees and yellow where it does not."""
     style = "green" if agreement.agrees else "yellow"
-    console.print(escape(agreement_line(agreement, name)), style=style, highlight=False, soft_wrap=True)
+    text = short_line(agreement, name) if short else agreement_line(agreement, name)
+    console.print(escape(text), style=style, highlight=False)

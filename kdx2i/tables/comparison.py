@@ -141,8 +141,13 @@ def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
     """Write `comparison.csv` (a line for each cell, order and gain) and `comparison.json`; return the paths."""
     csv_path, json_path = folder / "comparison.csv", folder / "comparison.json"
     write_csv(csv_path, COLUMNS, comparison_rows(comparison))
-    write_json(json_path, {"format": FORMAT, **comparison.model_dump(mode="json")})
+    write_json(json_path, as_document(comparison))
     return [csv_path, json_path]
+
+
+def as_document(comparison: Comparison) -> dict[str, Any]:
+    """Return `comparison.json`."""
+    return {"format": FORMAT, **comparison.model_dump(mode="json")}
 
 
 def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from kdx2i.tables.model import Context, Departure
 
 PAPER_PRESET = "paper"
 # Counted as the budget, or without any effect on a number.
-_NOT_PROTOCOL = ("iterations", "batch", "batch_size", "log_every", "checkpoint_every", "sample_every")
+_NOT_PROTOCOL = ("iterations", "batch", "batch_size", "log_every", "sample_every")
 _EVALUATION_ELSEWHERE = ("extractor", "batch", "batch_size", "weights", "input_size")
 
 

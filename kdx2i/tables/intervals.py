@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy import stats
+from scipy import special
 
 CONFIDENCE = 0.95
 
@@ -45,7 +45,7 @@ def prediction_interval(values: Sequence[float]) -> Interval | None:
 
 def _student(values: Sequence[float], scale: float) -> Interval:
     """Return the mean plus and minus the 95% Student quantile times the deviation times `scale`."""
-    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    quantile = float(special.stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
     reach = quantile * deviation(values) * scale
     return Interval(mean(values) - reach, mean(values) + reach)
 
@@ -65,11 +65,16 @@ class Agreement:
 
 
 def agreement(first: Sequence[float], second: Sequence[float]) -> Agreement:
-    """Return Kendall's tau-b (SciPy) between two equally long lists, and the counts of its pairs."""
-    signs = [_sign(first[i] - first[j]) * _sign(second[i] - second[j]) for i in range(len(first)) for j in range(i)]
-    tau = None
-    if len(set(first)) > 1 and len(set(second)) > 1:
-        tau = float(stats.kendalltau(first, second, variant="b").statistic)
+    """Return Kendall's tau-b between two equally long lists, and the counts of its pairs.
+
+    tau-b is (concordant - discordant) / sqrt(pairs untied in the first x pairs untied in the second); None where
+    a list has one value only.
+    """
+    pairs = [(i, j) for i in range(len(first)) for j in range(i)]
+    here, there = ([_sign(values[i] - values[j]) for i, j in pairs] for values in (first, second))
+    signs = [a * b for a, b in zip(here, there, strict=True)]
+    untied_here, untied_there = (len(pairs) - values.count(0) for values in (here, there))
+    tau = sum(signs) / math.sqrt(untied_here * untied_there) if untied_here and untied_there else None
     return Agreement(len(first), tau, signs.count(1), signs.count(-1), signs.count(0))
 
 

@@ -7,7 +7,6 @@ from kdx2i.tables.latex import render_latex
 from kdx2i.tables.machine import load_table_json, render_csv, render_json
 from kdx2i.tables.markdown import render_markdown
 from kdx2i.tables.model import Table
-from kdx2i.tables.plot import render_plot
 from kdx2i.tables.published import Published
 from kdx2i.tables.screen import print_table
 
@@ -22,7 +21,6 @@ __all__ = [
     "render_json",
     "render_latex",
     "render_markdown",
-    "render_plot",
     "write_plot",
     "write_table",
 ]
@@ -40,6 +38,8 @@ def write_table(table: Table, published: Published, folder: Path) -> list[Path]:
 
 def write_plot(table: Table, published: Published, folder: Path) -> list[Path]:
     """Write `<name>.svg` and `<name>.png`, bars of the table, and return the paths."""
+    from kdx2i.tables.plot import render_plot  # matplotlib: not for every start of a workflow
+
     paths: list[Path] = []
     for suffix in PLOTS:
         path = folder / f"{table.name}.{suffix}"

@@ -54,6 +54,15 @@ def agree(value: int) -> bool:
     return int(extremes[0]) == -int(extremes[1])
 
 
+def any_of(value: bool) -> bool:
+    """Return whether any process says so; waits for all of them."""
+    if world_size() == 1:
+        return value
+    most = torch.tensor([int(value)], device="cuda" if dist.get_backend() == "nccl" else "cpu")
+    dist.all_reduce(most, dist.ReduceOp.MAX)
+    return bool(most[0])
+
+
 def shard(joint: Tensor) -> Tensor:
     """Return this rank's share [B / ranks, ...] of a joint batch [B, ...]; `UserError` where B is no multiple."""
     size = world_size()

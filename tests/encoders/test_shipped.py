@@ -28,7 +28,8 @@ def test_the_open_preset_names_every_shipped_encoder() -> None:
 def test_a_shipped_encoder_is_that_of_its_recipe_and_knows_more_than_chance(name: str) -> None:
     path, stated = FOLDER / f"{name}.safetensors", read_json(FOLDER / f"{name}.provenance.json")
     assert sha256_file(path) == stated["sha256"]
-    assert stated["encoder"] == load_encoder_recipe(ROOT, name).as_json()
+    made_by = {key: value for key, value in stated["encoder"].items() if key != "checkpoint_every"}  # a former setting
+    assert made_by == load_encoder_recipe(ROOT, name).as_json()
     pool = stated["metrics"]["retrieval"]["pool"]
     assert pool["right"] > pool["chance_95"] > pool["chance"]
     assert load_matcher(path, pick_device()) is not None

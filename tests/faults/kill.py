@@ -183,24 +183,27 @@ class Suite:
             child.wait(self.draw.uniform(0, 2 * self.seconds[waiting[0]]))
 
     def _strike(self, child: Child, victim: str) -> bool:
-        """Kill the victim; return whether there was one."""
-        with suppress(psutil.NoSuchProcess):
-            snakemake = psutil.Process(child.pid)
-            below = snakemake.children(recursive=True)
-            servers = [p for p in snakemake.children() if "kdx2i.warm" in p.cmdline()]
-            jobs = [job for server in servers for job in server.children()]
-            struck = {
-                "everything": [snakemake, *below],
-                "Snakemake alone": [snakemake],
-                "warm server": servers,
-                "job": jobs,
-            }[victim]
-            for process in struck:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
-            child.wait(1)
-            return bool(struck)
-        return False
+        """Kill the victim as soon as there is one; return whether there was."""
+        child.wait(LIMIT, lambda: bool(_processes(child, victim)))
+        struck = _processes(child, victim)
+        for process in struck:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        child.wait(1)
+        return bool(struck)
+
+
+def _processes(child: Child, victim: str) -> list[psutil.Process]:
+    """Return the processes of a workflow that a victim's name means; none where Snakemake has ended."""
+    with suppress(psutil.NoSuchProcess):
+        snakemake = psutil.Process(child.pid)
+        servers = [process for process in snakemake.children() if "kdx2i.warm" in process.cmdline()]
+        if victim == "everything":
+            return [snakemake, *snakemake.children(recursive=True)]
+        if victim == "Snakemake alone":
+            return [snakemake]
+        return servers if victim == "warm server" else [job for server in servers for job in server.children()]
+    return []
 
 
 def shares(kills: int, workflow: bool) -> tuple[dict[str, int], list[str]]:

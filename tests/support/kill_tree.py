@@ -39,8 +39,9 @@ architectures:
   stargan_v2:
     teacher: faces
     networks: {style_dim: 8, latent_dim: 8, hidden_dim: 16, dim_in: 8, max_conv_dim: 16, num_down: 2}
-    distill: {iterations: 3, batch: 2, checkpoint_every: 1, sample_every: 2}
-    train: {iterations: 4, batch: 2, checkpoint_every: 1, sample_every: 2}
+    distill: {iterations: 3, batch: 2, sample_every: 2}
+    train: {iterations: 4, batch: 2, sample_every: 2}
+checkpoints: {steps: 1}
 evaluation:
   extractor: open-drawings
   preprocessing: clean

@@ -20,6 +20,7 @@ import torch
 
 from kdx2i.training import checkpoint as checkpoint_module
 from kdx2i.training.checkpoint import load_tensors
+from kdx2i.training.loop import BEFORE, NEWEST
 
 ITERATIONS, KILLS = 8, 3
 
@@ -51,9 +52,9 @@ def lines(work: Path) -> int:
 
 
 def survivor(work: Path) -> int | None:
-    """Load the checkpoint, which must be whole whenever the kill came; return its step, None without one."""
-    path = work / "checkpoint.safetensors"
-    return int(load_tensors(path)[1]["step"]) if path.exists() else None
+    """Load the checkpoints, which must be whole whenever the kill came; return the last step, None without one."""
+    paths = [work / name for name in (NEWEST, BEFORE) if (work / name).exists()]
+    return max((int(load_tensors(path)[1]["step"]) for path in paths), default=None)
 
 
 def killed_at_random(kind: str, work: Path, seed: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import tiny
 import torch
 
 from kdx2i.errors import UserError
-from kdx2i.training import distributed, loop, sampling
+from kdx2i.training import distributed, loop, sampling, stopping
 from kdx2i.training.determinism import seed_step
 from kdx2i.training.distributed import shard
 from kdx2i.training.loop import LoopSettings, train
@@ -88,6 +88,25 @@ def apart(folder: Path) -> str:
     return ""
 
 
+def asked_in_turn(folder: Path) -> str:
+    """Return how the processes end when only the second is asked to stop, in the second step; they leave the group."""
+    trainable = tiny.method(batch=BATCH)
+    proper = trainable.training_step
+
+    def step(number: int) -> dict[str, torch.Tensor]:
+        if number == 1 and distributed.rank() == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return proper(number)
+
+    trainable.training_step = step
+    try:
+        with stopping.heeded():
+            train(trainable, LoopSettings(4, 1), folder, "asked")
+    except stopping.Stopped as stop:
+        return str(stop)
+    return ""
+
+
 def rank(index: int, folder: Path, port: str) -> None:
     """Join the group, run everything, write `rank<index>.pt`."""
     os.environ |= {
@@ -108,6 +127,7 @@ def rank(index: int, folder: Path, port: str) -> None:
         "gradients": all_gradients(),
         "trainings": trainings(folder),
         "apart": apart(folder / "apart"),
+        "asked": asked_in_turn(folder / "asked"),
     }
     torch.save(results, folder / f"rank{index}.pt")
     distributed.finish()

@@ -19,7 +19,8 @@ from kdx2i.plan import Leaf, Plan
 from kdx2i.provenance import write_provenance
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("Snakefile", "params.yaml", "dvc.yaml", "dvc.lock", ".dvcignore", ".dvc", ".dvc-site", ".gitignore")
+PARTS = ("Snakefile", "params.yaml", "dvc.yaml", "dvc.lock", ".dvcignore", ".dvc", ".dvc-site", ".gitignore",
+         "data/raw/README.md", "weights/README.md")  # fmt: skip
 FOLDERS = ("benchmarks", "kdx2i", "profiles", "workflow")
 
 
@@ -77,6 +78,7 @@ def clone(target: Path) -> Path:
         if source.is_dir():
             shutil.copytree(source, target / name, ignore=ignore, copy_function=_copy_or_link)
         elif source.exists():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target / name)
     return target
 
@@ -112,6 +114,8 @@ def fabricate(plan: Plan, leaf: Leaf) -> None:
             _split_of_one_image(leaf)
         elif name == "metrics.json":
             write_json(leaf.file(name), {"values": _values(leaf)})
+        elif name == "log.jsonl":
+            write_bytes(leaf.file(name), b'{"step": 0, "loss": 2.0}\n{"step": 1, "loss": 1.5}\n')
         else:
             write_bytes(leaf.file(name), f"{leaf.name} {name}".encode())
     write_provenance(plan, leaf)

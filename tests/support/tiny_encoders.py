@@ -35,7 +35,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 def recipe(kind: str, **changes: Any) -> dict[str, Any]:
     """Return the recipe `tiny-<kind>`."""
     shared = {"name": f"tiny-{kind}", "title": "tiny", "kind": kind, "dataset": DATASETS[kind], "resolution": 32}
-    return {**shared, "checkpoint_every": 2, **RECIPES[kind], **changes}
+    return {**shared, **RECIPES[kind], **changes}
 
 
 def add_recipe(root: Path, kind: str, **changes: Any) -> str:

@@ -16,10 +16,10 @@ from kdx2i.config import TableConfig, load_table
 from kdx2i.errors import UserError
 from kdx2i.tables.assemble import assemble
 from kdx2i.tables.comparison import COLUMNS, VERDICTS, compare, metric_tree, write_comparison
+from kdx2i.tables.comparison_screen import print_comparison
 from kdx2i.tables.expectations import exit_code, failed_expectations, load_expectations
 from kdx2i.tables.model import Budget, Table
 from kdx2i.tables.published import CellName, read_published
-from kdx2i.tables.screen import print_comparison
 
 ROOT = Path(__file__).parents[2]
 
@@ -130,7 +130,7 @@ def test_files_of_a_comparison(kit: Any, tmp_path: Path) -> None:
     data = json.loads(first[1])
     assert len(data["gains"]) == kinds.count("gain") == 3 * 12
     buffer = io.StringIO()
-    print_comparison(result, Console(file=buffer, width=200))
+    print_comparison(result, Console(file=buffer, width=200), every=True)
     assert "132 cells of preset open" in buffer.getvalue()
     assert "one seed" in buffer.getvalue()
 

@@ -17,8 +17,10 @@ from kdx2i.tables.expectations import OrderExpectation, VerdictExpectation, fail
 from kdx2i.tables.learning import judge_learning
 from kdx2i.tables.machine import load_table_json
 from kdx2i.tables.model import Table
+from kdx2i.tables.plot import render_plot
 from kdx2i.tables.published import CellName, PublishedValue, read_published
-from kdx2i.tables.render import print_table, render_csv, render_json, render_latex, render_markdown, render_plot
+from kdx2i.tables.render import print_table, render_csv, render_json, render_latex, render_markdown
+from kdx2i.tables.screen import UNLEARNED_MARK
 
 SCORE = st.floats(-500, 500).map(lambda value: round(value, 2))
 
@@ -75,8 +77,12 @@ def test_a_row_that_has_not_learned_is_marked_in_every_rendering(kit: Any, small
     table = half_learned(kit, small)
     console = Console(record=True, width=200)
     print_table(table, {}, console)
-    for text in (console.export_text(), render_markdown(table, {}), render_latex(table, {})):
+    screen = console.export_text()
+    assert screen.count(f"Base {UNLEARNED_MARK}") == 1
+    assert "not learned: no better than before its first update" in screen
+    for text in (render_markdown(table, {}), render_latex(table, {})):
         assert text.count("Base (not learned)") == 1
+    for text in (" ".join(screen.split()), render_markdown(table, {}), render_latex(table, {})):
         assert "100.00; untrained 50.00, blank images 900.00" in text
     lines = list(csv.DictReader(io.StringIO(render_csv(table, {}))))
     unlearned = {(x["part"], x["label"], x["dataset"]) for x in lines if x["learned"] == "no"}

@@ -19,8 +19,9 @@ from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.assemble import Absent, assemble
 from kdx2i.tables.layout import stand_in_line
 from kdx2i.tables.model import Budget, Table, TeacherNote, budget_text
+from kdx2i.tables.plot import render_plot
 from kdx2i.tables.published import read_published
-from kdx2i.tables.render import RENDERERS, load_table_json, print_table, render_plot, write_plot, write_table
+from kdx2i.tables.render import RENDERERS, load_table_json, print_table, write_plot, write_table
 
 ROOT = Path(__file__).parents[2]
 NAMES = ["table1", "table2", "table3", "table5", "figure3b"]
@@ -54,8 +55,8 @@ def test_every_row_is_in_every_rendering(kit: Any, name: str) -> None:
         assert any(line["published"] == value.printed and line["label"] == value.name.label for line in lines)
     screen = printed_screen(table, name)
     for part in table.parts:
-        for row in part.rows:
-            assert row.label in screen
+        for row in part.methods():
+            assert row.label.split(",")[0] in screen  # a long one goes on in the next line
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,6 +12,7 @@ import torch
 
 import kdx2i
 from kdx2i.training import distributed
+from kdx2i.training.checkpoint import load_tensors
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ def test_only_the_first_rank_writes(ranks, alone, kind):
     # On the second rank, the worker replaced what writes by what raises.
     logs = [(folder / kind / "log.jsonl").read_text().splitlines() for folder in (ranks[0], alone[2])]
     assert [line.split(",")[0] for line in logs[0]] == [line.split(",")[0] for line in logs[1]]
-    names = {"checkpoint.safetensors", "log.jsonl", "samples.png"}
+    names = {"checkpoint.safetensors", "checkpoint-before.safetensors", "log.jsonl", "samples.png"}
     assert {path.name for path in (ranks[0] / kind).iterdir()} == names
 
 
@@ -104,6 +105,12 @@ def test_ranks_that_see_different_checkpoints_say_so(ranks):
     for index, found in enumerate(ranks[1]):
         folder = ranks[0] / "apart" / str(index)
         assert found["apart"] == f"the processes see different checkpoints in {folder}: they must share one folder"
+
+
+def test_ranks_stop_at_the_same_step_when_one_is_asked_to(ranks):
+    where = "after step 2 of 4, with a checkpoint: the same command goes on"
+    assert [found["asked"] for found in ranks[1]] == [f"stopped {where}", f"stopped by SIGTERM {where}"]
+    assert load_tensors(ranks[0] / "asked" / "checkpoint.safetensors")[1]["step"] == 2
 
 
 @pytest.mark.parametrize("kind", ["method", "distillation"])

@@ -14,8 +14,9 @@ from PIL import Image
 from torch import nn
 
 from kdx2i.errors import UserError
-from kdx2i.training.checkpoint import save_checkpoint
-from kdx2i.training.loop import LoopSettings, save_grid, train, update_averages
+from kdx2i.training import loop
+from kdx2i.training.checkpoint import load_tensors, save_checkpoint
+from kdx2i.training.loop import BEFORE, NEWEST, LoopSettings, save_grid, train, update_averages
 from kdx2i.training.optimizers import step_optimizers
 
 ITERATIONS = 5
@@ -267,6 +268,71 @@ def test_interrupted_training_on_the_gpu_ends_in_the_same_bytes(tmp_path, monkey
     assert tiny.outcome(tmp_path / "stopped") == tiny.outcome(tmp_path / "whole")
 
 
+def test_the_last_two_checkpoints_are_kept(tmp_path):
+    train(Simple(), LoopSettings(7, 0, checkpoint_every=2), tmp_path, "x")
+    steps = {name: load_tensors(tmp_path / name)[1]["step"] for name in (NEWEST, BEFORE)}
+    assert steps == {NEWEST: 7, BEFORE: 6}
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([NEWEST, BEFORE, "log.jsonl", "samples.png"])
+
+
+@pytest.mark.parametrize(("every", "saved"), [(None, [3, 6, 7]), (2, [2, 4, 6, 7]), (4, [3, 4, 7])])
+def test_a_checkpoint_is_written_by_time_or_by_steps(tmp_path, monkeypatch, every, saved):
+    """A minute a step, every three minutes: whichever of time and steps comes first."""
+    clock, trainable, written = [0.0], Simple(), []
+    proper, proper_save = trainable.training_step, loop.save_checkpoint
+
+    def step(number):
+        clock[0] += 60
+        return proper(number)
+
+    def save(path, modules, optimizers, metadata):
+        written.append(metadata["step"])
+        proper_save(path, modules, optimizers, metadata)
+
+    trainable.training_step = step
+    monkeypatch.setattr(loop.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(loop, "save_checkpoint", save)
+    train(trainable, LoopSettings(7, 0, checkpoint_every=every, checkpoint_minutes=3), tmp_path, "x")
+    assert written == saved
+
+
+def test_by_default_a_quarter_of_an_hour_passes_between_checkpoints():
+    kept = LoopSettings(10, 0)
+    assert (kept.checkpoint_every, kept.checkpoint_minutes) == (None, 15)
+
+
+@pytest.mark.parametrize("damaged", [(NEWEST,), (NEWEST, BEFORE), (BEFORE,)])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, capsys, damaged):
+    train(Simple(), LoopSettings(9, 0, log_every=1), tmp_path / "whole", "x")
+    work, stopped = tmp_path / "stopped", Simple({5: torch.tensor(float("nan"))})
+    with pytest.raises(UserError):
+        train(stopped, LoopSettings(9, 0, checkpoint_every=2, log_every=1), work, "x")
+    for name in damaged:
+        content = bytearray((work / name).read_bytes())
+        content[-1] ^= 1
+        (work / name).write_bytes(bytes(content))
+    capsys.readouterr()
+    again, begun = Simple(), []
+    proper = again.training_step
+    again.training_step = lambda step: begun.append(step) or proper(step)
+    train(again, LoopSettings(9, 0, log_every=1), work, "x")
+    said = capsys.readouterr().err
+    assert begun[0] == {1: 2, 2: 0}[len(damaged)] if NEWEST in damaged else begun[0] == 4
+    assert said.count("; the training goes on from the checkpoint before\n") == (NEWEST in damaged)
+    assert said.count("; the training starts again\n") == (len(damaged) == 2)
+    assert tiny.outcome(work) == tiny.outcome(tmp_path / "whole")
+
+
+def test_killed_between_the_two_renamings_it_goes_on_from_the_one_before(tmp_path):
+    train(Simple(), LoopSettings(5, 0), tmp_path / "whole", "x")
+    work = tmp_path / "killed"
+    train(Simple(), LoopSettings(4, 0, checkpoint_every=2), work, "x")
+    (work / NEWEST).replace(work / "checkpoint-next.safetensors")
+    train(Simple(), LoopSettings(5, 0), work, "x")
+    assert tiny.outcome(work) == tiny.outcome(tmp_path / "whole")
+    assert not (work / "checkpoint-next.safetensors").exists()
+
+
 @settings(max_examples=20)
 @given(st.data())
 def test_a_flipped_checkpoint_is_refused_and_the_training_starts_again(whole_work, tmp_path_factory, data):
@@ -285,7 +351,8 @@ def test_a_flipped_checkpoint_is_refused_and_the_training_starts_again(whole_wor
     assert "checkpoint.safetensors" in said.getvalue() and "; the training starts again\n" in said.getvalue()
     assert trainable.restored is None
     assert path.read_bytes() == (whole_work.parent / "longer" / path.name).read_bytes()
-    assert sorted(p.name for p in work.iterdir()) == ["checkpoint.safetensors", "log.jsonl", "samples.png"]
+    names = ["checkpoint.safetensors", "fingerprint.json", "log.jsonl", "samples.png"]
+    assert sorted(p.name for p in work.iterdir()) == names
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from kdx2i.inspection.preflight import require_ready
 from kdx2i.suite import make_plan
 from kdx2i.warm import start as start_warm_server
 from kdx2i.workflow import Results, check_config, requested_seeds
+from kdx2i.workflow_progress import show as show_progress
 
 
 def requested_tables():
@@ -39,9 +40,38 @@ def require_inputs():
     """End the workflow with one sentence where what its tables need from outside is not all there."""
     tables = [name for name in PLAN.tables if name in set(RESULTS.requested())]
     try:
+        RESULTS.require_tables()
         require_ready(PLAN, tables, here=workflow.nodes is None)
     except UserError as error:
         raise WorkflowError(str(error))
+
+
+# On a terminal one bar instead of a line for each thing that happens (kdx2i/workflow_progress.py).
+if workflow.is_main_process:
+    PROGRESS = show_progress(workflow.output_settings, RESULTS.losses_of)
+
+
+def end_progress():
+    """Take the bar away before anything else is printed."""
+    if workflow.is_main_process and PROGRESS is not None:
+        PROGRESS.stop()
+
+
+def reported(facts):
+    """Return the outputs of a rule, those that Snakemake's own report shows with caption, category and labels."""
+    outputs = []
+    for path in facts.outputs:
+        shown = facts.shown(path)
+        if shown is not None:
+            caption, category, labels = shown
+            path = report(
+                path,
+                caption=f"../report/{caption}.rst",
+                category=category,
+                labels=labels,
+            )
+        outputs.append(path)
+    return outputs
 
 
 # A killed Snakemake leaves its lock and its temporary folders; the next one that finds nobody at work clears them away.

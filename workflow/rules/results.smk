@@ -9,7 +9,7 @@ for facts in RESULTS.rules():
         input:
             unpack(facts.inputs),
         output:
-            facts.outputs,
+            reported(facts),
         log:
             facts.log,
         wildcard_constraints:
@@ -28,4 +28,6 @@ for facts in RESULTS.rules():
         message:
             facts.message
         shell:
-            "{params.kdx2i} {params.words:q} >{log} 2>&1"
+            # In the shell's place: else a signal to all processes of a job would end the shell before a training has
+            # written its checkpoint.
+            "exec {params.kdx2i} {params.words:q} >{log} 2>&1"

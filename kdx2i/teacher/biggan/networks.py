@@ -188,23 +188,23 @@ class Generator(nn.Module):
     ) -> tuple[Tensor, Features]:
         """z [B, Z], class embedding [B, S] -> images and the features at 4, 8, ... px.
 
-        `additions` are added to the features of their resolutions (4 px: the first linear layer's output);
-        the features returned are those before the addition.
+        `additions` are added to the features of their resolutions (4 px: the first linear layer's output), where there
+        is attention before it and after it, as officially; the features returned are those before the last addition.
         """
         extra = {} if additions is None else additions
         chunks = torch.split(z, self.config.chunk, dim=1)
         h = self.linear(chunks[0]).unflatten(1, (-1, BOTTOM, BOTTOM))
         features = {BOTTOM: h}
+        if BOTTOM in extra:
+            h = h + extra[BOTTOM]
         for group, chunk in zip(self.blocks, chunks[1:], strict=True):
-            if (side := h.shape[-1]) in extra:
-                h = h + extra[side]
             block, *attention = cast(Iterable[nn.Module], group)
-            h = block(h, torch.cat([embedding, chunk], 1))
-            for layer in attention:
-                h = layer(h)
-            features[h.shape[-1]] = h
-        if h.shape[-1] in extra:
-            h = h + extra[h.shape[-1]]
+            condition = torch.cat([embedding, chunk], 1)
+            for layer in (block, *attention):
+                h = layer(h, condition) if layer is block else layer(h)
+                features[side := h.shape[-1]] = h
+                if side in extra:
+                    h = h + extra[side]
         return torch.tanh(self.output_layer(h)), features
 
 

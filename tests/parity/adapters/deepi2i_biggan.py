@@ -29,11 +29,7 @@ def completed(config):
 
 
 def attention(words):
-    """Return the resolutions with self-attention: officially one text, as in `32_64`.
-
-    Where a generator has one at up to 32 px, the official code adds the encoder's feature before it and after it; ours
-    adds it after it alone (the published network has its attention at 64 px).
-    """
+    """Return the resolutions with self-attention: officially one text, as in `32_64`."""
     return tuple(int(word) for word in str(words).split("_"))
 
 

@@ -1,0 +1,148 @@
+"""What a workflow ends with, and JSON for machines: made-up results of the smallest preset, 80 columns."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from repository import fabricate_all, settings_copy
+from workflows import pretend_finished
+
+from kdx2i.cli import main
+from kdx2i.config.claims import load_claims
+from kdx2i.inspection.reference import export
+from kdx2i.plan import Plan
+from kdx2i.stages import table as table_stage
+from kdx2i.stages.ending import show
+from kdx2i.suite import make_plan
+from kdx2i.workflow import Results
+
+SMOKE = ["--preset", "open-smoke"]
+
+
+@pytest.fixture
+def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    root = settings_copy(tmp_path)
+    monkeypatch.setenv("KDX2I_ROOT", str(root))
+    monkeypatch.chdir(root)
+    return pretend_finished(root)
+
+
+def commands(text: str) -> list[list[str]]:
+    """The commands that the screen advises."""
+    import shlex
+
+    return [shlex.split(line)[1:] for line in text.splitlines() if line.startswith("  kdx2i ")]
+
+
+def test_the_default_command_ends_with_what_fits_and_three_commands_that_work(
+    finished: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show(finished, ["table1"])
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    for words in ("birds (here: open-birds)", "Ours*", "35.7", "results/open-smoke/tables/table1.md", "one seed"):
+        assert words in text
+    assert "Ours* before StarGANv2* with references (mKID, mFID)" in text
+    assert "instead of" not in text  # departures are in the file
+    advised = commands(text)
+    assert [words[0] for words in advised] == ["compare", "claims", "show"]
+    for words in advised:
+        assert main(words) == 0
+    capsys.readouterr()
+
+
+def test_one_seed_is_set_beside_the_verdicts_of_the_reference(
+    finished: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    three = make_plan(finished.root, "open-smoke", [0, 1, 2])
+    fabricate_all(three, "table1")
+    table_stage.run(three, three.rendered("table1"))
+    export(three, ["table1"], "open-smoke")
+    pretend_finished(finished.root)
+    show(make_plan(finished.root, "open-smoke"), ["table1"])
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    assert "Agreement with results/reference/open-smoke, table1: " in " ".join(text.split())
+    assert "judged by results/reference/open-smoke (3 seeds" in " ".join(text.split())
+
+
+def test_claims_are_made_from_current_tables_and_verified(finished: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["claims", *SMOKE]) == 0
+    assert "one seed, so no spread is measured" in " ".join(capsys.readouterr().out.split())
+    leaf = finished.claims(["table1"])
+    document = json.loads(leaf.file("claims.json").read_text(encoding="utf-8"))
+    assert len(document["claims"]) == len(load_claims(finished.root))
+    assert Results(finished, lambda: ["claims"]).is_current(leaf)
+    assert main(["verify", *SMOKE]) == 0
+    path = finished.root / "benchmarks" / "claims.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("effect: 0.05", "effect: 0.06"), encoding="utf-8")
+    assert main(["verify", *SMOKE]) == 1
+    assert "claims.json is stale" in capsys.readouterr().out
+
+
+def test_a_reference_is_judged_by_name(finished: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["claims", "--reference", "nowhere"]) == 2
+    assert "there is no reference `nowhere` with tables" in capsys.readouterr().err
+    folder = export(finished, ["table1"], "kept")
+    shutil.copytree(folder, folder.with_name("again"))
+    assert main(["claims", "--reference", "kept", "--reference", "again"]) == 2
+    assert "has table1, and so has one before it" in capsys.readouterr().err
+    assert main(["claims", "table1", "--reference", "kept"]) == 2
+    assert main(["claims", "--reference", "kept", "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["source"] == "reference kept"
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        (["verify", *SMOKE], "results"),
+        (["check", *SMOKE], "tables"),
+        (["show", "table1", "Ours*/birds", *SMOKE], "cells"),
+        (["compare", *SMOKE], "cells"),
+        (["compare", "--all", *SMOKE], "gains"),
+        (["claims", *SMOKE], "claims"),
+    ],
+)
+def test_json_is_all_that_standard_output_gets(
+    finished: Plan, capsys: pytest.CaptureFixture[str], words: list[str], key: str
+) -> None:
+    assert main([*words, "--json", "-"]) == 0
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert document["format"].startswith("kdx2i-")
+    assert document[key]
+    assert captured.err
+    path = finished.root / "found.json"
+    assert main([*words, "--json", str(path)]) == 0
+    assert json.loads(path.read_text(encoding="utf-8")) == document
+    assert capsys.readouterr().out
+
+
+def test_what_is_found_is_written_with_another_status_too(finished: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    run = finished.run("open-birds", "stargan_v2", "kd", 32, 0)
+    run.file("networks.safetensors").write_bytes(b"other")
+    assert main(["verify", *SMOKE, "--json", "-"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    wrong = [result for result in document["results"] if result["problem"] is not None]
+    assert wrong[0]["problem"]["kind"] == "corrupt"
+    assert main(["verify", *SMOKE, "--json", str(finished.root)]) == 2
+    assert f"--json {finished.root} could not be written" in capsys.readouterr().err
+
+
+def test_a_mistake_writes_no_json(finished: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "table1", "unicorns", *SMOKE, "--json", "-"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+
+
+def test_shown_values_are_those_of_the_evaluation(finished: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "table1", "latent/Ours*/birds", *SMOKE, "--json", "-"]) == 0
+    (cell,) = json.loads(capsys.readouterr().out)["cells"]
+    leaf = finished.evaluation("open-birds", "stargan_v2", "kd", 32, 0, "latent")
+    (evaluation,) = cell["evaluations"]
+    assert evaluation["values"] == json.loads(leaf.file("metrics.json").read_text(encoding="utf-8"))["values"]
+    assert evaluation["identity"] == leaf.identity
+    assert evaluation["command"] == finished.command(leaf)
+    assert {item["result"] for item in evaluation["made_from"]} == {x.name for x in leaf.upstream() if x is not leaf}
