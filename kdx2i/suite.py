@@ -5,15 +5,21 @@ from functools import cache
 from pathlib import Path
 
 from kdx2i.distill.by_task import DISTILLATIONS
-from kdx2i.distill.transfers import TransferReadings, read_transfers
+from kdx2i.distill.transfers import TransferReadings, TransferSettings, read_transfers
 from kdx2i.encoders.recipes import load_encoder_recipe
 from kdx2i.features.recipes import load_feature_recipe
 from kdx2i.methods.catalogue import architectures
 from kdx2i.metrics.segmentation.settings import SegmenterSettings
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.plan import Catalogue, Plan
+from kdx2i.plan.plan_base import OFFICIAL
 from kdx2i.tasks.facts import TASKS
 from kdx2i.teacher.recipes import load_recipe
+
+
+def transfers(readings: TransferReadings) -> dict[str, TransferSettings]:
+    """Return the transfers by name: those of the paper, and `official`, which takes a published checkpoint over."""
+    return {**read_transfers(readings), OFFICIAL: TransferSettings("Official weights", distils=False)}
 
 
 @cache
@@ -23,7 +29,7 @@ def catalogue() -> Catalogue:
         TASKS,
         architectures(),
         TransferReadings,
-        read_transfers,
+        transfers,
         {name: stage1.modules for name, stage1 in DISTILLATIONS.items()},
         EvaluationSettings,
         SegmenterSettings,

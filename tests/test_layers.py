@@ -47,7 +47,7 @@ BY_NAME = {
     "kdx2i.methods.official_models": {f"kdx2i.methods.{name}.official" for name in with_published()},
     "kdx2i.methods.catalogue": {a.settings.__module__.rpartition(".")[0] for a in architectures().values()},
     "kdx2i.cli.running": {
-        f"kdx2i.stages.{name}" for name in ("all_protocols", *(kind.stage for kind in KINDS.values()))
+        f"kdx2i.stages.{name}" for name in ("all_protocols", "official_run", *(kind.stage for kind in KINDS.values()))
     },
     "kdx2i.stages.encoder": {recipe.module for recipe in FORMS.values()},
     "kdx2i.stages.leaf_scorer": {ENCODER_MODULE},

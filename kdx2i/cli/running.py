@@ -13,6 +13,8 @@ from kdx2i.devices import PARALLEL_STAGES, become_torchrun, taken, under_torchru
 from kdx2i.errors import UserError
 from kdx2i.inspection.leftovers import check_work
 from kdx2i.plan import Leaf, Plan
+from kdx2i.plan.kinds import RUN
+from kdx2i.plan.plan_base import OFFICIAL
 from kdx2i.training.stopping import heeded
 
 _RESUMED = (*PARALLEL_STAGES, "encoder", "features")
@@ -28,6 +30,8 @@ def run_leaf(plan: Plan, leaf: Leaf[Any], stage: str = "") -> None:
     The number of threads decides how sums are split, hence the last digits: it belongs to the preset, not
     to the machine.
     """
+    if leaf.kind is RUN and leaf.spec.transfer == OFFICIAL:
+        stage = "official_run"
     parallel = leaf.kind.stage in PARALLEL_STAGES and not stage
     asked = plan.preset.resources.gpus if leaf.kind.work == "training" else 0
     gpus = asked if parallel else min(asked, 1)

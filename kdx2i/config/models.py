@@ -240,7 +240,8 @@ class PresetConfig(Strict):
     from, by architecture, transfer and resolution; what it does not name is distilled. `encoders` names by dataset (its
     name here) the encoder of its conditions: a file, or a recipe of `benchmarks/encoders`. The keys of `evaluation` are
     those of `kdx2i.metrics.settings`, those of an architecture those of its own `settings` module; those of
-    `transfers` say how the ablations are read (`kdx2i.distill.transfers`).
+    `transfers` say how the ablations are read (`kdx2i.distill.transfers`). `official` names checkpoints that authors
+    published, by architecture, dataset (its name here) and pixels: each becomes a row beside the reproduced one.
     """
 
     name: Name
@@ -252,6 +253,7 @@ class PresetConfig(Strict):
     teachers: dict[Name, dict[int, str]] = Field(default_factory=dict)
     students: dict[Name, dict[Name, dict[int, str]]] = Field(default_factory=dict)
     encoders: dict[Name, str] = Field(default_factory=dict)
+    official: dict[Name, dict[Name, dict[int, str]]] = Field(default_factory=dict)
     architectures: dict[Name, ArchitectureConfig]
     evaluation: Settings
     transfers: Settings = Field(default_factory=dict)

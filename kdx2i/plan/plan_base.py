@@ -32,6 +32,9 @@ from kdx2i.plan.suite_catalogue import Catalogue, TransferFacts
 
 SpecType = TypeVar("SpecType", bound=Spec)
 
+OFFICIAL = "official"
+"""The transfer of a run that is not trained here: a checkpoint that the authors published."""
+
 
 class PlanBase:
     """A preset of the repository at `root`, seen with a catalogue of what the suite has.
@@ -156,6 +159,8 @@ class PlanBase:
             return f"preset {self.preset.name} has no settings for architecture {architecture}"
         if transfer not in self.transfers:
             return f"transfer {transfer} is not implemented"
+        if transfer == OFFICIAL and dataset is not None and resolution is not None:
+            return self._no_official(architecture, dataset, resolution)
         change, distillation = self.transfers[transfer], self.catalogue.tasks[registered.task].distillation
         if change.distils and distillation is None:
             return f"transfer {transfer} needs a stage 1, and the task {registered.task} has none"
@@ -174,6 +179,21 @@ class PlanBase:
                 f"{dataset} in `encoders`"
             )
         return None
+
+    def _no_official(self, architecture: str, dataset: str, resolution: int) -> str | None:
+        """Return why there is no published checkpoint for a dataset at a resolution, or None."""
+        if self.preset.official.get(architecture, {}).get(dataset, {}).get(resolution) is not None:
+            return None
+        return (
+            f"preset {self.preset.name} names no official weights of {architecture} for {dataset} at {resolution} px "
+            "(key `official`)"
+        )
+
+    def official_file(self, architecture: str, dataset: str, resolution: int) -> str:
+        """Return the published checkpoint of an architecture for a dataset, relative to the root; `UserError` else."""
+        if (reason := self._no_official(architecture, dataset, resolution)) is not None:
+            raise UserError(reason)
+        return self.preset.official[architecture][dataset][resolution]
 
     # -- parts of a spec -----------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from kdx2i.identity import file_hash
 from kdx2i.plan.kinds import CLAIMS, COMPARISON, TABLE
 from kdx2i.plan.leaf import Leaf, upstream_of
 from kdx2i.plan.mode import Mode
-from kdx2i.plan.plan_base import PlanBase
+from kdx2i.plan.plan_base import OFFICIAL, PlanBase
 from kdx2i.plan.scoring_plans import plan_controls, plan_evaluation
 from kdx2i.plan.specs import ClaimsSpec, ComparisonSpec, ControlsSpec, EvaluationSpec, TableSpec
 from kdx2i.plan.student_plans import shipped_student
@@ -108,6 +108,7 @@ def plan_table(plan: PlanBase, config: TableConfig) -> TablePlan:
     """
     for part in config.parts:
         _check_part(plan, config, part)
+    config = _with_official_rows(plan, config)
     cells = tuple(_cell(plan, config, row, dataset) for row in config.rows for dataset in config.datasets_of(row.part))
     controls = {
         (cell.dataset, cell.resolution): plan_controls(plan, cell.actual_dataset, cell.actual_resolution)
@@ -120,6 +121,24 @@ def plan_table(plan: PlanBase, config: TableConfig) -> TablePlan:
         if cell.leaves
     }
     return TablePlan(config, cells, controls, tuple(lines.values()))
+
+
+def _with_official_rows(plan: PlanBase, config: TableConfig) -> TableConfig:
+    """Return a table with a row behind each baseline whose published checkpoint the preset names for a column."""
+    rows: list[RowConfig] = []
+    known: set[tuple[str, str, int]] = set()
+    for row in config.rows:
+        rows.append(row)
+        resolution = plan.preset.resolutions.get(config.part(row.part).resolution or row.resolution)
+        datasets = [plan.preset.datasets.get(name) for name in config.datasets_of(row.part)]
+        files = plan.preset.official.get(row.architecture, {})
+        named = any(resolution in files.get(dataset, {}) for dataset in datasets if dataset is not None)
+        place = (row.part, row.architecture, row.resolution)
+        if named and place not in known and row.transfer == "scratch":
+            known.add(place)
+            label = f"{row.label}, official weights"
+            rows.append(row.model_copy(update={"label": label, "transfer": OFFICIAL}))
+    return config.model_copy(update={"rows": rows}) if known else config
 
 
 def _check_part(plan: PlanBase, config: TableConfig, part: PartConfig) -> None:
@@ -230,11 +249,12 @@ def _budget(plan: PlanBase, cell: CellPlan) -> BudgetLine:
         resolution=cell.resolution,
         distill=_number(own, "distill", "iterations") if stage_1 else None,
         distill_paper=_number(papers, "distill", "iterations") if stage_1 else None,
-        train=registered.generator_updates(own["train"]),
+        # How long the authors trained, their files do not say.
+        train=None if row.transfer == OFFICIAL else registered.generator_updates(own["train"]),
         train_paper=registered.generator_updates(papers["train"]) if papers else None,
         distill_batch=_number(own, "distill", "batch") if stage_1 else None,
         distill_batch_paper=_number(papers, "distill", "batch") if stage_1 else None,
-        train_batch=_number(own, "train", "batch"),
+        train_batch=None if row.transfer == OFFICIAL else _number(own, "train", "batch"),
         train_batch_paper=_number(papers, "train", "batch"),
     )
 

@@ -7,7 +7,7 @@ from kdx2i.identity import file_hash
 from kdx2i.plan.encoder_plans import read_encoder
 from kdx2i.plan.kinds import RUN, Address
 from kdx2i.plan.leaf import Leaf
-from kdx2i.plan.plan_base import PlanBase
+from kdx2i.plan.plan_base import OFFICIAL, PlanBase
 from kdx2i.plan.specs import RunSpec
 from kdx2i.plan.student_plans import plan_distilled
 from kdx2i.plan.teacher_plans import plan_split, read_teacher
@@ -18,7 +18,8 @@ def plan_run(
 ) -> Leaf[RunSpec]:
     """Return the run of a method on a dataset: stage 2, from a shipped or distilled student unless `scratch`.
 
-    An architecture that is made from a teacher's own networks starts from its file. The encoder that the preset names
+    An architecture that is made from a teacher's own networks starts from its file; `official` takes a published
+    checkpoint over, with no training. The encoder that the preset names
     for the dataset's conditions is among the files or inputs of the run.
     """
     plan.check_dataset(dataset)
@@ -40,7 +41,12 @@ def plan_run(
             judge = (architecture, change.discriminator, resolution, seed)
             discriminator_file = _start(plan, judge, "discriminator", inputs, files)
     teacher, teacher_file = None, None
-    if registered.starts_from_teacher:
+    modules: tuple[str, ...] = (registered.method_module, plan.catalogue.tasks[task].module)
+    if transfer == OFFICIAL:
+        published = plan.official_file(architecture, dataset, resolution)
+        files[published] = file_hash(plan.root / published)
+        modules += ("kdx2i.stages.official_run", f"kdx2i.methods.{architecture}.official")
+    elif registered.starts_from_teacher:
         teacher, source = plan.teacher_of(architecture, resolution)
         teacher_file = read_teacher(plan, source, inputs, files)
     spec = RunSpec(
@@ -67,7 +73,6 @@ def plan_run(
         "resolution": resolution,
         "seed": seed,
     }
-    modules = (registered.method_module, plan.catalogue.tasks[task].module)
     return plan.leaf_of(RUN, address, spec, inputs=inputs, files=files, modules=modules)
 
 

@@ -17,6 +17,7 @@ from kdx2i.data.roles import assign_roles
 from kdx2i.errors import UserError
 from kdx2i.files import replacing, sha256_file, write_text
 from kdx2i.foreign import tensor_metadata
+from kdx2i.stages.progress import progress_bar
 
 SMALLEST_CLASS = 4
 """Images: two to train on and two to test on, which a distance needs."""
@@ -92,9 +93,17 @@ def _archive(root: Path, asked: NewDataset) -> Path:
     place = Path("data") / "raw" / f"{asked.name}.zip"
     if (root / place).exists():
         raise UserError(f"{root / place} exists: choose another --name, or delete it")
-    with replacing(root / place) as temporary, zipfile.ZipFile(temporary, "w") as packed:
+    count = sum(1 for path in source.rglob("*") if is_image(path.relative_to(source).as_posix()))
+    with (
+        progress_bar("packed", count) as advance,
+        replacing(root / place) as temporary,
+        zipfile.ZipFile(temporary, "w") as packed,
+    ):
         for name, data in read_members(source, wanted=is_image):
-            packed.writestr(zipfile.ZipInfo(name), data)  # dated 1980: the same images give the same bytes
+            member = zipfile.ZipInfo(name)  # dated 1980: the same images give the same bytes
+            member.external_attr = 0o644 << 16
+            packed.writestr(member, data)
+            advance(1)
     return place
 
 

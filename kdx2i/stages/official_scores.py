@@ -24,10 +24,12 @@ from kdx2i.plan.specs import EvaluationSpec
 from kdx2i.provenance import packages, require_current
 from kdx2i.stages.console import screen
 from kdx2i.stages.leaf_scorer import scorer_of
+from kdx2i.stages.progress import progress_bar
 from kdx2i.stages.train import encoder_file
 from kdx2i.tasks.opening import Task
-from kdx2i.tasks.scoring.base import Requests, generate, open_scoring
+from kdx2i.tasks.scoring.base import Requests, open_scoring
 from kdx2i.training.determinism import derive_seed, describe_device, make_deterministic, pick_device
+from kdx2i.training.precision import to_pixels
 
 FORMAT = "kdx2i-official-1"
 MOST_EXEMPLARS = 500
@@ -58,7 +60,9 @@ def score_checkpoint(plan: Plan, request: OfficialRequest) -> dict[str, Any]:
     if mode.split("-")[0] not in modes:
         raise UserError(f"{request.checkpoint} has no mode `{mode}`; its modes are {', '.join(modes)}")
     leaf = plan.evaluation(request.dataset, request.architecture, "scratch", published.resolution, request.seed, mode)
-    require_current(upstream for role, upstream in leaf.inputs.items() if role != "run")
+    # What a run would start from is no part of it: the file is the model.
+    start = {"run", *leaf.inputs["run"].inputs} - {"split", "encoder"}
+    require_current(upstream for role, upstream in leaf.inputs.items() if role not in start)
     os.environ["OMP_NUM_THREADS"] = str(plan.preset.resources.threads)
     make_deterministic()
     document = _document(plan, leaf, request, published, pick_device())
@@ -77,7 +81,13 @@ def _document(
     requests = scoring.requests(spec, settings)
 
     def answer(asked: Requests) -> Tensor:
-        return generate(method, asked, settings.batch, device)
+        images = []
+        with progress_bar("images", len(asked.labels)) as advance:
+            for begin in range(0, len(asked.labels), settings.batch):
+                condition = asked.condition(slice(begin, begin + settings.batch), device)
+                images.append(to_pixels(method.generate(condition)))
+                advance(len(images[-1]))
+        return torch.cat(images)
 
     # As `kdx2i evaluate`: the same noise, so that the row beside it differs by the weights alone.
     torch.manual_seed(derive_seed(spec.seed, "evaluate", spec.mode))

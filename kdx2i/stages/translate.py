@@ -243,7 +243,10 @@ def _write_files(
             for number, (column, image) in enumerate(zip(columns, outputs, strict=True), 1):
                 place = folder / model.classes[column.target] if several else folder
                 place.mkdir(exist_ok=True)
-                (place / f"{given.name}_{number}.png").write_bytes(_png(image.permute(1, 2, 0).numpy()))
+                path = place / f"{given.name}_{number}.png"
+                if path.exists():
+                    raise UserError(f"two inputs would both be written as {path.name}: rename one")
+                path.write_bytes(_png(image.permute(1, 2, 0).numpy()))
         stated = {
             "model": model.source,
             "files": dict(model.files),

@@ -120,7 +120,8 @@ def test_flat_folders_have_pooled_metrics_only(tmp_path: Path, capsys: pytest.Ca
     fill(tmp_path / "real", 11, 50)
     document = result(tmp_path / "out.json", "--generated", tmp_path / "generated", "--reference", tmp_path / "real")
     values = document["values"]
-    assert {name for name, entry in values.items() if entry["value"] is not None} == {"FID", "KIDx100", "IS"}
+    pooled = {"FID", "KIDx100", "IS", "Precision", "Recall"}
+    assert {name for name, entry in values.items() if entry["value"] is not None} == pooled
     assert values["mFID"]["reason"].startswith("both sets are flat")
     assert values["LPIPS"]["reason"].startswith("the names of the generated images do not say which share a source")
     shown = " ".join(capsys.readouterr().out.split())

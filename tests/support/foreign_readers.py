@@ -51,6 +51,7 @@ from kdx2i.metrics.segmentation.segmenter import SegmenterSettings, TrainedSegme
 from kdx2i.metrics.settings import ClassifierSettings
 from kdx2i.plan.network_files import require_network
 from kdx2i.plan.shipped import read_shipped
+from kdx2i.stages.reference_statistics import read_statistics
 from kdx2i.teacher.official.biggan_files import import_biggan
 from kdx2i.teacher.official.stylegan2_files import load_official
 from kdx2i.teacher.stylegan2.weights import load_teacher, save_teacher
@@ -222,6 +223,13 @@ def published_generator() -> list[bytes]:
     return [buffer.getvalue()]
 
 
+def statistics() -> list[bytes]:
+    moments, features = io.BytesIO(), io.BytesIO()
+    np.savez(moments, mu=np.zeros(3), sigma=np.eye(3))
+    np.savez_compressed(features, feats=np.ones((4, 3), np.float32))
+    return [moments.getvalue(), features.getvalue()]
+
+
 def speech_encoder() -> list[bytes]:
     sizes = SpeechEncoderSizes(first=2, second=2, hidden=1, attention=1, image_network="efficientnet-lite0")
     made = SpeechEncoder(sizes, SpeechNetwork(sizes), ImageHead(1280, 2), SpeechClassifier(2, 2))
@@ -304,6 +312,7 @@ READERS: dict[str, Reader] = {
     "network pickle": Reader(".pkl", pickles, load_official),
     "DAMSM": Reader(".safetensors", damsm, lambda path: load_damsm(path, torch.device("cpu"))),
     "words of captions": Reader(".pickle", words, read_words),
+    "reference statistics": Reader(".npz", statistics, read_statistics),
     "published model": Reader(".pth", published_generator, lambda path: read_published("spade", path)),
     "BigGAN": Reader(".pth", flat_state, lambda path: import_biggan([path])),
 }
