@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from kdx2i.config.claims import FILE as CLAIMS_FILE
 from kdx2i.config.study import FILE, StudyConfig
 from kdx2i.identity import file_hash
 from kdx2i.plan.figure_plans import FigurePlan, required
@@ -11,7 +12,13 @@ from kdx2i.plan.plan_base import PlanBase
 from kdx2i.plan.specs import ComparisonSpec, ReportSpec, Stage1Spec, StudySpec, TableSpec
 
 # Beside the printed numbers: what the page is written with, and what it quotes.
-_SHOWN = ("benchmarks/protocol.yaml", "benchmarks/published/*.csv", "benchmarks/tables/*.yaml", "docs/ladder/*.csv")
+_SHOWN = (
+    "benchmarks/protocol.yaml",
+    CLAIMS_FILE,
+    "benchmarks/published/*.csv",
+    "benchmarks/tables/*.yaml",
+    "docs/ladder/*.csv",
+)
 _WRITTEN_WITH = ("kdx2i/report/templates/*",)
 
 
@@ -32,11 +39,9 @@ def plan_report(
     )
     paths = sorted(path for pattern in (*_SHOWN, *_WRITTEN_WITH) for path in plan.root.glob(pattern))
     names = [path.relative_to(plan.root).as_posix() for path in paths]
-    claims = (plan.results / "claims.json").as_posix()
     inputs = {"comparison": comparison, **drawn, **({} if stage1 is None else {"stage1": stage1})}
-    return plan.leaf_of(
-        REPORT, {}, spec, inputs=inputs, files={name: file_hash(plan.root / name) for name in (*names, claims)}
-    )
+    files = {name: file_hash(plan.root / name) for name in names}
+    return plan.leaf_of(REPORT, {}, spec, inputs=inputs, files=files)
 
 
 def plan_user_study(plan: PlanBase, config: StudyConfig, table: Leaf[TableSpec]) -> Leaf[StudySpec]:

@@ -1,4 +1,4 @@
-"""What lies behind the tables: loss curves, measures of stage 1, the ladder, figures and claims."""
+"""What lies behind the tables: loss curves, measures of stage 1, the ladder and figures."""
 
 import csv
 import json
@@ -229,20 +229,6 @@ def qualitative_figures(source: Source, pictures: Pictures) -> list[Figure]:
             )
         )
     return figures
-
-
-CLAIMS_FORMAT = "kdx2i-claims-1"
-
-
-def claims(source: Source) -> Any | None:
-    """Return what `claims.json` of a source's folder holds, None where it has none; another format is refused."""
-    path = source.root / source.folder / "claims.json"
-    if not path.is_file():
-        return None
-    document = read_document(path)
-    if not isinstance(document, dict) or document.get("format") != CLAIMS_FORMAT:
-        raise UserError(f"{path} does not hold claims of this version of kdx2i: make it again")
-    return document
 
 
 def as_json(value: Any) -> str:

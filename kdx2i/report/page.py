@@ -1,6 +1,6 @@
 """The page itself: what the rooms of the report gather, in one HTML file (templates by Jinja2)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,11 @@ class Choice:
         return self.here != self.entry.chosen
 
 
-def render(sources: Sequence[Source]) -> str:
-    """Return the report on sources of one preset as HTML; what is not there is said, and what is broken refused."""
+def render(sources: Sequence[Source], claims: Mapping[str, Any]) -> str:
+    """Return the report on sources of one preset as HTML; what is not there is said, and what is broken refused.
+
+    `claims` is what their tables say of the paper's claims (`kdx2i.tables.claims_text.as_document`).
+    """
     root = sources[0].root
     shown = [table for source in sources for table in report_tables(source)]
     tables = [item.table for item in shown]
@@ -75,7 +78,7 @@ def render(sources: Sequence[Source]) -> str:
         "losses": losses,
         "stage1": [row for source in sources for row in evidence.stage1_rows(source, lineage)],
         "ladders": evidence.ladders(root, tables[0].context.extractor),
-        "claims": [found for source in sources if (found := evidence.claims(source)) is not None],
+        "claims": claims,
         "commits": evidence.commits(lineage.leaves.values()),
         "machines": sorted({leaf["machine"] for leaf in lineage.leaves.values() if "machine" in leaf}),
         "controls": CONTROL_MEANINGS,
