@@ -1,5 +1,10 @@
 """The images of a split as tensors: decoded once, bounded, resized with antialiasing."""
 
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -12,23 +17,39 @@ from kdx2i.data.decode import pixels_sha256, read_rgb
 from kdx2i.data.rows import ImageRow, Selection, Split
 from kdx2i.errors import UserError
 
-__all__ = ["CACHE_BYTES", "ImageSet", "Split", "load_images"]
+__all__ = ["CACHE_BYTES", "ImageSet", "Split", "load_images", "load_roles", "pixel_store"]
 
 CACHE_BYTES = 2 * 2**30
+"""Pixels that are held in memory at most; more are mapped from a file."""
 MAX_SIDE = 4096
+
+
+def pixel_store(shape: Sequence[int], *, memory_bytes: int | None = None) -> Tensor:
+    """Return a tensor uint8 of a shape for pixels, in memory where it takes at most `memory_bytes`.
+
+    None stands for `CACHE_BYTES`.
+    A larger one is mapped from a file without a name in the folder for temporary files (TMPDIR), whose pages the
+    system holds in memory as long as nothing else needs it. `OSError` where the disk has no room for it.
+    """
+    size = prod(shape)
+    if size <= (CACHE_BYTES if memory_bytes is None else memory_bytes):
+        return torch.empty(tuple(shape), dtype=torch.uint8)
+    with tempfile.TemporaryFile(prefix="kdx2i-pixels-") as handle:
+        os.posix_fallocate(handle.fileno(), 0, size)  # Else a full disk would end the process when it is written to.
+        return torch.from_numpy(np.memmap(handle, np.uint8, "r+", shape=tuple(shape)))
 
 
 class ImageSet(Dataset[tuple[Tensor, int]]):
     """The images of one role of a split, decoded when they are asked for.
 
-    `images[i]` is (uint8 tensor (3, size, size), class index). When the whole set takes at most
-    `cache_bytes` decoded, each image is decoded once and kept; a larger set is decoded again at each
-    visit, in memory that does not grow. The first use of a file compares its pixels with the table, and a
-    missing, broken or changed file raises `UserError` naming it. A cached set belongs in the loading
-    process: each worker process would fill a cache of its own.
+    `images[i]` is (uint8 tensor (3, size, size), class index). Each image is decoded once and kept: in memory where
+    the whole set takes at most `cache_bytes` decoded (None: `CACHE_BYTES`), else in a mapped file (`pixel_store`).
+    Where the disk has no room for that, and with `cache_bytes` 0, images are decoded again at each visit. The first
+    use of a file compares its pixels with the table, and a missing, broken or changed file raises `UserError` naming
+    it. A cached set belongs in the loading process: each worker process would fill a cache of its own.
     """
 
-    def __init__(self, split: Split, role: Selection, size: int, *, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, split: Split, role: Selection, size: int, *, cache_bytes: int | None = None) -> None:
         if not 1 <= size <= MAX_SIDE:
             raise UserError(f"the size {size} is not between 1 and {MAX_SIDE} pixels")
         self.rows = split.select(role)
@@ -38,8 +59,9 @@ class ImageSet(Dataset[tuple[Tensor, int]]):
         self.labels = torch.tensor([index[row.label] for row in self.rows], dtype=torch.int64)
         self._known = np.zeros(len(self.rows), dtype=bool)
         self._cache: Tensor | None = None
-        if len(self.rows) * 3 * size * size <= cache_bytes:
-            self._cache = torch.empty((len(self.rows), 3, size, size), dtype=torch.uint8)
+        if cache_bytes != 0:
+            with suppress(OSError):
+                self._cache = pixel_store((len(self.rows), 3, size, size), memory_bytes=cache_bytes)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -86,7 +108,17 @@ def load_image(folder: Path, row: ImageRow, size: int, *, verify: bool = True) -
 def load_images(split: Split, role: Selection, size: int) -> tuple[Tensor, Tensor]:
     """Return the images of a role, uint8 (N, 3, size, size), and their class indices, int64 (N,).
 
-    The order is that of `split.rows`. Everything is in memory: use `ImageSet` where it does not fit.
+    The order is that of `split.rows`. Pixels are in memory, or mapped from a file (`pixel_store`).
     """
     images = ImageSet(split, role, size)
     return images.stack(), images.labels
+
+
+def load_roles(split: Split, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the training and then the test images of a split, as `load_images` does, and bool (N,) for test images."""
+    roles = [ImageSet(split, role, size, cache_bytes=0) for role in ("train", "test")]
+    pixels = pixel_store((sum(map(len, roles)), 3, size, size))
+    for place, image in enumerate(images[index][0] for images in roles for index in range(len(images))):
+        pixels[place] = image
+    is_test = torch.arange(len(pixels)) >= len(roles[0])
+    return pixels, torch.cat([images.labels for images in roles]), is_test

@@ -68,7 +68,7 @@ class EmbeddedSet:
     def where(self, index: Tensor) -> "EmbeddedSet":
         """Return the images that a boolean mask (N,) or an index (M,) selects, without what few metrics need."""
         if isinstance(self.images, TensorImages):
-            images: Images = TensorImages(self.images.images[index], self.images.labels[index])
+            images: Images = self.images.where(index)
         else:
             images = SelectedImages(self.images, index)
         logits = None if self.logits is None else _rows(self.logits, index)
@@ -84,9 +84,9 @@ class EmbeddedSet:
         return _tensor(self.features)
 
     def pixels(self) -> Tensor:
-        """Return all images in memory, uint8 (N, 3, H, W); `UserError` for images of different sizes."""
+        """Return all images in one tensor, uint8 (N, 3, H, W); `UserError` for images of different sizes."""
         if isinstance(self.images, TensorImages):
-            return self.images.images
+            return self.images.pixels()
         images = [image for _, block in self.images.blocks(64) for image in block]
         if len({image.shape for image in images}) > 1:
             raise UserError("the images have different sizes, and the metric needs one size")

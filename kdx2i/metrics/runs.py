@@ -1,4 +1,4 @@
-"""Scorers of runs: real images of a split and generated images, both in memory."""
+"""Scorers of runs: real images of a split and generated images, in memory or mapped from files."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -60,10 +60,16 @@ def embed_generated(scorer: Scorer, images: Tensor, labels: Tensor) -> EmbeddedS
     `UserError` for wrong shape, type or label, and for another size than the real images'.
     """
     check_images(images, labels, len(scorer.classes), "generated")
-    sides, real_sides = tuple(images.shape[2:]), tuple(scorer.real.pixels().shape[2:])
+    sides, real_sides = tuple(images.shape[2:]), image_shape(scorer)[1:]
     if sides != real_sides and len(images):
         raise UserError(f"generated images have {sides} pixels, the real ones {real_sides}: make them equal")
     return _embedded(scorer.extractor, scorer.settings, images.cpu(), labels.cpu(), None)
+
+
+def image_shape(scorer: Scorer) -> tuple[int, ...]:
+    """Return the shape (3, H, W) of the real images of a run's scorer."""
+    assert isinstance(scorer.real.images, TensorImages)
+    return tuple(scorer.real.images.images.shape[1:])
 
 
 def _embedded(

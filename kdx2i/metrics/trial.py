@@ -66,10 +66,9 @@ class RealSide:
 
     def part(self, part: RealPart) -> EmbeddedSet:
         """Return the embedded real images of a role, or all."""
-        if self.is_test is None:
+        if self.is_test is None or part == "all":
             return self.real
-        everything = torch.ones_like(self.is_test)
-        return self.real.where({"all": everything, "test": self.is_test, "train": ~self.is_test}[part])
+        return self.real.where(self.is_test if part == "test" else ~self.is_test)
 
     @cached_property
     def pooled_real(self) -> EmbeddedSet:

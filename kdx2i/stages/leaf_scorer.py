@@ -36,7 +36,7 @@ def scorer_of(
         scoring.task.classes,
         settings,
         weights_path=shipped if settings.extractor in plan.feature_networks else None,
-        real_classifier=None if trained is None else load_classifier(trained.file("classifier.safetensors")),
+        real_classifier=None if trained is None else load_classifier(trained.file("classifier.safetensors"), device),
         segmenter=None if place is None else partial(load_segmenter, place, device),
         matcher=None if encoder is None else partial(_matcher, leaf, plan.root / encoder, device),
         cache_dir=plan.root / plan.results / ".work" / "features",

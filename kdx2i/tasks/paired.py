@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from kdx2i.data.conditions.reading import Conditions
-from kdx2i.data.images import load_images
+from kdx2i.data.images import load_roles
 from kdx2i.data.rows import ImageRow, Split
 from kdx2i.errors import UserError
 from kdx2i.training.distributed import shard
@@ -128,7 +128,7 @@ class PairedTask(Generic[ConditionType]):
     @cached_property
     def images(self) -> Tensor:
         """All images, uint8 (N, 3, R, R)."""
-        return torch.cat([load_images(self.split, role, self.resolution)[0] for role in ("train", "test")])
+        return load_roles(self.split, self.resolution)[0]
 
     @cached_property
     def conditions(self) -> Conditions:

@@ -1,15 +1,17 @@
 """Images as tensors: decoded once, resized with antialiasing, verified, in bounded memory."""
 
+import errno
 import shutil
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
 
 from kdx2i.config import load_dataset
 from kdx2i.data import images as images_module
-from kdx2i.data.images import ImageSet, Split, load_images
+from kdx2i.data.images import ImageSet, Split, load_images, load_roles, pixel_store
 from kdx2i.data.split import make_split
 from kdx2i.errors import UserError
 
@@ -58,15 +60,50 @@ def test_a_cached_set_decodes_each_image_once(faces, decoded):
     assert images.labels.tolist() == [label for _, label in first]
 
 
-def test_a_set_above_the_limit_keeps_nothing_and_gives_the_same(faces, decoded):
-    split = Split(faces)
-    small = ImageSet(split, "test", 32, cache_bytes=44 * 3 * 32 * 32 - 1)
-    large = ImageSet(split, "test", 32, cache_bytes=44 * 3 * 32 * 32)
-    for images in (small, large):
+def test_a_set_above_the_limit_is_mapped_from_a_file_and_gives_the_same(faces, decoded, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    split, bytes_ = Split(faces), 44 * 3 * 32 * 32
+    sets = [ImageSet(split, "test", 32, cache_bytes=limit) for limit in (bytes_, bytes_ - 1, 0)]
+    for images, times in zip(sets, (1, 1, 2), strict=True):
+        before = len(decoded)
         for _ in range(2):
             assert images[3][0].shape == (3, 32, 32)
-    assert len(decoded) == 3
-    assert torch.equal(small.stack(), large.stack())
+        assert len(decoded) - before == times
+    assert torch.equal(sets[0].stack(), sets[1].stack()) and torch.equal(sets[0].stack(), sets[2].stack())
+    assert not list(tmp_path.iterdir()), "the file has no name"
+
+
+def test_a_set_for_which_the_disk_has_no_room_is_decoded_at_each_visit(faces, decoded, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(images_module.os, "posix_fallocate", full)
+    images = ImageSet(Split(faces), "test", 32, cache_bytes=1)
+    assert torch.equal(images[3][0], images[3][0])
+    assert len(decoded) == 2
+    with pytest.raises(OSError, match="no space left"):
+        pixel_store((2, 3, 4, 4), memory_bytes=95)
+    assert pixel_store((2, 3, 4, 4), memory_bytes=96).shape == (2, 3, 4, 4)
+
+
+def test_mapped_pixels_are_no_memory_of_the_process():
+    """Of 256 MiB that are written, the process itself holds nothing: they are pages of a file."""
+    process, size = psutil.Process(), 2**28
+    before = process.memory_info()
+    pixels = pixel_store((size // 3, 3, 1, 1), memory_bytes=0)
+    pixels.fill_(7)
+    after = process.memory_info()
+    assert int(pixels.view(-1)[-1]) == 7
+    assert (after.rss - after.shared) - (before.rss - before.shared) < size // 8
+
+
+def test_both_roles_are_loaded_in_order(faces):
+    split = Split(faces)
+    pixels, labels, is_test = load_roles(split, 32)
+    train, test = (load_images(split, role, 32) for role in ("train", "test"))
+    assert torch.equal(pixels, torch.cat([train[0], test[0]]))
+    assert torch.equal(labels, torch.cat([train[1], test[1]]))
+    assert is_test.tolist() == [False] * len(train[0]) + [True] * len(test[0])
 
 
 def test_it_works_in_a_loader(faces):

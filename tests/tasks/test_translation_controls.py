@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kdx2i.data import images as images_module
 from kdx2i.metrics.extractors.extractor import Extractor
 from kdx2i.metrics.images.real_images import RealImages
 from kdx2i.metrics.runs import embed_generated, run_scorer
@@ -52,6 +53,18 @@ def test_the_controls(real: RealImages, extractor: Extractor) -> None:
     assert (floor["RC"]["n_train"], floor["RC"]["n_test"], floor["RC"]["n_generated"]) == (24, 12, 0)
     assert copied["RC"]["value"] < 10.0  # the real classifier sees the source class
     assert copied["mFID"]["n_generated"] == noise["mFID"]["n_generated"] == 12
+
+
+def test_controls_of_mapped_images_are_those_of_images_in_memory(
+    real: RealImages, extractor: Extractor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diversity = DiversitySettings(sources=4, outputs=3)
+    options = {"settings": SETTINGS.model_copy(update={"diversity": diversity}), "metrics": (*METRICS, "LPIPS")}
+    in_memory = control_values(real, extractor, **options)
+    monkeypatch.setattr(images_module, "CACHE_BYTES", 0)
+    mapped = images_module.pixel_store(real.images.shape)
+    mapped.copy_(real.images)
+    assert control_values(RealImages(mapped, real.labels, real.is_test), extractor, **options) == in_memory
 
 
 def test_controls_of_one_direction_see_its_classes_only(real: RealImages, extractor: Extractor) -> None:

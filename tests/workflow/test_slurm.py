@@ -32,7 +32,7 @@ torch.cuda.device_count = lambda: 4
 if "RANK" in os.environ and "SEEN" in os.environ:
     with open(os.path.join(os.environ["SEEN"], "ranks"), "a") as handle:
         names = ("SLURM_JOB_ID", "RANK", "WORLD_SIZE", "CUDA_VISIBLE_DEVICES")
-        handle.write(" ".join(os.environ.get(name, "-") for name in names) + "\n")
+        print(*(os.environ.get(name, "-") for name in names), file=handle)
 """
 SLURM = ["--profile", "profiles/slurm", "--slurm-no-account", "--slurm-status-command", "squeue", "--retries", "0"]
 SLURM += ["--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "20"]

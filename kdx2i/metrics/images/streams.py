@@ -19,6 +19,7 @@ from torch import Tensor
 from kdx2i.data.archive import readable
 from kdx2i.data.decode import MAX_IMAGE_BYTES, decode_image, is_large
 from kdx2i.data.image_kinds import Alpha
+from kdx2i.data.images import pixel_store
 from kdx2i.errors import UserError
 from kdx2i.foreign import read_plain
 from kdx2i.metrics.images.listing import IMAGE_FORMATS, Listing, list_images
@@ -42,18 +43,35 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class TensorImages:
-    """Images in memory: uint8 (N, 3, H, W), with their class indices int64 (N,)."""
+    """Images in memory or mapped from a file: uint8 (N, 3, H, W), with their class indices int64 (N,).
+
+    With `chosen` int64 (M,) they are those of the images at these places, in that order, and so are the labels (M,).
+    """
 
     images: Tensor
     labels: Tensor
+    chosen: Tensor | None = None
 
     def __len__(self) -> int:
-        return self.images.shape[0]
+        return self.images.shape[0] if self.chosen is None else self.chosen.shape[0]
 
     def blocks(self, size: int) -> Iterator[tuple[int, list[Tensor]]]:
         """Yield (position of the first, up to `size` images uint8 (3, H, W)), in order."""
         for start in range(0, len(self), size):
-            yield start, list(self.images[start : start + size])
+            place = slice(start, start + size)
+            yield start, list(self.images[place] if self.chosen is None else self.images[self.chosen[place]])
+
+    def where(self, index: Tensor) -> "TensorImages":
+        """Return the images that a boolean mask (M,) or an index selects; no pixel is copied."""
+        chosen = torch.arange(len(self)) if self.chosen is None else self.chosen
+        return TensorImages(self.images, self.labels[index], chosen[index])
+
+    def pixels(self) -> Tensor:
+        """Return all images, uint8 (M, 3, H, W), in one tensor (`pixel_store`); do not write into it."""
+        if self.chosen is None:
+            return self.images
+        into = pixel_store((len(self), *self.images.shape[1:]))
+        return torch.index_select(self.images, 0, self.chosen, out=into)
 
 
 @dataclass(frozen=True)

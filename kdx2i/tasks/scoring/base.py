@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from kdx2i.config import TaskName
+from kdx2i.data.images import pixel_store
 from kdx2i.data.rows import Split
 from kdx2i.metrics.embedded_set import EmbeddedSet
 from kdx2i.metrics.images.real_images import RealImages
@@ -75,5 +76,12 @@ def open_scoring(name: TaskName, split: Split, resolution: int) -> Scoring:
 
 def generate(method: Generates, requests: Requests, batch: int, device: torch.device) -> Tensor:
     """Return the images of all requests, uint8 [N, 3, R, R]."""
-    parts = (slice(start, start + batch) for start in range(0, len(requests.labels), batch))
-    return torch.cat([to_pixels(method.generate(requests.condition(part, device))) for part in parts])
+    images: Tensor | None = None
+    for start in range(0, len(requests.labels), batch):
+        part = slice(start, start + batch)
+        made = to_pixels(method.generate(requests.condition(part, device)))
+        if images is None:
+            images = pixel_store((len(requests.labels), *made.shape[1:]))
+        images[part] = made
+    assert images is not None, "at least one image is asked for"
+    return images

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kdx2i.data.images import load_images
+from kdx2i.data.images import load_roles
 from kdx2i.errors import UserError
 from kdx2i.metrics.embedded_set import EmbeddedSet
 from kdx2i.metrics.images.real_images import RealImages
@@ -55,8 +55,7 @@ class TaskScoring:
     @cached_property
     def real(self) -> RealImages:
         """The real images of both roles."""
-        train, test = (load_images(self.task.split, role, self.task.resolution) for role in ("train", "test"))
-        return RealImages.from_parts(train, test)
+        return RealImages(*load_roles(self.task.split, self.task.resolution))
 
     def requests(self, spec: EvaluationSpec, settings: EvaluationSettings) -> TranslationRequests:
         """Ask for images of every class, or for those of the one direction of `spec`."""

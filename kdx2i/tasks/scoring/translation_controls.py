@@ -4,17 +4,18 @@ They bound every table from both sides, through the same scorer as the runs: the
 against real are the floor that sample counts alone impose, and its accuracies the ceiling of RC and FC.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from kdx2i.data.images import pixel_store
 from kdx2i.metric_catalogue import METRICS, Need
 from kdx2i.metrics.distances.classwise import mean_distances
 from kdx2i.metrics.embedded_set import EmbeddedSet
 from kdx2i.metrics.entries import Entry
-from kdx2i.metrics.runs import embed_generated
+from kdx2i.metrics.runs import embed_generated, image_shape
 from kdx2i.metrics.scorer import Scorer
 from kdx2i.metrics.trial import distances_by_class
 from kdx2i.tasks.scoring.translation_requests import draw_directed, draw_requests
@@ -67,10 +68,21 @@ def _real_against_real(scorer: Scorer, metrics: Sequence[str], generator: torch.
     return {name: entries[name] for name in metrics}
 
 
-def _of_classes(scorer: Scorer, images: EmbeddedSet) -> list[Tensor]:
+@dataclass(frozen=True)
+class _OfClasses:
+    """The images of each class, as if they were outputs of one source, gathered when they are read."""
+
+    images: EmbeddedSet
+    classes: int
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for label in range(self.classes):
+            yield self.images.where(self.images.labels == label).pixels()
+
+
+def _of_classes(scorer: Scorer, images: EmbeddedSet) -> Iterable[Tensor]:
     """Return the images of each class, as if they were outputs of one source."""
-    pixels = images.pixels()
-    return [pixels[images.labels == label] for label in range(len(scorer.classes))]
+    return _OfClasses(images, len(scorer.classes))
 
 
 def _roles(scorer: Scorer) -> Tensor:
@@ -115,29 +127,33 @@ def _copied(scorer: Scorer) -> EmbeddedSet:
 def _noise(scorer: Scorer, generator: torch.Generator) -> EmbeddedSet:
     """Return `images_per_class` images of uniform random grey levels for each class."""
     labels = torch.arange(len(scorer.classes)).repeat_interleave(scorer.settings.images_per_class)
-    shape = (len(labels), *scorer.real.pixels().shape[1:])
-    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    images = pixel_store((len(labels), *image_shape(scorer))).random_(0, 256, generator=generator)
     return embed_generated(scorer, images, labels)
 
 
 def class_mean_images(scorer: Scorer) -> Tensor:
     """Return the mean of the real training images of each class, uint8 (classes, 3, H, W), rounded."""
     train = scorer.part("train")
-    pixels = train.pixels().float()
-    means = [pixels[train.labels == label].mean(0) for label in range(len(scorer.classes))]
+    of_class = (train.where(train.labels == label).pixels().float() for label in range(len(scorer.classes)))
+    means = [pixels.mean(0) for pixels in of_class]
     return torch.stack(means).round().to(torch.uint8)
 
 
 def blank_image(scorer: Scorer) -> Tensor:
     """Return an image of one colour, the mean of all real training images, uint8 (3, H, W), rounded."""
-    pixels = scorer.part("train").pixels()
-    return pixels.double().mean((0, 2, 3)).round().to(torch.uint8)[:, None, None].expand(pixels.shape[1:])
+    total, count = torch.zeros(3, dtype=torch.float64), 0  # Sums of whole numbers, which float64 holds exactly.
+    for _, block in scorer.part("train").images.blocks(256):
+        for image in block:
+            total += image.sum((1, 2))
+            count += image[0].numel()
+    return (total / count).round().to(torch.uint8)[:, None, None].expand(image_shape(scorer))
 
 
 def _constant(scorer: Scorer, pictures: Tensor) -> EmbeddedSet:
     """Return `images_per_class` times the one image of each class, of uint8 (classes, 3, H, W)."""
     labels = torch.arange(len(scorer.classes)).repeat_interleave(scorer.settings.images_per_class)
-    images = embed_generated(scorer, pictures[labels], labels)
+    into = pixel_store((len(labels), *pictures.shape[1:]))
+    images = embed_generated(scorer, torch.index_select(pictures, 0, labels, out=into), labels)
     return replace(images, outputs=_of_classes(scorer, images))
 
 
@@ -154,7 +170,7 @@ def directed_controls(scorer: Scorer, metrics: Sequence[str], source: int, targe
     requests = draw_directed(
         scorer.real.labels, _roles(scorer), source, target, settings.images_per_direction, settings.seed
     )
-    shape = (settings.images_per_direction, *scorer.real.pixels().shape[1:])
+    shape = (settings.images_per_direction, *image_shape(scorer))
     noise = torch.randint(0, 256, shape, dtype=torch.uint8, generator=streams[1])
     directed = scorer.directed(target)
     halved = scorer.against(pair[1], directed.classes)
@@ -186,7 +202,7 @@ def control_values(
     noise = replace(noise, outputs=_of_classes(scorer, noise))
     diversity = scorer.settings.diversity
     if diversity is not None:
-        sources = inputs.pixels()[: diversity.sources]
+        sources = inputs.where(torch.arange(min(diversity.sources, len(inputs)))).pixels()
         inputs = replace(inputs, outputs=[image.expand(diversity.outputs, -1, -1, -1) for image in sources])
     return {
         "real_vs_real": _real_against_real(scorer, metrics, streams[0]),
