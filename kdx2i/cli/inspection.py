@@ -141,6 +141,14 @@ def pages() -> None:
 
 
 @app.command()
+def summary(preset: Preset = "open") -> None:
+    """Print what is current, the verdicts and the tables as Markdown, for a job of continuous integration."""
+    from kdx2i.inspection.summary import summary as summarise
+
+    print(summarise(asked_plan(preset)), end="")
+
+
+@app.command()
 def curves(preset: Preset = "open") -> None:
     """Write the losses of every training as small CSV files, which `dvc plots` draws."""
     from kdx2i.inspection.curves import write_curves
