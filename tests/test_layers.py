@@ -15,6 +15,7 @@ from kdx2i.methods.catalogue import architectures
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.plan import KINDS
 from kdx2i.plan.scoring_plans import ENCODER_MODULE
+from kdx2i.stages.adopt import KINDS as ADOPTED
 from kdx2i.tasks.facts import TASKS
 
 PACKAGE = Path(__file__).parents[1] / "kdx2i"
@@ -44,8 +45,9 @@ BY_NAME = {
     "kdx2i.methods.build": {name for a in architectures().values() for name in (a.method_module, a.student_module)},
     "kdx2i.methods.catalogue": {a.settings.__module__.rpartition(".")[0] for a in architectures().values()},
     "kdx2i.cli.running": {
-        f"kdx2i.stages.{name}" for name in ("all_protocols", *(kind.stage for kind in KINDS.values()))
+        f"kdx2i.stages.{name}" for name in ("adopt", "all_protocols", *(kind.stage for kind in KINDS.values()))
     },
+    "kdx2i.stages.adopt": {f"kdx2i.stages.{kind.stage}" for kind in ADOPTED},
     "kdx2i.stages.encoder": {recipe.module for recipe in FORMS.values()},
     "kdx2i.stages.leaf_scorer": {ENCODER_MODULE},
     "kdx2i.metrics.scorer": {metric.module for metric in METRICS.values()},
