@@ -77,7 +77,7 @@ def write_provenance(
         "kind": leaf.kind.name,
         "spec": spec,
         "inputs": _inputs(leaf),
-        "read": _bytes_read(leaf),
+        "read": bytes_read(leaf),
         "files": dict(leaf.files),
         "code_sha256": code_hash(leaf.code),
         "outputs": {name: sha256_file(leaf.folder / name) for name in leaf.outputs},
@@ -99,14 +99,16 @@ def write_provenance(
         "protocol": plan.protocol_of(leaf.kind.flow),
         **(extra or {}),
     }
-    write_json(leaf.provenance_path, {**document, "sha256": _seal(document)})
+    write_json(leaf.provenance_path, {**document, "sha256": seal(document)})
     return leaf.provenance_path
 
 
 def _fingerprint(leaf: Leaf[Any]) -> list[str] | None:
     """Return the hashes of the first steps of a training (`kdx2i.training.fingerprint`); None for what had none."""
-    path = leaf.work / "fingerprint.json"
-    hashes = read_document(path) if path.is_file() else None
+    try:
+        hashes = read_document(leaf.work / "fingerprint.json")
+    except UserError:
+        return None
     return [str(digest) for digest in hashes] if isinstance(hashes, list) and hashes else None
 
 
@@ -115,7 +117,7 @@ def _inputs(leaf: Leaf[Any]) -> dict[str, str]:
     return {upstream.name: upstream.identity for upstream in leaf.inputs.values()}
 
 
-def _bytes_read(leaf: Leaf[Any]) -> dict[str, str]:
+def bytes_read(leaf: Leaf[Any]) -> dict[str, str]:
     """Return one checksum of the files of each result that a leaf is made from and that is there, by name.
 
     On another machine the same identity may have other bytes.
@@ -137,7 +139,7 @@ def stated_by(leaf: Leaf[Any]) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _seal(document: Mapping[str, Any]) -> str:
+def seal(document: Mapping[str, Any]) -> str:
     """Return the checksum of a provenance without its own: an edited one is no witness."""
     rest = {name: value for name, value in document.items() if name != "sha256"}
     return sha256_json(json.loads(json.dumps(rest)))
@@ -162,7 +164,7 @@ def problem(leaf: Leaf[Any], *, checksums: bool = True, sources: bool = True) ->
         return Problem("stale", f"{leaf.name} is stale: {difference(leaf, document)}")
     if not _as_written(leaf, document):
         return Problem("corrupt", f"{leaf.name} is corrupt: {leaf.provenance} is not the file that was written")
-    broken = _broken_output(leaf, document["outputs"], checksums)
+    broken = broken_output(leaf, document["outputs"], checksums)
     if broken is None and sources and (other := _made_again(leaf, document)) is not None:
         return Problem("stale", f"{leaf.name} is stale: {other} has been made again since, with other bytes")
     return broken
@@ -185,16 +187,16 @@ def _as_written(leaf: Leaf[Any], document: Mapping[str, Any]) -> bool:
     if any(document.get(name) != value for name, value in made_from.items()):
         return False
     # Results of before there were seals have none.
-    return "sha256" not in document or document["sha256"] == _seal(document)
+    return "sha256" not in document or document["sha256"] == seal(document)
 
 
 def _made_again(leaf: Leaf[Any], document: Mapping[str, Any]) -> str | None:
     """Return the name of a result that a leaf was made from and that has had other bytes since, or None."""
-    now = _bytes_read(leaf)
+    now = bytes_read(leaf)
     return next((name for name, digest in document.get("read", {}).items() if now.get(name, digest) != digest), None)
 
 
-def _broken_output(leaf: Leaf[Any], stated: Mapping[str, Any], checksums: bool) -> Problem | None:
+def broken_output(leaf: Leaf[Any], stated: Mapping[str, Any], checksums: bool) -> Problem | None:
     """Compare the outputs with the checksums that the provenance states."""
     written = leaf.provenance_path.stat().st_ctime_ns
     for name in leaf.outputs:

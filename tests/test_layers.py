@@ -16,6 +16,7 @@ from kdx2i.methods.official_models import with_published
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.plan import KINDS
 from kdx2i.plan.scoring_plans import ENCODER_MODULE
+from kdx2i.stages.adopt import KINDS as ADOPTED
 from kdx2i.tasks.facts import TASKS
 
 PACKAGE = Path(__file__).parents[1] / "kdx2i"
@@ -47,8 +48,10 @@ BY_NAME = {
     "kdx2i.methods.official_models": {f"kdx2i.methods.{name}.official" for name in with_published()},
     "kdx2i.methods.catalogue": {a.settings.__module__.rpartition(".")[0] for a in architectures().values()},
     "kdx2i.cli.running": {
-        f"kdx2i.stages.{name}" for name in ("all_protocols", "official_run", *(kind.stage for kind in KINDS.values()))
+        f"kdx2i.stages.{name}"
+        for name in ("adopt", "all_protocols", "official_run", *(kind.stage for kind in KINDS.values()))
     },
+    "kdx2i.stages.adopt": {f"kdx2i.stages.{kind.stage}" for kind in ADOPTED},
     "kdx2i.stages.encoder": {recipe.module for recipe in FORMS.values()},
     "kdx2i.stages.leaf_scorer": {ENCODER_MODULE},
     "kdx2i.metrics.scorer": {metric.module for metric in METRICS.values()},

@@ -13,8 +13,9 @@ from kdx2i.cli.options import Preset, Seeds, Tables, asked_plan
 from kdx2i.config import find_root, load_dataset, load_student, load_table, names_in
 from kdx2i.config.claims import load_claims
 from kdx2i.encoders.recipes import load_encoder_recipe
+from kdx2i.errors import UserError
 from kdx2i.features.recipes import load_feature_recipe
-from kdx2i.plan.kinds import STAGE1
+from kdx2i.plan.kinds import DISTILLED, RUN, STAGE1, STUDENT, TEACHER
 from kdx2i.suite import make_plan
 
 
@@ -164,6 +165,41 @@ def pages() -> None:
     root = find_root()
     for page in [*write_pages(root), write(root), write_cards(root), write_croissant(root)]:
         print(page)
+
+
+@app.command()
+def adopt(names: Tables = None, preset: Preset = "open", seeds: Seeds = "") -> None:
+    """Take over stale trainings whose first steps give the same bits under today's code; 1 where one does not."""
+    from kdx2i.cli.running import run_leaf
+    from kdx2i.plan.leaf import upstream_of
+    from kdx2i.provenance import problem
+
+    plan = asked_plan(preset, seeds)
+    tables = [plan.rendered(name) for name in names or plan.tables]
+    refused = adopted = 0
+    for leaf in upstream_of(tables):
+        fault = problem(leaf) if leaf.kind in (TEACHER, DISTILLED, STUDENT, RUN) else None
+        if fault is None or fault.kind != "stale":
+            continue
+        try:
+            run_leaf(plan, leaf, "adopt")
+        except UserError as error:
+            print(error)
+            refused += 1
+        else:
+            print(f"{leaf.name}: adopted")
+            adopted += 1
+    print(f"{adopted} results adopted, {refused} not; `snakemake` makes again what is not current")
+    if refused:
+        raise typer.Exit(1)
+
+
+@app.command()
+def summary(preset: Preset = "open") -> None:
+    """Print what is current, the verdicts and the tables as Markdown, for a job of continuous integration."""
+    from kdx2i.inspection.summary import summary as summarise
+
+    print(summarise(asked_plan(preset)), end="")
 
 
 @app.command()

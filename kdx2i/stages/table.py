@@ -6,7 +6,7 @@ from typing import Any
 from kdx2i.foreign import read_document
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import TableSpec
-from kdx2i.provenance import Problem, kinds_of_machine, problem, require_current, write_provenance
+from kdx2i.provenance import Problem, kinds_of_machine, problem, require_current, stated_by, write_provenance
 from kdx2i.stages.console import terminal_screen
 from kdx2i.stages.teacher_overlap import teacher_notes
 from kdx2i.tables.assemble import Absent
@@ -31,6 +31,8 @@ def run(plan: Plan, leaf: Leaf[TableSpec]) -> None:
     machines = tuple(kinds_of_machine(leaf.upstream()))
     if len(machines) > 1:
         table = table.model_copy(update={"machines": machines})
+    adopted = sum("adopted" in stated_by(upstream) for upstream in leaf.upstream())
+    table = table.model_copy(update={"adopted": adopted})
     published = read_published(plan.root, name)
     write_table(table, published, leaf.folder)
     if plan.table(name).config.plot:

@@ -135,6 +135,11 @@ def notes(table: Table, published: Published) -> list[str]:
     lines = [table.caption, _conditions(table.context)]
     if table.machines:
         lines.append(f"The cells were made on {len(table.machines)} kinds of machine: {'; '.join(table.machines)}.")
+    if table.adopted:
+        lines.append(
+            f"{table.adopted} of the trainings behind the cells are adopted: made by earlier code, whose first steps "
+            "are the same bits under today's."
+        )
     lines += [line for line in (stand_in_line(table), _interval_line(table), _stage1_line(table)) if line]
     shown = {row.label for part in table.parts for row in part.controls()}
     meanings = ", ".join(text for title, text in CONTROL_MEANINGS.items() if title in shown)

@@ -184,7 +184,8 @@ class Table(Strict):
     """One assembled table.
 
     `teachers` are the cells whose teacher has seen training images of their dataset; `machines` the kinds of machine
-    that its cells were made on, where it was more than one.
+    that its cells were made on, where it was more than one; `adopted` counts the trainings behind them that were taken
+    over from earlier code.
     """
 
     name: str
@@ -194,6 +195,7 @@ class Table(Strict):
     parts: tuple[TablePart, ...]
     teachers: tuple[TeacherNote, ...] = ()
     machines: tuple[str, ...] = ()
+    adopted: int = 0
 
     def teacher_note(self, row: TableRow, dataset: str) -> str:
         """Return what a row's teacher has seen of a dataset's training images, empty for nothing that is known."""

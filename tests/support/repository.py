@@ -20,7 +20,7 @@ from kdx2i.provenance import write_provenance
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "params.yaml", "dvc.yaml", "dvc.lock", ".dvcignore", ".dvc", ".dvc-site", ".gitignore",
-         "data/raw/README.md", "weights/README.md")  # fmt: skip
+         "data/raw/README.md", "weights/README.md", ".ci/gpu", ".ci/expect.yaml")  # fmt: skip
 FOLDERS = ("benchmarks", "kdx2i", "profiles", "workflow")
 
 

@@ -2,13 +2,16 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import torch
-from repository import clone, fabricate_all, snakemake
+import yaml
+from repository import clone, fabricate, fabricate_all, run, snakemake
 
 from kdx2i.files import sha256_file, write_json
 from kdx2i.plan import Plan
+from kdx2i.plan.kinds import SPLIT
 from kdx2i.stages import compare as compare_stage
 from kdx2i.stages import table as table_stage
 from kdx2i.suite import make_plan
@@ -68,3 +71,51 @@ def git(root: Path, *words: str) -> str:
     """Run git in a copy, as nobody in particular."""
     who = ["-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
     return subprocess.run(["git", *who, *words], cwd=root, check=True, capture_output=True, text=True).stdout
+
+
+def dvc(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return run(root, sys.executable, "-m", "dvc", *words)
+
+
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    screen = done.stdout + done.stderr
+    assert done.returncode == 0, screen
+    return screen
+
+
+def make_up(plan: Plan) -> None:
+    """Make up everything behind Table 1 but the split, which a stage of DVC has made."""
+    for leaf in plan.table("table1").upstream():
+        if leaf.kind is not SPLIT:
+            fabricate(plan, leaf)
+
+
+def repository_of_dvc(root: Path) -> None:
+    """Make a repository in which `dvc repro` has made Table 1, committed, pushed to the local remote `root`/../store.
+
+    All but the split is made up, and so is what lies there of another preset, `other`.
+    """
+    working_copy(root)
+    (root / "params.yaml").write_text(yaml.safe_dump({"preset": "open-smoke", "seeds": None, "targets": "table1"}))
+    pipeline = yaml.safe_load((root / "dvc.yaml").read_text())
+    stages = {name: pipeline["stages"][name] for name in ("split", "results")}
+    stages["split"]["matrix"] = {"dataset": ["open-birds"]}
+    others = [path for path in stages["results"]["deps"] if path.startswith("data/open-") and "birds" not in path]
+    stages["results"]["deps"] = [path for path in stages["results"]["deps"] if path not in others]
+    (root / "dvc.yaml").write_text(yaml.safe_dump({**pipeline, "stages": stages}, sort_keys=False))
+    (root / "dvc.lock").unlink()
+    # Of the preset of the experiment there are made-up results, too.
+    other = {"name": "other", "title": "the same again", "extends": "open-smoke"}
+    (root / "benchmarks/presets/other.yaml").write_text(yaml.safe_dump(other))
+    git(root, "init", "-q")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "start")
+    said(dvc(root, "remote", "add", "-d", "store", str(root.parent / "store")))
+    said(dvc(root, "repro", "split"))
+    for preset in ("open-smoke", "other"):
+        make_up(make_plan(root, preset))
+    screen = said(dvc(root, "repro"))
+    assert "train stargan_v2" not in screen and "table1 is complete" in screen
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "results")
+    said(dvc(root, "push"))
