@@ -97,8 +97,10 @@ def _free(folder: Path, devices: Sequence[str], count: int) -> dict[str, Buffere
     Nobody waits with some in hand: two jobs that did could wait for each other.
     """
     held: dict[str, BufferedWriter] = {}
+    # Slurm gives each of its jobs other GPUs, and may call those of every job 0, 1, ...
+    allocation = f" of {os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else ""
     for device in devices:
-        handle = (folder / hashlib.sha256(device.encode()).hexdigest()[:16]).open("ab")
+        handle = (folder / hashlib.sha256(f"{device}{allocation}".encode()).hexdigest()[:16]).open("ab")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -51,6 +51,7 @@ SHOWN: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "distilled": {"log.jsonl": ("losses", "Logs")},
     "comparison": {"comparison.csv": ("comparison", "Comparison")},
     "report": {"report.html": ("report", "Report")},
+    "user_study": {"user_study.html": ("user_study", "User study")},
 }
 """What `snakemake --report` shows, by kind and output: its caption in `workflow/report`, and its category."""
 

@@ -86,12 +86,18 @@ class ProgressLog(logging.Handler):
         follow = getattr(self, f"_on_{event}", None)
         if follow is not None:
             follow(record)
-        elif (not event and self._is_worth_a_line(record)) or event in ("error", "group_error"):
+        elif self._is_worth_a_line(event, record):
             self._print(self.plain.format(record))
 
-    def _is_worth_a_line(self, record: logging.LogRecord) -> bool:
-        """Whether a message is for the reader: a warning, an error, or that there is nothing to do."""
-        return record.levelno >= logging.WARNING or record.getMessage().startswith("Nothing to be done")
+    def _is_worth_a_line(self, event: str, record: logging.LogRecord) -> bool:
+        """Whether a record is for the reader: a warning, an error, or that there is nothing to do.
+
+        That a command failed says nothing beside the last lines of its job, which are printed anyway.
+        """
+        message = record.getMessage()
+        if event:
+            return event in ("error", "group_error") and "CalledProcessError" not in message
+        return record.levelno >= logging.WARNING or message.startswith("Nothing to be done")
 
     def _on_run_info(self, record: Any) -> None:
         counts = {rule: int(count) for rule, count in record.stats.items() if rule != "total"}

@@ -64,6 +64,21 @@ def test_a_job_waits_until_enough_devices_are_free(capfd: pytest.CaptureFixture[
     assert "waiting for 2 of the GPUs 0, 1, 2: other jobs have them" in capfd.readouterr().err
 
 
+def test_jobs_of_slurm_do_not_wait_for_each_other(monkeypatch: pytest.MonkeyPatch):
+    """Their GPUs are others, though each job may call its own 0."""
+    context = multiprocessing.get_context("fork")
+    taken = context.Queue()
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    other = context.Process(target=_hold, args=(3, taken, 60))
+    other.start()
+    taken.get(timeout=20)
+    monkeypatch.setenv("SLURM_JOB_ID", "2")
+    with devices.taken(3):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1,2"
+    other.kill()
+    other.join(20)
+
+
 def test_a_killed_job_holds_nothing():
     context = multiprocessing.get_context("fork")
     taken = context.Queue()

@@ -23,8 +23,8 @@ PACKAGE = Path(__file__).parents[1] / "kdx2i"
 ORDER = [
     "bounds", "errors", "foreign", "files", "metric_catalogue", "config", "identity", "plan", "provenance", "data",
     "metrics", "training", "tasks", "teacher", "features", "encoders", "methods", "distill", "suite", "tables",
-    "frames", "report", "stages", "devices", "launcher", "inspection", "workflow", "workflow_progress", "completion",
-    "version", "cli", "warm", "__main__",
+    "frames", "report", "study", "stages", "devices", "launcher", "inspection", "workflow", "workflow_progress",
+    "completion", "version", "cli", "warm", "__main__",
 ]  # fmt: skip
 # Rooms that need even less than their place allows.
 NARROW = {
@@ -64,6 +64,7 @@ TORCH_FREE = ["bounds", "foreign", "metric_catalogue", "tasks.facts",
               "methods.conditional_settings", "methods.catalogue", "teacher.recipes", "features.recipes",
               "encoders.recipes",
               "stages.table", "stages.compare", "stages.report", "stages.infer", "frames", "report.page",
+              "study.design", "study.answers", "study.analysis",
               "stages.folder_request", "metrics.images.listing",
               "completion", "version", "devices"]  # fmt: skip
 

@@ -107,6 +107,8 @@ def test_warnings_are_printed_and_chatter_is_not() -> None:
     bar.tell(None, message="Nothing to be done (all requested files are present and up to date).")
     bar.tell(None, logging.WARNING, "a clock is wrong")
     bar.tell("error", logging.ERROR, "it failed")
+    bar.tell("error", logging.ERROR, "RuleException:\nCalledProcessError in file x, line 31")
+    assert "CalledProcessError" not in bar.file.getvalue()
     for words in ("Nothing to be done", "a clock is wrong", "it failed"):
         assert words in bar.file.getvalue()
 
@@ -139,9 +141,8 @@ def test_times_are_short(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-@pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> logging.Handler:
-    """A terminal, and Snakemake's own handler."""
+    """Make up a terminal, and Snakemake's own handler, which is returned."""
     for name in ("stdout", "stderr"):
         monkeypatch.setattr(workflow_progress.sys, name, SimpleNamespace(isatty=lambda: True, write=print))
     plain = logging.StreamHandler(io.StringIO())
@@ -151,7 +152,8 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> logging.Handler:
     return plain
 
 
-def test_a_terminal_gets_the_bar_in_the_place_of_the_log(terminal: logging.Handler) -> None:
+def test_a_terminal_gets_the_bar_in_the_place_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal(monkeypatch)
     bar = workflow_progress.show(SETTINGS, lambda outputs: None)
     assert bar is not None
     assert logger.handlers == [bar]
@@ -159,8 +161,9 @@ def test_a_terminal_gets_the_bar_in_the_place_of_the_log(terminal: logging.Handl
 
 @pytest.mark.parametrize("asked", ["dryrun", "printshellcmds", "verbose", "debug_dag", "quiet", "variable", "file"])
 def test_the_plain_log_stays_where_it_is_asked_for_or_no_terminal_is_there(
-    terminal: logging.Handler, monkeypatch: pytest.MonkeyPatch, asked: str
+    monkeypatch: pytest.MonkeyPatch, asked: str
 ) -> None:
+    plain = terminal(monkeypatch)
     settings = SimpleNamespace(**vars(SETTINGS))
     if asked == "variable":
         monkeypatch.setenv("KDX2I_PROGRESS", "plain")
@@ -169,7 +172,7 @@ def test_the_plain_log_stays_where_it_is_asked_for_or_no_terminal_is_there(
     else:
         setattr(settings, asked, ["all"] if asked == "quiet" else True)
     assert workflow_progress.show(settings, lambda outputs: None) is None
-    assert logger.handlers == [terminal]
+    assert logger.handlers == [plain]
 
 
 def test_the_losses_of_a_job_are_where_its_training_writes_them(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from kdx2i.cli import (
     new_dataset,
     results,
     score,
+    study,
     translate,
 )
 from kdx2i.cli.app import app, guarded, main
@@ -45,5 +46,6 @@ __all__ = [
     "new_dataset",
     "results",
     "score",
+    "study",
     "translate",
 ]

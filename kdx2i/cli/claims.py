@@ -48,5 +48,7 @@ def claims(
             source = f"preset {plan.preset.name}"
         console = terminal_screen()
         print_claims(verdicts, console, why=True)
-        console.print(f"[bold]{len(verdicts)} claims[/bold] by {source}: {count_line(verdicts)}", highlight=False)
+        console.print(f"[bold]{len(verdicts)} claims[/bold] by {source}: {count_line(verdicts)}.", highlight=False)
+        if not reference:
+            console.print(f"{leaf.directory}/claims.md has every comparison.", highlight=False)
         report.document = as_document(verdicts, source)

@@ -155,12 +155,14 @@ def protocol() -> None:
 
 @app.command()
 def pages() -> None:
-    """Write the marked numbers of docs/*.md from the CSV files that they name, and docs/protocol.md."""
+    """Write the marked numbers of docs/*.md from the CSV files that they name, the register, model cards and Croissant metadata."""
+    from kdx2i.inspection.croissant import write as write_croissant
+    from kdx2i.inspection.model_cards import write as write_cards
     from kdx2i.inspection.page_values import write_pages
     from kdx2i.inspection.register_page import write
 
     root = find_root()
-    for page in [*write_pages(root), write(root)]:
+    for page in [*write_pages(root), write(root), write_cards(root), write_croissant(root)]:
         print(page)
 
 

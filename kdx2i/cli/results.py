@@ -235,3 +235,28 @@ def report(
     leaf = current_report(plan, names or current_tables(plan))
     run_leaf(plan, leaf)
     print(leaf.directory / "report.html")
+
+
+@app.command()
+def user_study(
+    preset: Preset = "open",
+    seeds: Seeds = "",
+    reference: Annotated[
+        str, typer.Option("--reference", help="Folder in results/reference instead of a preset's results.")
+    ] = "",
+    output: Annotated[
+        Path | None, typer.Option("--output", help="File of a reference's page (default: user_study.html).")
+    ] = None,
+) -> None:
+    """Make the page of the pairwise forced choice of Figure 3(c): `results/<preset>/user_study.html` and its key."""
+    if reference:
+        from kdx2i.stages.user_study import write_reference_study
+
+        print(*write_reference_study(find_root(), reference, output or Path("user_study.html")), sep="\n")
+        return
+    if output is not None:
+        raise UserError("--output belongs to --reference: the page of a preset is results/<preset>/user_study.html")
+    plan = asked_plan(preset, seeds)
+    leaf = plan.user_study()
+    run_leaf(plan, leaf)
+    print(*(leaf.directory / name for name in leaf.outputs), sep="\n")

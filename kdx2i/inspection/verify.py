@@ -9,7 +9,7 @@ from kdx2i.errors import UserError
 from kdx2i.foreign import read_document
 from kdx2i.identity import file_hash
 from kdx2i.plan import Leaf, Plan
-from kdx2i.plan.kinds import CLAIMS, COMPARISON, REPORT, SPLIT, STAGE1, TABLE
+from kdx2i.plan.kinds import CLAIMS, COMPARISON, REPORT, SPLIT, STAGE1, TABLE, USER_STUDY
 from kdx2i.provenance import Problem, mixture, problem, require_as_shipped, stated_by
 from kdx2i.stages import split
 
@@ -108,7 +108,7 @@ def _planned(plan: Plan, path: Path) -> tuple[Leaf[Any] | None, Problem | None]:
     """Return what the plan wants at a path; tables are planned with the seeds that they were made with."""
     try:
         leaf = plan.leaf_at(path)
-        if leaf.kind not in (TABLE, STAGE1, COMPARISON, CLAIMS, REPORT):
+        if leaf.kind not in (TABLE, STAGE1, COMPARISON, CLAIMS, REPORT, USER_STUDY):
             return leaf, None
         spec = read_document(plan.root / path).get("spec", {})
         seeded = plan.for_preset(plan.preset_argument, [int(seed) for seed in spec.get("seeds", plan.seeds)])

@@ -7,13 +7,14 @@ from typing import Any
 
 from kdx2i.config import load_figure, names_in
 from kdx2i.config.models import listed
+from kdx2i.config.study import load_study
 from kdx2i.errors import UserError
 from kdx2i.plan.encoder_plans import plan_encoder
 from kdx2i.plan.figure_plans import FigurePlan, plan_figure, required
 from kdx2i.plan.kinds import POSITIONAL, kind_at
 from kdx2i.plan.leaf import Leaf
 from kdx2i.plan.plan_base import PlanBase
-from kdx2i.plan.report_plans import plan_report
+from kdx2i.plan.report_plans import plan_report, plan_user_study
 from kdx2i.plan.scoring_plans import plan_classifier, plan_controls, plan_evaluation, plan_segmenter
 from kdx2i.plan.specs import (
     ClaimsSpec,
@@ -31,6 +32,7 @@ from kdx2i.plan.specs import (
     SegmenterSpec,
     SplitSpec,
     Stage1Spec,
+    StudySpec,
     TableSpec,
     TeacherSpec,
 )
@@ -72,6 +74,7 @@ class Plan(PlanBase):
             "comparison": self.comparison,
             "claims": self.claims,
             "report": self.report,
+            "user_study": self.user_study,
         }
         return planners[kind](**address)
 
@@ -184,6 +187,11 @@ class Plan(PlanBase):
         """Return the report on tables (default: all) and figures, with the measures of stage 1 where asked."""
         drawn = [self.figures[name] for name in sorted(figures)]
         return plan_report(self, self.comparison(tables), drawn, self.stage1() if stage1 else None)
+
+    def user_study(self) -> Leaf[StudySpec]:
+        """Return the page of the user study (`benchmarks/user_study.yaml`)."""
+        config = load_study(self.root)
+        return plan_user_study(self, config, self.rendered(config.table))
 
     # -- from an address to its leaf, and to its command -----------------------------------------------
 

@@ -334,6 +334,19 @@ REPORT = Kind(
     gathers=True,
     seeded=True,
 )
+USER_STUDY = Kind(
+    "user_study",
+    stage="user_study",
+    command="user-study",
+    flow="compare",
+    address="{results}",
+    outputs=("user_study.html", "user_study.json"),
+    provenance="user_study.provenance.json",
+    message="page of the user study of preset {preset}",
+    gathers=True,
+    seeded=True,
+    rule="user_study",
+)
 
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
@@ -356,6 +369,7 @@ KINDS: Mapping[str, Kind] = {
         COMPARISON,
         CLAIMS,
         REPORT,
+        USER_STUDY,
     )
 }
 

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from kdx2i.config import ConditionKind, Settings, SourceConfig, SplitRule, Strict, TableConfig, TaskName
 from kdx2i.config.figures import FigureConfig
+from kdx2i.config.study import StudyConfig
 
 
 class Spec(Strict):
@@ -227,5 +228,13 @@ class ReportSpec(Spec):
     tables: tuple[str, ...]
     figures: tuple[str, ...]
     stage1: bool
+    preset: str
+    seeds: tuple[int, ...]
+
+
+class StudySpec(Spec):
+    """The page of the user study: its design, and the preset whose table it shows."""
+
+    study: StudyConfig
     preset: str
     seeds: tuple[int, ...]

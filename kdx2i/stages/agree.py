@@ -172,7 +172,7 @@ def line(plan: Plan, table: str, console: Console) -> None:
     try:
         outcome = agree(plan, folder, [table])
     except UserError as error:
-        console.print(escape(f"Agreement: {error}."), style="yellow", highlight=False, soft_wrap=True)
+        console.print(escape(f"Agreement: {error}."), style="yellow", highlight=False)
         return
     print_line(outcome.agreement, f"{outcome.name}, {table}", console)
     if outcome.other_code:

@@ -28,6 +28,8 @@ def show(plan: Plan, names: Sequence[str]) -> None:
     tables = {name: load_table_json(plan.rendered(name).file(f"{name}.json")) for name in names}
     _show_claims(plan, tables)
     options = "" if plan.preset_argument == "open" else f" --preset {shlex.quote(plan.preset_argument)}"
+    if plan.seeds != tuple(plan.preset.seeds):
+        options += f" --seeds {','.join(map(str, plan.seeds))}"
     console.print("\nTo go on:", style="bold")
     for command, what in (
         (f"kdx2i compare{options}", "gains and orders beside the paper's; --all: every cell"),

@@ -71,12 +71,11 @@ def _section(verdict: ClaimVerdict) -> str:
     rule = "in every comparison" if verdict.over == "each" else "in the mean of the comparisons"
     least = f"a gain above {percent(verdict.effect)} {rule}"
     own = f"The paper's printed numbers show it in {verdict.printed} of {verdict.printed_of} comparisons."
+    place = f"Section {verdict.section}" if verdict.section[0].isdigit() else verdict.section
     lines = [
         f"## {escape_markdown(verdict.says)}",
         f"> {escape_markdown(verdict.quote)}",
-        f"Section {escape_markdown(verdict.section)}. Needs {least}. {own}"
-        if verdict.section[0].isdigit()
-        else f"{escape_markdown(verdict.section)}. Needs {least}. {own}",
+        f"{escape_markdown(place)}. Needs {least}. {own}",
         f"**{outcome_text(verdict)}**: {escape_markdown(verdict.why)}.",
     ]
     grid = [list(_HEADINGS), ["---", "---", "---", "---", "---:", "---:", "---:", "---:", "---"]]
@@ -89,35 +88,26 @@ def _texts(pair: PairVerdict) -> list[str]:
     gain = pair.written(pair.difference)
     interval = "–" if pair.low is None else f"{pair.written(pair.low)} to {pair.written(pair.high)}"
     printed = "–" if pair.printed is None else percent(pair.printed)
-    where = f"{pair.table}, {pair.part}, {pair.dataset}"
+    where = [f"{pair.table}, {pair.part}, {pair.dataset}", METRICS[pair.metric].title]
     outcome = pair.outcome if not pair.reason else f"{pair.outcome}: {pair.reason}"
-    return [
-        pair.better,
-        pair.than,
-        where,
-        METRICS[pair.metric].title,
-        gain,
-        interval,
-        str(pair.seeds),
-        printed,
-        outcome,
-    ]
+    return [pair.better, pair.than, *where, gain, interval, str(pair.seeds), printed, outcome]
 
 
 def print_claims(verdicts: Sequence[ClaimVerdict], console: Console, *, why: bool = False) -> None:
     """Print one line a claim that was run, for 80 columns; with `why`, what decided it and the paper's words below."""
-    for verdict in verdicts:
-        if verdict.outcome == "not run":
-            continue
+    run = [verdict for verdict in verdicts if verdict.outcome != "not run"]
+    for verdict in run:
         console.print(_line(verdict, seeds=not why), highlight=False)
         if why:
             for text, style in _reasons(verdict):
                 console.print(_indented(escape(text), style), highlight=False)
+    if not why and any(verdict.needed is not None for verdict in run):
+        console.print("(5 seeds): so many in all would probably tell.", style="dim", highlight=False)
 
 
 def _line(verdict: ClaimVerdict, *, seeds: bool) -> Grid:
     """Lay out one claim: the verdict in 12 columns, what is claimed beside it."""
-    more = f" [dim](told by {verdict.needed} seeds)[/dim]" if seeds and verdict.needed is not None else ""
+    more = f" [dim]({verdict.needed} seeds)[/dim]" if seeds and verdict.needed is not None else ""
     line = Grid.grid(padding=(0, 2))
     line.add_column(width=12, no_wrap=True)
     line.add_column(overflow="fold")

@@ -41,7 +41,7 @@ def test_the_default_command_ends_with_what_fits_and_three_commands_that_work(
     show(finished, ["table1"])
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80
-    for words in ("birds (here: open-birds)", "Ours*", "35.7", "results/open-smoke/tables/table1.md", "one seed"):
+    for words in ("birds (here: open-birds)", "Ours*", "41.3", "results/open-smoke/tables/table1.md", "one seed"):
         assert words in text
     assert "Ours* before StarGANv2* with references (mKID, mFID)" in text
     assert "instead of" not in text  # departures are in the file
@@ -59,7 +59,14 @@ def test_one_seed_is_set_beside_the_verdicts_of_the_reference(
     fabricate_all(three, "table1")
     table_stage.run(three, three.rendered("table1"))
     export(three, ["table1"], "open-smoke")
+    show(three, ["table1"])
+    text = capsys.readouterr().out
+    assert "judged by these numbers (3 seeds)" in text
+    for words in commands(text):
+        assert words[-2:] == ["--seeds", "0,1,2"]
+        assert main(words) == 0
     pretend_finished(finished.root)
+    capsys.readouterr()
     show(make_plan(finished.root, "open-smoke"), ["table1"])
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80

@@ -58,6 +58,16 @@ def result(path: Path, *words: object) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
+def test_json_on_standard_output_is_alone_there(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--generated", folders[0], "--reference", folders[1], "--metrics", "fid")
+    assert score(*words, "--json", "-") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["values"] == result(tmp_path / "out.json", *words)["values"]
+    assert "FID" in captured.err
+
+
 def tensor(folder: Path) -> torch.Tensor:
     files = sorted(folder.rglob("*.png"))
     return torch.stack([torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1) for file in files])

@@ -272,7 +272,9 @@ def test_the_last_two_checkpoints_are_kept(tmp_path):
     train(Simple(), LoopSettings(7, 0, checkpoint_every=2), tmp_path, "x")
     steps = {name: load_tensors(tmp_path / name)[1]["step"] for name in (NEWEST, BEFORE)}
     assert steps == {NEWEST: 7, BEFORE: 6}
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([NEWEST, BEFORE, "log.jsonl", "samples.png"])
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
+        [NEWEST, BEFORE, "fingerprint.json", "log.jsonl", "samples.png"]
+    )
 
 
 @pytest.mark.parametrize(("every", "saved"), [(None, [3, 6, 7]), (2, [2, 4, 6, 7]), (4, [3, 4, 7])])

@@ -1,7 +1,7 @@
 """A command that is asked to stop ends with 75 and a checkpoint: alone, started warm, and two processes of torchrun.
 
-One distillation of a tiny student, since stage 1 needs no data. The torchrun is the real one: PyTorch is told that it sees
-two GPUs, and the processes speak over gloo.
+One distillation of a tiny student, since stage 1 needs no data. The torchrun is the real one: PyTorch is told that it
+sees two GPUs, and the processes speak over gloo.
 """
 
 import json

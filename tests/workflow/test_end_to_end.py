@@ -61,6 +61,8 @@ def test_one_command_goes_from_data_to_the_table_on_the_screen(finished: Path) -
     screen = (finished / "screen.txt").read_text()
     assert "Table 1: image-to-image translation with many classes" in screen
     assert "Ours*" in screen and "not yet computed" in screen
+    shown = screen[screen.index("Table 1: ") : screen.index("\nTo go on:")]
+    assert max(map(len, shown.splitlines())) <= 80
     for kind in ("csv", "md", "tex", "json"):
         assert (finished / TABLE).with_suffix(f".{kind}").stat().st_size > 0
     assert jobs(finished) == set()
@@ -68,6 +70,18 @@ def test_one_command_goes_from_data_to_the_table_on_the_screen(finished: Path) -
     assert verified.returncode == 0, verified.stdout
     metrics = json.loads((finished / "results/open-smoke/metrics.json").read_text())
     assert set(metrics["table1"]["latent"]["birds"]["Ours*"]) == {"mKIDx100", "mFID", "RC", "FC"}
+
+
+def test_claims_are_judged_by_the_tables_that_are_there(finished: Path) -> None:
+    done = snakemake(finished, "claims", "--cores", "1", *CONFIG)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "claims by open-smoke: 0 supported, 0 contradicted" in done.stdout
+    document = json.loads((finished / "results/open-smoke/claims.json").read_text())
+    assert document["counts"]["cannot tell"] > 0
+    (finished / TABLE).unlink()
+    done = snakemake(finished, "claims", "--cores", "1", *CONFIG)
+    assert done.returncode == 1
+    assert "preset open-smoke has no current table: make one first" in done.stdout + done.stderr
 
 
 def test_the_number_of_jobs_changes_no_byte(finished: Path, reproduced: Path) -> None:

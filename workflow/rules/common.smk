@@ -1,6 +1,7 @@
 # Helpers of the rules; no rule stands here, and nothing imports torch.
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -73,6 +74,11 @@ def reported(facts):
         outputs.append(path)
     return outputs
 
+
+# Slurm sends its warning before a limit to all processes of a job: those of Snakemake wait for the job's command, which
+# heeds it or, where it keeps no state, goes on.
+if not workflow.is_main_process:
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 # A killed Snakemake leaves its lock and its temporary folders; the next one that finds nobody at work clears them away.
 if workflow.is_main_process:
