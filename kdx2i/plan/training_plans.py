@@ -43,9 +43,7 @@ def plan_run(
     teacher, teacher_file = None, None
     modules: tuple[str, ...] = (registered.method_module, plan.catalogue.tasks[task].module)
     if transfer == OFFICIAL:
-        published = plan.official_file(architecture, dataset, resolution)
-        files[published] = file_hash(plan.root / published)
-        modules += ("kdx2i.stages.official_run", f"kdx2i.methods.{architecture}.official")
+        modules += _take_over(plan, architecture, dataset, resolution, files)
     elif registered.starts_from_teacher:
         teacher, source = plan.teacher_of(architecture, resolution)
         teacher_file = read_teacher(plan, source, inputs, files)
@@ -74,6 +72,15 @@ def plan_run(
         "seed": seed,
     }
     return plan.leaf_of(RUN, address, spec, inputs=inputs, files=files, modules=modules)
+
+
+def _take_over(
+    plan: PlanBase, architecture: str, dataset: str, resolution: int, files: dict[str, str]
+) -> tuple[str, ...]:
+    """Put a published checkpoint among the files of a run, and return the modules that take it over."""
+    published = plan.official_file(architecture, dataset, resolution)
+    files[published] = file_hash(plan.root / published)
+    return "kdx2i.stages.official_run", f"kdx2i.methods.{architecture}.official"
 
 
 def _start(
