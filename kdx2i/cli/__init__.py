@@ -6,7 +6,7 @@ exit status 2; 1 means that a check found something.
 
 from typer.models import CommandInfo
 
-from kdx2i.cli import data, evaluate, inspection, ladder, results, score, study
+from kdx2i.cli import data, evaluate, export, inspection, ladder, results, score, study
 from kdx2i.cli.app import app, guarded, main
 from kdx2i.plan import KINDS
 
@@ -21,4 +21,4 @@ def _place(command: CommandInfo) -> int:
 
 app.registered_commands.sort(key=_place)
 
-__all__ = ["app", "data", "evaluate", "guarded", "inspection", "ladder", "main", "results", "score", "study"]
+__all__ = ["app", "data", "evaluate", "export", "guarded", "inspection", "ladder", "main", "results", "score", "study"]

@@ -1,4 +1,4 @@
-"""Croissant metadata (MLCommons, version 1.0) of the embedded drawings: `benchmarks/datasets/open_emoji/croissant.json`."""
+"""Croissant metadata (MLCommons, version 1.0) of the embedded drawings, beside them: `croissant.json`."""
 
 import csv
 import json
@@ -22,6 +22,7 @@ _CONTEXT: dict[str, Any] = {
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "extract": "cr:extract",
     "field": "cr:field",
@@ -41,6 +42,7 @@ _CONTEXT: dict[str, Any] = {
     "regex": "cr:regex",
     "repeated": "cr:repeated",
     "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
     "sc": "https://schema.org/",
     "separator": "cr:separator",
     "source": "cr:source",
@@ -48,10 +50,16 @@ _CONTEXT: dict[str, Any] = {
     "transform": "cr:transform",
 }
 _FILES = {
-    "manifest.csv": ("text/csv", "Which drawing is in which stand-in, its class, role, near-duplicates, licence, captions"),
+    "manifest.csv": (
+        "text/csv",
+        "Which drawing is in which stand-in, its class, role, near-duplicates, licence, captions",
+    ),
     "classes.csv": ("text/csv", "The classes of every stand-in with their counts"),
     "packages.csv": ("text/csv", "The published packages that the drawings come from, with checksums"),
-    "icons.jsonl.xz": ("application/x-xz", "Drawings of the permissively licensed sets: one JSON object a line, SVG bodies"),
+    "icons.jsonl.xz": (
+        "application/x-xz",
+        "Drawings of the permissively licensed sets: one JSON object a line, SVG bodies",
+    ),
     "icons-sa.jsonl.xz": ("application/x-xz", "Drawings of the CC BY-SA sets, unused unless a data set says so"),
     "face_parts_128.npz": ("application/octet-stream", "Label maps of faces, 128 x 128"),
 }
