@@ -156,7 +156,7 @@ def protocol() -> None:
 
 @app.command()
 def pages() -> None:
-    """Write the marked numbers of docs/*.md from the CSV files that they name, the register, model cards and Croissant metadata."""
+    """Write what is made from other files: the numbers of docs/*.md, the register, model cards, Croissant."""
     from kdx2i.inspection.croissant import write as write_croissant
     from kdx2i.inspection.model_cards import write as write_cards
     from kdx2i.inspection.page_values import write_pages

@@ -1,4 +1,4 @@
-"""Croissant metadata (MLCommons, version 1.0) of the embedded drawings: `benchmarks/datasets/open_emoji/croissant.json`."""
+"""Croissant metadata (MLCommons, version 1.0) of the embedded drawings, beside them: `croissant.json`."""
 
 import csv
 import json
@@ -22,6 +22,7 @@ _CONTEXT: dict[str, Any] = {
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "extract": "cr:extract",
     "field": "cr:field",
@@ -41,6 +42,7 @@ _CONTEXT: dict[str, Any] = {
     "regex": "cr:regex",
     "repeated": "cr:repeated",
     "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
     "sc": "https://schema.org/",
     "separator": "cr:separator",
     "source": "cr:source",

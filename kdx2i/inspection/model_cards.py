@@ -14,16 +14,16 @@ Facts = list[tuple[str, str]]
 
 INTRODUCTION = """# Model cards
 
-The weights that ship with the suite, a card for each, written by `kdx2i pages` from the provenance that lies beside every
-file; a test compares. All are safetensors with numbers of half precision, made by the project's own commands from the
-openly licensed emoji drawings (`docs/open-emoji.md`), and none is a model of the paper.
+The weights that ship with the suite, a card for each, written by `kdx2i pages` from the provenance that lies beside
+every file; a test compares. All are safetensors with numbers of half precision, made by the project's own commands
+from the openly licensed emoji drawings (`docs/open-emoji.md`), and none is a model of the paper.
 
 **Intended use.** To run the open presets without training everything first, and to try and compare methods of
 distillation at small size. **Not intended**: pictures for people to use, claims about the paper's absolute numbers, any
 judgement about people or real animals: the networks have seen emoji only, in the styles of a few design houses.
 
-**Licence.** The weights are Apache-2.0 like the code. They learned from drawings under the licences that each card names
-(credits: `benchmarks/datasets/open_emoji/ATTRIBUTION.md`); no share-alike drawing was used.
+**Licence.** The weights are Apache-2.0 like the code. They learned from drawings under the licences that each card
+names (credits: `benchmarks/datasets/open_emoji/ATTRIBUTION.md`); no share-alike drawing was used.
 """
 LIMITS = {
     "teachers": (
@@ -149,8 +149,9 @@ def _encoder(root: Path, name: str, record: Mapping[str, Any]) -> Facts:
         ("command", f"`kdx2i encoder {name}`"),
         (
             "measured",
-            f"the image's own condition found among {right['candidates']} of held-out classes for {right['right']:.1f} % "
-            f"(chance {right['chance']:.1f} %, of which 95 % of random pairings stay below {right['chance_95']:.1f} %)",
+            f"the image's own condition found among {right['candidates']} of held-out classes for "
+            f"{right['right']:.1f} % (chance {right['chance']:.1f} %; 95 % of random pairings stay below "
+            f"{right['chance_95']:.1f} %)",
         ),
     ]
 
