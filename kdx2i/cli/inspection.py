@@ -10,6 +10,7 @@ from kdx2i import completion
 from kdx2i.cli.app import app
 from kdx2i.cli.options import Preset, Seeds, Tables, asked_plan
 from kdx2i.config import find_root, load_dataset, load_student, load_table, names_in
+from kdx2i.config.study import load_study
 from kdx2i.encoders.recipes import load_encoder_recipe
 from kdx2i.features.recipes import load_feature_recipe
 from kdx2i.plan.kinds import STAGE1
@@ -106,6 +107,7 @@ def check(
         load_feature_recipe(root, name)
     for name in names_in(root / "benchmarks" / "encoders"):
         load_encoder_recipe(root, name)
+    load_study(root)
     for name in [preset] if preset else names_in(root / "benchmarks" / "presets"):
         plan = make_plan(root, name)
         for table_name in plan.tables:
