@@ -12,6 +12,7 @@ from kdx2i.cli.machine_output import Json, reporting
 from kdx2i.cli.options import Preset, Seeds, Tables, asked_plan
 from kdx2i.config import find_root, load_dataset, load_student, load_table, names_in
 from kdx2i.config.claims import load_claims
+from kdx2i.config.study import load_study
 from kdx2i.encoders.recipes import load_encoder_recipe
 from kdx2i.errors import UserError
 from kdx2i.features.recipes import load_feature_recipe
@@ -129,6 +130,7 @@ def check(
     for name in names_in(root / "benchmarks" / "encoders"):
         load_encoder_recipe(root, name)
     load_claims(root)
+    load_study(root)
     planned = []
     with reporting(json) as report:
         for name in [preset] if preset else names_in(root / "benchmarks" / "presets"):
