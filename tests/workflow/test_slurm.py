@@ -36,6 +36,7 @@ if "RANK" in os.environ and "SEEN" in os.environ:
 """
 SLURM = ["--profile", "profiles/slurm", "--slurm-no-account", "--slurm-status-command", "squeue", "--retries", "0"]
 SLURM += ["--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "20"]
+SLURM += ["--slurm-status-attempts", "1"]  # A busy machine may make it ask sacct, which knows nothing here.
 
 
 def make_copy(root: Path) -> Plan:
