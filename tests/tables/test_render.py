@@ -17,7 +17,7 @@ from kdx2i.config import TableConfig, load_table
 from kdx2i.errors import UserError
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.tables.assemble import Absent, assemble
-from kdx2i.tables.layout import stand_in_line
+from kdx2i.tables.layout import notes, stand_in_line
 from kdx2i.tables.model import Budget, Table, TeacherNote, budget_text
 from kdx2i.tables.plot import render_plot
 from kdx2i.tables.published import read_published
@@ -165,6 +165,13 @@ def test_one_seed_says_so(kit: Any, small: TableConfig) -> None:
     assert "5.0¹" in text
     assert "¹ one seed, no interval over seeds" in text
     assert "±" not in text
+
+
+def test_adopted_trainings_are_counted_in_the_notes(kit: Any, small: TableConfig) -> None:
+    table = some(kit, "table1", stand_in=True)
+    assert not [line for line in notes(table, {}) if "adopted" in line]
+    (told,) = [line for line in notes(table.model_copy(update={"adopted": 3}), {}) if "adopted" in line]
+    assert told.startswith("3 of the trainings behind the cells are adopted: made by earlier code")
 
 
 def test_no_row_has_run(kit: Any, small: TableConfig) -> None:
