@@ -20,12 +20,29 @@ from kdx2i.workflow import Results
 SMOKE = ["--preset", "open-smoke"]
 
 
-@pytest.fixture
-def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    root = settings_copy(tmp_path)
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    return pretend_finished(settings_copy(tmp_path_factory.mktemp("once")))
+
+
+def entered(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("KDX2I_ROOT", str(root))
     monkeypatch.chdir(root)
-    return pretend_finished(root)
+    return root
+
+
+@pytest.fixture
+def unchanged(once: Plan, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """Finished results that a test only reads."""
+    entered(once.root, monkeypatch)
+    return once
+
+
+@pytest.fixture
+def finished(once: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """A copy of its own of finished results."""
+    root = entered(Path(shutil.copytree(once.root, tmp_path / "copy", symlinks=True)), monkeypatch)
+    return make_plan(root, "open-smoke")
 
 
 def commands(text: str) -> list[list[str]]:
@@ -36,9 +53,9 @@ def commands(text: str) -> list[list[str]]:
 
 
 def test_the_default_command_ends_with_what_fits_and_three_commands_that_work(
-    finished: Plan, capsys: pytest.CaptureFixture[str]
+    unchanged: Plan, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    show(finished, ["table1"])
+    show(unchanged, ["table1"])
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80
     for words in ("birds (here: open-birds)", "Ours*", "41.3", "results/open-smoke/tables/table1.md", "one seed"):
@@ -112,7 +129,7 @@ def test_a_reference_is_judged_by_name(finished: Plan, capsys: pytest.CaptureFix
     ],
 )
 def test_json_is_all_that_standard_output_gets(
-    finished: Plan, capsys: pytest.CaptureFixture[str], words: list[str], key: str
+    unchanged: Plan, capsys: pytest.CaptureFixture[str], words: list[str], key: str, tmp_path: Path
 ) -> None:
     assert main([*words, "--json", "-"]) == 0
     captured = capsys.readouterr()
@@ -120,7 +137,7 @@ def test_json_is_all_that_standard_output_gets(
     assert document["format"].startswith("kdx2i-")
     assert document[key]
     assert captured.err
-    path = finished.root / "found.json"
+    path = tmp_path / "found.json"
     assert main([*words, "--json", str(path)]) == 0
     assert json.loads(path.read_text(encoding="utf-8")) == document
     assert capsys.readouterr().out
@@ -137,19 +154,19 @@ def test_what_is_found_is_written_with_another_status_too(finished: Plan, capsys
     assert f"--json {finished.root} could not be written" in capsys.readouterr().err
 
 
-def test_a_mistake_writes_no_json(finished: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_writes_no_json(unchanged: Plan, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "table1", "unicorns", *SMOKE, "--json", "-"]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("error: ")
 
 
-def test_shown_values_are_those_of_the_evaluation(finished: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+def test_shown_values_are_those_of_the_evaluation(unchanged: Plan, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "table1", "latent/Ours*/birds", *SMOKE, "--json", "-"]) == 0
     (cell,) = json.loads(capsys.readouterr().out)["cells"]
-    leaf = finished.evaluation("open-birds", "stargan_v2", "kd", 32, 0, "latent")
+    leaf = unchanged.evaluation("open-birds", "stargan_v2", "kd", 32, 0, "latent")
     (evaluation,) = cell["evaluations"]
     assert evaluation["values"] == json.loads(leaf.file("metrics.json").read_text(encoding="utf-8"))["values"]
     assert evaluation["identity"] == leaf.identity
-    assert evaluation["command"] == finished.command(leaf)
+    assert evaluation["command"] == unchanged.command(leaf)
     assert {item["result"] for item in evaluation["made_from"]} == {x.name for x in leaf.upstream() if x is not leaf}
