@@ -1,6 +1,8 @@
 """Agreement of runs: honest reruns pass at the stated rate, one wrong method is found, what is written is right."""
 
 import csv
+import io
+import json
 import math
 from typing import Any
 
@@ -8,11 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from kdx2i.config import TableConfig
 from kdx2i.errors import UserError
 from kdx2i.tables.agreement import agreement_of, judged_cells, judged_rows, reversals
-from kdx2i.tables.agreement_text import agreement_line, write_agreement
+from kdx2i.tables.agreement_text import agreement_line, as_document, print_agreement, write_agreement
 from kdx2i.tables.model import Table
 from kdx2i.tables.replicates import CellKey, Replicate, read_replicates, replicates_of, write_replicates
 from kdx2i.tables.spread import Scatter, by_cell, scatters, shrunken
@@ -134,6 +137,16 @@ def test_a_table_is_judged_and_written(kit: Any, small: TableConfig, tmp_path: A
     assert {row.row[2] for row in other.rows if row.differs} == {"Old*"}
     assert "Old* (latent) by 2 metrics" in agreement_line(other, "trial")
     assert "12 of 16 cells lie in the band" in agreement_line(other, "trial")
+    document = json.loads(json.dumps(as_document(other, "trial"), allow_nan=False))
+    assert document["agrees"] is False and len(document["cells"]) == 16
+    assert {row["row"][2] for row in document["rows"] if row["differs"]} == {"Old*"}
+    shown = {}
+    for every in (False, True):
+        console = Console(file=io.StringIO(), width=80)
+        print_agreement(other, "trial", "notes", console, every=every)
+        shown[every] = console.file.getvalue()
+        assert max(map(len, shown[every].splitlines())) <= 80
+    assert shown[True].count("Base") > 0 and "Base" not in shown[False] and "Old*" in shown[False]
     write_agreement(other, "trial", "notes", tmp_path)
     with (tmp_path / "agreement.csv").open(encoding="utf-8") as handle:
         lines = list(csv.DictReader(handle))
