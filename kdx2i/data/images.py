@@ -25,9 +25,8 @@ MAX_SIDE = 4096
 
 
 def pixel_store(shape: Sequence[int], *, memory_bytes: int | None = None) -> Tensor:
-    """Return a tensor uint8 of a shape for pixels, in memory where it takes at most `memory_bytes`.
+    """Return a tensor uint8 of a shape for pixels, in memory where it takes at most `memory_bytes` (`CACHE_BYTES`).
 
-    None stands for `CACHE_BYTES`.
     A larger one is mapped from a file without a name in the folder for temporary files (TMPDIR), whose pages the
     system holds in memory as long as nothing else needs it. `OSError` where the disk has no room for it.
     """

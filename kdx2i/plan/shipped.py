@@ -57,7 +57,7 @@ def _read(path: Path, _size: int, _mtime: int) -> ShippedStudent:
     spec = metadata.get("spec")
     distill = spec.get("distill") if isinstance(spec, dict) else None
     if isinstance(distill, dict):
-        distill.pop("checkpoint_every", None)  # Of before 0.2, when checkpoints were no matter of the preset's.
+        distill.pop("checkpoint_every", None)  # Students of the time when it was a setting of theirs.
     try:
         return ShippedStudent.model_validate(metadata)
     except ValidationError:

@@ -45,9 +45,11 @@ def asked() -> bool:
 def heeded() -> Iterator[None]:
     """Let the signals stop the training in this block: after its step, where it has begun, else at once.
 
-    `Stopped` is raised then. Belongs into the main thread.
+    `Stopped` is raised then. Belongs into the main thread. Ctrl-C stays ignored where a shell has it ignored, as it
+    does for what a script starts in the background.
     """
-    before = {number: signal.signal(number, _stop) for number in SIGNALS}
+    spared = {signal.SIGINT} if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else set()
+    before = {number: signal.signal(number, _stop) for number in SIGNALS if number not in spared}
     try:
         yield
     finally:

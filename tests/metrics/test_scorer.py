@@ -35,10 +35,16 @@ def make(images: Any, count: int, seed: int) -> tuple[Tensor, Tensor]:
     return pictures.clamp(0, 255).to(torch.uint8), labels
 
 
+def both_roles(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> RealImages:
+    """Return the real images of the training and of the test role, each (images, labels)."""
+    pixels, labels = (torch.cat(pair) for pair in zip(train, test, strict=True))
+    return RealImages(pixels, labels, torch.arange(len(labels)) >= len(train[1]))
+
+
 @pytest.fixture
 def real(images: Any) -> RealImages:
     """Return 18 training and 9 test images."""
-    return RealImages.from_parts(make(images, 18, 1), make(images, 9, 2))
+    return both_roles(make(images, 18, 1), make(images, 9, 2))
 
 
 def evaluate(
@@ -170,7 +176,7 @@ def test_never_nan_whatever_is_missing(data: st.DataObject, images: Any, extract
         pictures = images(len(labels), 32, seed) if len(labels) else torch.zeros(0, 3, 32, 32, dtype=torch.uint8)
         return (pictures if kind == "noise" else torch.zeros_like(pictures)), labels
 
-    real = RealImages.from_parts(draw(8, 1), draw(6, 2))
+    real = both_roles(draw(8, 1), draw(6, 2))
     generated = draw(10, 3)
     values = evaluate(generated, real, extractor)
     json.dumps(values, allow_nan=False)

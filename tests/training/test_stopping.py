@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Iterator
 
 import pytest
 import tiny
@@ -14,6 +15,14 @@ from kdx2i.training.checkpoint import load_tensors
 from kdx2i.training.loop import NEWEST, LoopSettings, train
 
 ITERATIONS = 4
+
+
+@pytest.fixture(autouse=True)
+def interruptions_arrive() -> Iterator[None]:
+    """Let Ctrl-C reach these tests, also where they run in the background of a script, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def run(kind, work, at=None, *signals):
@@ -70,6 +79,11 @@ def test_a_second_interruption_ends_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(stopping, "AGAIN", -1.0)
     assert run("method", tmp_path, 1, signal.SIGINT, signal.SIGINT) == 130
     assert not (tmp_path / NEWEST).exists()
+
+
+def test_what_a_shell_ignores_stays_ignored(tmp_path):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    assert run("method", tmp_path, 1, signal.SIGINT) == 0
 
 
 @pytest.mark.parametrize("number", stopping.SIGNALS)

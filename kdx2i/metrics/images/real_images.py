@@ -17,12 +17,6 @@ class RealImages:
     labels: Tensor
     is_test: Tensor
 
-    @classmethod
-    def from_parts(cls, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> "RealImages":
-        """Return the set made of (images, labels) of the training and of the test role."""
-        is_test = torch.arange(len(train[0]) + len(test[0])) >= len(train[0])
-        return cls(torch.cat([train[0], test[0]]), torch.cat([train[1], test[1]]), is_test)
-
     def mask(self, part: RealPart) -> Tensor:
         """Return the bool (N,) mask of the images of a role, or of all."""
         if part == "all":
