@@ -222,26 +222,29 @@ def difference(leaf: Leaf[Any], document: Mapping[str, Any]) -> str:
     return "the code that makes it has changed"
 
 
-def made_otherwise(leaf: Leaf[Any], document: Mapping[str, Any]) -> str | None:
+def made_otherwise(leaf: Leaf[Any], document: Mapping[str, Any], *, shared: bool = False) -> str | None:
     """Return in words which settings or files of its own such a result was made with, None where they are the leaf's.
 
-    What it is made from, and the code, play no part.
+    What it is made from, and the code, play no part. With `shared`, neither do settings that only one of the two has:
+    they came or went with the code.
     """
     spec, now = document.get("spec"), leaf.spec.as_json()
-    if isinstance(spec, dict) and spec != now:
-        return f"it was made with other settings ({', '.join(_differing(spec, now))})"
+    if isinstance(spec, dict) and (differing := _differing(spec, now, shared=shared)):
+        return f"it was made with other settings ({', '.join(differing)})"
     if document.get("files") != leaf.files:
         return f"files that it reads have changed ({', '.join(_differing(document.get('files') or {}, leaf.files))})"
     return None
 
 
-def _differing(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return the dotted keys whose values differ."""
+def _differing(
+    before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "", *, shared: bool = False
+) -> list[str]:
+    """Return the dotted keys whose values differ; `shared`: of those that both have."""
     keys: list[str] = []
-    for key in sorted({*before, *now}):
+    for key in sorted(before.keys() & now.keys() if shared else before.keys() | now.keys()):
         old, new = before.get(key), now.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            keys.extend(_differing(old, new, f"{prefix}{key}."))
+            keys.extend(_differing(old, new, f"{prefix}{key}.", shared=shared))
         elif old != new or (key in before) != (key in now):
             keys.append(f"{prefix}{key}")
     return keys

@@ -96,7 +96,7 @@ def _check_comparable(plan: Plan, folder: Path, name: str, run: Table, reference
             f"{here.extractor} ({here.preprocessing})"
         )
     else:
-        why = _other_budget(run, reference) or _other_origin(plan, folder, reference)
+        why = _other_budget(run, reference) or other_origin(plan, folder, reference)
     if why is not None:
         raise UserError(f"{run.name} cannot be compared with {name}: {why}")
 
@@ -111,11 +111,11 @@ def _other_budget(run: Table, reference: Table) -> str | None:
     return None
 
 
-def _other_origin(plan: Plan, folder: Path, reference: Table) -> str | None:
+def other_origin(plan: Plan, folder: Path, reference: Table) -> str | None:
     """Return the first thing behind a reference's table that has other settings or files than the plan, and which.
 
-    Code and the way tables are written play no part: whether a change of code moved the numbers is what a comparison
-    is asked for.
+    Code, the settings that came or went with it and the way tables are written play no part: whether a change of code
+    moved the numbers is what a comparison is asked for.
     """
     for leaf in upstream_of(_evaluations(plan, reference)):
         if leaf.kind is SPLIT:  # not copied into a reference; what is made from it states its checksum
@@ -123,7 +123,7 @@ def _other_origin(plan: Plan, folder: Path, reference: Table) -> str | None:
         record = _record_of(plan, folder, leaf)
         if record is None:
             return f"it has no {leaf.name}"
-        otherwise = made_otherwise(leaf, record)
+        otherwise = made_otherwise(leaf, record, shared=True)
         if otherwise is not None:
             return f"{leaf.name} is another there: {otherwise}"
         if split_behind(leaf) not in (None, record.get("split_sha256")):

@@ -11,10 +11,11 @@ from kdx2i.files import read_json, write_json, write_text
 from kdx2i.inspection.reference import export
 from kdx2i.provenance import write_provenance
 from kdx2i.stages import table
-from kdx2i.stages.agree import agree, line
+from kdx2i.stages.agree import agree, line, other_origin
 from kdx2i.suite import make_plan
+from kdx2i.tables.machine import load_table_json
 from kdx2i.tables.replicates import read_replicates
-from tests.support.repository import clone, fabricate, fabricate_all
+from tests.support.repository import ROOT, clone, fabricate, fabricate_all
 
 
 @pytest.fixture
@@ -132,6 +133,8 @@ def test_a_reference_of_other_code_is_compared_and_says_so(plan, elsewhere):
     assert not agree(plan, reference).other_code
     for path in reference.rglob("*provenance.json"):
         record = read_json(path) | {"code_sha256": "0" * 64, "identity": "1" * 64, "git_commit": "c0ffee"}
+        record["spec"]["gone"] = 1  # a setting that went with the code, and one that came with it
+        record["spec"].get("train", {}).pop("precision", None)
         write_json(path, record)
     outcome = agree(plan, reference)
     assert outcome.agreement.agrees
@@ -141,6 +144,14 @@ def test_a_reference_of_other_code_is_compared_and_says_so(plan, elsewhere):
     write_json(evaluation, read_json(evaluation) | {"split_sha256": "2" * 64})
     with pytest.raises(UserError, match="it was made from another split"):
         agree(plan, reference)
+
+
+@pytest.mark.parametrize("name", ["table1", "table2"])
+def test_the_default_command_can_be_set_beside_its_committed_reference(name):
+    """What the reference was made from is what the default makes today, but for code."""
+    folder = ROOT / "results" / "reference" / "open"
+    reference = load_table_json(folder / "tables" / f"{name}.json")
+    assert other_origin(make_plan(ROOT, "open"), folder, reference) is None
 
 
 def test_one_seed_from_one_machine_is_no_spread(plan):
