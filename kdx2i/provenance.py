@@ -81,7 +81,8 @@ def write_provenance(
         "files": dict(leaf.files),
         "code_sha256": code_hash(leaf.code),
         "outputs": {name: sha256_file(leaf.folder / name) for name in leaf.outputs},
-        "preset": plan.preset.name,
+        # A split serves every preset: its bytes do not tell whose command made it.
+        "preset": plan.preset.name if leaf.directory.is_relative_to(plan.results) else None,
         "config_sha256": sha256_json(spec),
         "split_sha256": split_behind(leaf),
         "weights_sha256": _weights_hash(leaf),

@@ -57,7 +57,7 @@ def test_a_provenance_says_what_the_result_is_made_from(plan: Plan, leaves: list
         assert document["identity"] == leaf.identity
         assert document["spec"] == leaf.spec.as_json()
         assert document["outputs"] == {name: sha256_file(leaf.file(name)) for name in leaf.outputs}
-        assert document["preset"] == "open-smoke"
+        assert document["preset"] == (None if leaf.kind.name == "split" else "open-smoke")
         assert document["inputs"] == {up.name: up.identity for up in leaf.inputs.values()}
         assert document["packages"]["torch"]
         split = plan.split("open-birds").file("split.csv")
@@ -68,6 +68,15 @@ def test_a_provenance_says_what_the_result_is_made_from(plan: Plan, leaves: list
             assert document["extractor"] == "open-drawings"
             assert document["protocol"]["resize-filter"] == "clean"
         assert problem(leaf) is None
+
+
+def test_the_bytes_of_a_split_do_not_tell_whose_command_made_it(plan: Plan) -> None:
+    split = next(leaf for leaf in plan.table("table1").upstream() if leaf.kind.name == "split")
+    fabricate(plan, split)
+    before = split.provenance_path.read_bytes()
+    other = make_plan(plan.root, "open")
+    write_provenance(other, other.leaf_at(split.directory / split.provenance))
+    assert split.provenance_path.read_bytes() == before
 
 
 @pytest.mark.parametrize("changed, suffix", [("results/metrics.json", ""), ("code.py", "-modified")])
