@@ -10,6 +10,7 @@ from workflows import pretend_finished
 
 from kdx2i.cli import main
 from kdx2i.config.claims import load_claims
+from kdx2i.files import write_text
 from kdx2i.inspection.reference import export
 from kdx2i.plan import Plan
 from kdx2i.stages import table as table_stage
@@ -67,6 +68,18 @@ def test_the_default_command_ends_with_what_fits_and_three_commands_that_work(
     for words in advised:
         assert main(words) == 0
     capsys.readouterr()
+
+
+def test_claims_of_a_row_that_a_table_has_no_more_are_a_sentence(
+    finished: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    claims = finished.root / "benchmarks/claims.yaml"
+    write_text(claims, claims.read_text().replace("better: StarGANv2\n", "better: Gone\n"))
+    show(finished, ["table1"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Claims are not judged: benchmarks/claims.yaml, claim latent-starganv2" in text
+    assert "has no row `Gone`" in text
+    assert "To go on:" in text
 
 
 def test_one_seed_is_set_beside_the_verdicts_of_the_reference(
