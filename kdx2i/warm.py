@@ -180,6 +180,9 @@ def _be_the_job(connection: socket.socket) -> None:
         from kdx2i.cli import main
 
         status = main(request["words"])
+    except KeyboardInterrupt:  # Before the command could take care of it: the caller hands interruptions on.
+        print("interrupted", file=sys.stderr)
+        status = 130
     finally:  # Whatever happens, this process must not go on as a second server.
         if sys.exc_info()[0] is not None:
             traceback.print_exc()
