@@ -20,13 +20,14 @@ class Lineage:
     """The results behind a report's numbers, each once, as JSON.
 
     `leaves` maps where a result lies to what its provenance says; `packages` holds each set of package versions once,
-    which a leaf names by its index.
+    which a leaf names by its index. The sample grids of the evaluations of `seed` become pictures of the page; all
+    others are named.
     """
 
-    def __init__(self, pictures: Pictures) -> None:
+    def __init__(self, pictures: Pictures, seed: int) -> None:
         self.leaves: dict[str, dict[str, Any]] = {}
         self.packages: list[dict[str, str]] = []
-        self._pictures = pictures
+        self._pictures, self._seed = pictures, seed
 
     def add(self, source: Source, name: str) -> str:
         """Add a result, and all that is there of what it was made from; return its key."""
@@ -51,7 +52,9 @@ class Lineage:
         }
         folder = source.root / key
         if (folder / SAMPLES).is_file():
-            leaf["picture"] = self._pictures.add(folder / SAMPLES, key, grid_caption(record))
+            leaf["images"] = f"{key}/{SAMPLES}"
+            if leaf["kind"] == EVALUATION.name and leaf["seed"] == self._seed:
+                leaf["picture"] = self._pictures.add(folder / SAMPLES, key, grid_caption(record))
         if (folder / LOG).is_file():
             leaf["log"] = f"{key}/{LOG}"
         if leaf["kind"] == EVALUATION.name and (folder / METRICS_FILE).is_file():

@@ -60,7 +60,7 @@ def render(sources: Sequence[Source], claims: Mapping[str, Any]) -> str:
     verdicts = {(cell.table, cell.part, cell.dataset, cell.label, cell.metric): cell for cell in comparison.cells}
     pictures = Pictures()
     figures = [figure for source in sources for figure in evidence.qualitative_figures(source, pictures)]
-    lineage, details = Lineage(pictures), Details()
+    lineage, details = Lineage(pictures, tables[0].context.seeds[0]), Details()
     views = [table_view(item, verdicts, lineage, details) for item in shown]
     losses = evidence.loss_groups(root, lineage)
     encoded = pictures.encoded(root)

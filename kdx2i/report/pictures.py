@@ -38,11 +38,11 @@ class Pictures:
 
     def add(self, path: Path, place: str, caption: str) -> str:
         """Add a file and return its key in the page; `place` names it for people."""
-        key = f"picture-{len(self._files)}"
         for known, (file, _) in self._files.items():
             if file == path:
                 return known
-        self._files[key] = (path, caption if caption else place)
+        key = f"picture-{len(self._files)}"
+        self._files[key] = (path, caption or place)
         return key
 
     def encoded(self, root: Path, budget: int = BUDGET) -> list[Picture]:

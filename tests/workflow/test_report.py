@@ -17,9 +17,7 @@ def test_the_workflow_makes_the_report_once_and_shows_its_parts(tmp_path: Path) 
     root = clone(tmp_path / "copy")
     refused = snakemake(root, "report", "--cores", "1")
     assert refused.returncode == 1
-    assert (
-        "preset open has no current table to report on: name one beside the report" in refused.stdout + refused.stderr
-    )
+    assert "preset open has no current table: make one first" in refused.stdout + refused.stderr
     finished(root)
     done = snakemake(root, "table1", "report", *ARGUMENTS)
     assert done.returncode == 0, done.stdout + done.stderr

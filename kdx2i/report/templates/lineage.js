@@ -51,7 +51,7 @@ const inputsOf = (leaf, seen = new Set()) => {
 };
 
 const pictureOf = (leaf) => {
-  if (!leaf.picture) return [];
+  if (!leaf.picture) return leaf.images ? [["Images", code(leaf.images)]] : [];
   const button = element("button", "", { type: "button", className: "picture" });
   button.dataset.zooms = leaf.picture;
   const image = document.getElementById(leaf.picture).cloneNode();
