@@ -1,13 +1,11 @@
-"""The report in the workflow, Snakemake's own report, and the loss curves of `dvc plots`, on made-up results."""
+"""The report in the workflow, and Snakemake's own report, on made-up results."""
 
-import re
-import sys
 from pathlib import Path
 
 import pytest
 from made_up import finished
-from repository import clone, run, snakemake
-from workflows import CONFIG, git
+from repository import clone, snakemake
+from workflows import CONFIG
 
 pytestmark = pytest.mark.workflow
 ARGUMENTS = ["--cores", "1", *CONFIG]
@@ -32,13 +30,3 @@ def test_the_workflow_makes_the_report_once_and_shows_its_parts(tmp_path: Path) 
     for category in ("Tables", "Sample grids", "Logs", "Comparison", "Report"):
         assert f'"{category.lower()}"' in page.lower()
     assert "means over seeds with 95 % intervals" in page
-
-    (root / "params.yaml").write_text((root / "params.yaml").read_text().replace("preset: open", "preset: open-smoke"))
-    git(root, "init", "-q")
-    git(root, "add", "-A")
-    git(root, "commit", "-qm", "start")
-    plots = run(root, sys.executable, "-m", "dvc", "plots", "show", "-o", "plots")
-    assert plots.returncode == 0, plots.stdout + plots.stderr
-    drawn = (root / "plots/index.html").read_text()
-    assert len(re.findall(r'"loss": "adv"', drawn)) == 4
-    assert '"facet"' in drawn
