@@ -131,6 +131,14 @@ def protocol() -> None:
 
 
 @app.command()
+def scale(preset: Preset = "paper") -> None:
+    """Count what the trainings of a preset compute, and write docs/scale.md (some minutes)."""
+    from kdx2i.stages.scale import write
+
+    print(write(asked_plan(preset)))
+
+
+@app.command()
 def pages() -> None:
     """Write the marked numbers of docs/*.md from the CSV files that they name, and docs/protocol.md."""
     from kdx2i.inspection.page_values import write_pages
