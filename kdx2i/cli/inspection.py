@@ -157,6 +157,14 @@ def protocol() -> None:
 
 
 @app.command()
+def scale(preset: Preset = "paper") -> None:
+    """Count what the trainings of a preset compute, and write docs/scale.md (some minutes)."""
+    from kdx2i.stages.scale import write
+
+    print(write(asked_plan(preset)))
+
+
+@app.command()
 def pages() -> None:
     """Write what is made from other files: the numbers of docs/*.md, the register, model cards, Croissant."""
     from kdx2i.inspection.croissant import write as write_croissant
