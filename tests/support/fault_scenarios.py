@@ -211,8 +211,9 @@ def dvc_interrupted(tree: Tree) -> Verdict:
     ended(first)
     again = ended(tree.process("-m", "dvc", "repro", "results"))
     for place in (tree.root / RESULTS).glob("*"):
-        if place.is_dir() and not any(place.rglob("*")):  # DVC wants a folder of each kind.
-            place.rmdir()
+        # DVC wants a folder of each kind, and plots curves, which are no result of Snakemake's.
+        if place.is_dir() and (place.name == "curves" or not any(place.rglob("*"))):
+            shutil.rmtree(place)
     return judged(tree, whole, again)
 
 
