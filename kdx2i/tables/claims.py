@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy import stats
+from scipy import special
 
 from kdx2i.config import Strict
 from kdx2i.config.claims import Claim, Pair, pairs
@@ -127,7 +127,7 @@ class _Measured:
         """Return the lower (-1) or upper (+1) limit at an error; infinite where no spread is known."""
         if self.freedom < 1:
             return side * math.inf
-        reach = float(stats.t.isf(error, self.freedom)) * self.spread / math.sqrt(self.seeds)
+        reach = -float(special.stdtrit(self.freedom, error)) * self.spread / math.sqrt(self.seeds)
         return self.centre + side * reach
 
     def needed(self, error: float = ERROR, power: float = POWER) -> int | None:

@@ -2,7 +2,7 @@
 
 import math
 
-from scipy import stats
+from scipy import special
 
 ERROR = 0.025
 """The chance that a one-sided test finds a gain that is not there: one side of a 95% interval."""
@@ -35,10 +35,10 @@ def seeds_that_tell(
     def tells(seeds: int) -> bool:
         freedom = columns * (seeds - 1)
         shift = math.sqrt(seeds) * distance / deviation
-        threshold = float(stats.t.isf(error, freedom))
+        threshold = -float(special.stdtrit(freedom, error))
         if shift > threshold + 10:  # far beyond any power; the noncentral distribution is not computed well there
             return True
-        return float(stats.nct.sf(threshold, freedom, shift)) >= power
+        return 1.0 - float(special.nctdtr(freedom, shift, threshold)) >= power
 
     if not tells(MOST):
         return None

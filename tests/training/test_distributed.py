@@ -97,7 +97,7 @@ def test_only_the_first_rank_writes(ranks, alone, kind):
     # On the second rank, the worker replaced what writes by what raises.
     logs = [(folder / kind / "log.jsonl").read_text().splitlines() for folder in (ranks[0], alone[2])]
     assert [line.split(",")[0] for line in logs[0]] == [line.split(",")[0] for line in logs[1]]
-    names = {"checkpoint.safetensors", "checkpoint-before.safetensors", "log.jsonl", "samples.png"}
+    names = {"checkpoint.safetensors", "checkpoint-before.safetensors", "fingerprint.json", "log.jsonl", "samples.png"}
     assert {path.name for path in (ranks[0] / kind).iterdir()} == names
 
 
