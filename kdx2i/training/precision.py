@@ -1,4 +1,7 @@
-"""Mixed precision and memory format: used where a GPU is, float32 on a CPU unless asked otherwise."""
+"""Mixed precision and memory format: used where a GPU is, float32 on a CPU unless asked otherwise.
+
+What float32 means on a GPU is PyTorch's default: protocol entry gpu-float-format.
+"""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, TypeVar
