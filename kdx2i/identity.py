@@ -7,14 +7,17 @@ function of repository files, so every rule of the workflow can pass it as a par
 
 import ast
 import hashlib
+import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from kdx2i.errors import UserError
-from kdx2i.files import sha256_file, sha256_json
+from kdx2i.files import sha256_file, sha256_json, write_json
 from kdx2i.foreign import require_plain
 
 PACKAGE = "kdx2i"
@@ -25,6 +28,8 @@ _ORCHESTRATION = (
     "kdx2i.provenance",
 )  # fmt: skip
 ABSENT = "absent"
+LARGE = 64 * 2**20
+"""Bytes from which on the hash of a file is remembered between processes: archives and official weights."""
 # Strings are matched so that a # inside one is no comment; tokenize would take most of the time of a hash.
 _STRING_OR_COMMENT = re.compile(
     r'''"""(?:\\.|[^\\])*?"""|\'{3}(?:\\.|[^\\])*?\'{3}|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|(\#[^\n]*)''', re.DOTALL
@@ -58,8 +63,35 @@ def file_hash(path: Path) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _file_hash(path: Path, _size: int, _mtime: int) -> str:
-    return sha256_file(path)
+def _file_hash(path: Path, size: int, _mtime: int) -> str:
+    return sha256_file(path) if size < LARGE else _hash_of_large(path)
+
+
+def _hash_of_large(path: Path) -> str:
+    """Return the SHA-256 of a large file, remembered between processes in `$XDG_CACHE_HOME/kdx2i/hashes`.
+
+    It is read again when its place on the disk, size or a time of it is another. The time of the last change of its
+    entry is among these, which no program sets: a file that was written to and dated back is read again, too.
+    """
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    record = home / "kdx2i" / "hashes" / f"{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()}.json"
+    before = _state(path)
+    try:
+        state, digest = json.loads(record.read_text())
+        if state == before and re.fullmatch("[0-9a-f]{64}", digest):
+            return str(digest)
+    except (OSError, TypeError, ValueError):  # None yet, or damaged.
+        pass
+    digest = sha256_file(path)
+    if _state(path) == before:
+        with suppress(OSError):  # Without a place for it, it is read each time.
+            write_json(record, [before, digest])
+    return digest
+
+
+def _state(path: Path) -> list[int]:
+    state = path.stat()
+    return [state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns]
 
 
 def code_hash(entries: Iterable[str], package_dir: Path | None = None) -> str:

@@ -1,5 +1,6 @@
 import ast
 import io
+import os
 import tokenize
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kdx2i import identity as identity_module
 from kdx2i.errors import UserError
+from kdx2i.files import sha256_file
 from kdx2i.identity import ABSENT, code_closure, code_hash, file_hash, identity, normalised_source
 
 SOURCE = '''"""About."""
@@ -143,6 +146,33 @@ def test_a_file_is_hashed_again_when_it_changes(tmp_path: Path) -> None:
 
 
 texts = st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=3)
+
+
+def test_large_files_are_read_once_for_all_processes_and_again_when_they_change(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(identity_module, "LARGE", 4)
+    reads: list[Path] = []
+    monkeypatch.setattr(identity_module, "sha256_file", lambda path: (reads.append(path), sha256_file(path))[1])
+
+    def in_a_new_process() -> str:
+        identity_module._file_hash.cache_clear()
+        return file_hash(path)
+
+    path = tmp_path / "archive.zip"
+    path.write_bytes(b"first")
+    first = in_a_new_process()
+    assert first == sha256_file(path) == in_a_new_process()
+    assert len(reads) == 1
+    dated = path.stat()
+    path.write_bytes(b"other")  # as long, and dated back
+    os.utime(path, ns=(dated.st_atime_ns, dated.st_mtime_ns))
+    assert in_a_new_process() == sha256_file(path) != first
+    (record,) = (tmp_path / "cache/kdx2i/hashes").iterdir()
+    for damage in (b"", b"[]", b'[[1], "abc"]', b"{", b"\xff"):
+        record.write_bytes(damage)
+        assert in_a_new_process() == sha256_file(path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(path))  # no folder can be there
+    assert in_a_new_process() == sha256_file(path)
 
 
 @given(texts, texts, texts, st.sampled_from(["spec", "inputs", "files", "kind", "code"]))
