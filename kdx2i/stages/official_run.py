@@ -4,9 +4,11 @@ import json
 
 import torch
 
+from kdx2i.config import listed
 from kdx2i.data.rows import Split
 from kdx2i.errors import UserError
 from kdx2i.files import write_text
+from kdx2i.methods.catalogue import architectures
 from kdx2i.methods.official_models import build_published, read_published
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import RunSpec
@@ -28,6 +30,12 @@ def run(plan: Plan, leaf: Leaf[RunSpec]) -> None:
     published = read_published(spec.architecture, path, spec.resolution)
     if published.one_direction:
         raise UserError(f"{path} is of one direction, and a row needs all: `kdx2i score --checkpoint` scores it")
+    asked = architectures()[spec.architecture].modes
+    if not set(asked) <= set(published.modes or asked):
+        raise UserError(
+            f"{path} cannot be asked in every mode of a row of {spec.architecture} ({listed(asked)}): "
+            f"`kdx2i score --checkpoint` scores it by {listed(published.modes or ())}"
+        )
     torch.manual_seed(derive_seed(spec.seed, "initialise"))
     method = build_published(
         spec.architecture,

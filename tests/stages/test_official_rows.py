@@ -3,6 +3,7 @@
 import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,6 +13,7 @@ from repository import fabricate, settings_copy
 from kdx2i.cli import main
 from kdx2i.errors import UserError
 from kdx2i.foreign import read_document
+from kdx2i.methods.official_models import read_published
 from kdx2i.plan import Plan
 from kdx2i.suite import make_plan
 
@@ -54,6 +56,23 @@ def test_the_row_stands_behind_its_baseline_and_is_scored_as_the_file_is(plan: P
     words = ["--checkpoint", "weights/100000_nets_ema.ckpt", "--architecture", "stargan_v2", "--dataset", DATASET]
     assert main(["score", *words, *asked, "--mode", "latent", "--json", str(tmp_path / "v.json")]) == 0
     assert read_document(tmp_path / "v.json")["values"] == values
+
+
+def test_a_file_that_lacks_a_mode_of_the_row_is_refused(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As SEAN's published file, which has no styles for maps without a reference."""
+    assert main(["split", "--dataset", DATASET, "--preset", "with-official"]) == 0
+
+    def one_mode(*words: Any) -> Any:
+        return replace(read_published(*words), modes=("reference",))
+
+    monkeypatch.setattr("kdx2i.stages.official_run.read_published", one_mode)
+    capsys.readouterr()
+    assert main(["train", *METHOD, "--preset", "with-official"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "cannot be asked in every mode of a row of stargan_v2" in said
+    assert "`kdx2i score --checkpoint` scores it by reference" in said
 
 
 def test_a_table_has_the_row_and_no_budget_for_it(plan: Plan) -> None:
