@@ -11,6 +11,9 @@ from kdx2i.stages.scale_counts import COUNTED, Counts, run_counts
 MEASURED = ("stargan_v2", 256, 0.398)
 """The measured iteration: architecture, px, and seconds on an H100 in TF32 (docs/speed.md)."""
 
+MEMORY = 9.7
+"""GiB of the GPU that it takes (docs/speed.md)."""
+
 Method = tuple[str, int]
 
 
@@ -66,6 +69,6 @@ operations of an iteration, those of products and convolutions, forwards and bac
 rate of that one, {rate / 1e12:.1f} TFLOP/s. Narrower networks may reach less of it: their time is a lower bound.
 
 Counted is stage 2 of {", ".join(COUNTED)}. Not counted, and in no sum: the other methods, stage 1, evaluations and
-decoding of images. Memory is measured for {name} at {side} px alone (9.7 GiB, `docs/speed.md`). Disk is that of the
-published weights in float32; while a training runs, its checkpoints come to it. With as many GPUs as trainings a table
-takes at least its longest one, after its stage 1."""
+decoding of images. Memory is measured for {name} at {side} px alone ({MEMORY} GiB, `docs/speed.md`). Disk is that
+of the published weights in float32; while a training runs, its checkpoints come to it. With as many GPUs as trainings a
+table takes at least its longest one, after its stage 1."""

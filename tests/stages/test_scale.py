@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from kdx2i.stages.scale import MEASURED, MEMORY
 from kdx2i.stages.scale_counts import COUNTED, counts, run_counts
 from kdx2i.suite import make_plan
 from tests.support.repository import ROOT
@@ -36,3 +37,8 @@ def test_what_is_not_counted_says_so_and_a_small_preset_is():
     found = run_counts(spec)
     assert found is not None and found.flop > 0 and found.weights < found.checkpoint
     assert "deepi2i" not in COUNTED
+
+
+def test_the_measured_iteration_is_the_one_of_the_page_on_speed():
+    page = (ROOT / "docs/speed.md").read_text(encoding="utf-8")
+    assert f"| TF32 | {1000 * MEASURED[2]:.0f} | {MEMORY} |" in page
