@@ -128,14 +128,6 @@ def code_closure(entries: Iterable[str], package_dir: Path | None = None) -> lis
     return sorted(closure)
 
 
-def imports_of(package_dir: Path, module: str) -> list[str]:
-    """Return the modules of the package that `module` imports by itself, sorted."""
-    path = _module_file(package_dir, module)
-    if path is None:
-        raise UserError(f"the module {module} does not exist in {package_dir}")
-    return sorted(set(_imports(package_dir, module, path)))
-
-
 def _orchestrates(name: str) -> bool:
     return name in _ORCHESTRATION or name.startswith(("kdx2i.config.", "kdx2i.plan."))
 
