@@ -40,17 +40,10 @@ def run(plan: Plan, leaf: Leaf[EncoderSpec]) -> None:
         "images_seen": recipe.train.iterations * recipe.train.batch,
         "split_sha256": split_sha256(leaf.inputs["split"]),
     }
-    path = leaf.file("encoder.safetensors")
-    kind.save(training, path, getattr(torch, recipe.stored), {**made, "identity": leaf.identity})
-    weights = recipe.image_weights if isinstance(recipe, SpeechRecipe) else None
-    matcher = load_matcher(path, device, image_weights=weights)
-    # Published speech may come without the text that was read.
-    written = "captions" in plan.dataset(recipe.dataset).conditions
-    document = {
-        "retrieval": retrieval(matcher, task),
-        "words": unseen_words(captions_of(task, "train"), captions_of(task, "test")) if written else None,
-    }
-    write_json(leaf.file("metrics.json"), {**document, "identity": leaf.identity})
+    kind.save(
+        training, leaf.file("encoder.safetensors"), getattr(torch, recipe.stored), {**made, "identity": leaf.identity}
+    )
+    document = measure(plan, leaf)
     publish_records(leaf)
     origin = {
         **made,
@@ -62,6 +55,22 @@ def run(plan: Plan, leaf: Leaf[EncoderSpec]) -> None:
     extra: dict[str, Any] = {"training": origin, "protocol": protocol_of(plan, recipe)}
     write_provenance(plan, leaf, device=describe_device(device), extra=extra)
     discard(leaf.work)
+
+
+def measure(plan: Plan, leaf: Leaf[EncoderSpec]) -> dict[str, Any]:
+    """Test what the encoder's file holds on test images, write `metrics.json`, and return the measures."""
+    recipe = read_encoder_recipe(dict(leaf.spec.config), f"encoder {leaf.spec.encoder}")
+    task = importlib.import_module(recipe.module).open_task(Split(leaf.inputs["split"].folder), recipe.resolution)
+    weights = recipe.image_weights if isinstance(recipe, SpeechRecipe) else None
+    matcher = load_matcher(leaf.file("encoder.safetensors"), pick_device(), image_weights=weights)
+    # Published speech may come without the text that was read.
+    written = "captions" in plan.dataset(recipe.dataset).conditions
+    document = {
+        "retrieval": retrieval(matcher, task),
+        "words": unseen_words(captions_of(task, "train"), captions_of(task, "test")) if written else None,
+    }
+    write_json(leaf.file("metrics.json"), {**document, "identity": leaf.identity})
+    return document
 
 
 def protocol_of(plan: Plan, recipe: Recipe) -> dict[str, str]:
