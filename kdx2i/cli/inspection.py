@@ -16,6 +16,7 @@ from kdx2i.config.study import load_study
 from kdx2i.encoders.recipes import load_encoder_recipe
 from kdx2i.errors import UserError
 from kdx2i.features.recipes import load_feature_recipe
+from kdx2i.identity import large_files_unread
 from kdx2i.plan.kinds import STAGE1
 from kdx2i.suite import make_plan
 
@@ -132,7 +133,7 @@ def check(
     load_claims(root)
     load_study(root)
     planned = []
-    with reporting(json) as report:
+    with reporting(json) as report, large_files_unread():
         for name in [preset] if preset else names_in(root / "benchmarks" / "presets"):
             plan = make_plan(root, name)
             for table_name in plan.tables:
