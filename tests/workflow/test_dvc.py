@@ -113,7 +113,7 @@ def test_metrics_are_compared_as_markdown_and_losses_are_plotted(fresh: Path) ->
     changed.write_text(f"{changed.read_text()}3,d,0.5\n")
     drawn = json.loads(dvc(fresh, "plots", "diff", "HEAD", "--json").stdout)
     drawn = drawn.get("data", drawn)
-    assert set(drawn) == set(curves)
+    assert set(curves) <= set(drawn)
     assert [sorted(plot["revisions"]) for plot in drawn[curves[1]]] == [["HEAD", "workspace"]]
     assert said(dvc(fresh, "plots", "show", "-o", "plots"))
     assert "<div" in (fresh / "plots/index.html").read_text()
