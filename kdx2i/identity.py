@@ -61,18 +61,18 @@ def file_hash(path: Path) -> str:
     state = require_plain(path)
     if state is None:
         return ABSENT
-    if state.st_size >= LARGE and _leaves.large_files:
+    if state.st_size >= LARGE and not _reading.large_files:
         return _remembered(_record_of(path), _state(path)) or UNREAD
     return _file_hash(path, state.st_size, state.st_mtime_ns)
 
 
-class _Leaves:
-    """What this process does not read."""
+class _Reading:
+    """What `file_hash` reads in this process."""
 
-    large_files = False
+    large_files = True
 
 
-_leaves = _Leaves()
+_reading = _Reading()
 
 
 @contextmanager
@@ -81,11 +81,11 @@ def large_files_unread() -> Iterator[None]:
 
     Whatever is planned in this block from such a file has an identity that no result has.
     """
-    before, _leaves.large_files = _leaves.large_files, True
+    before, _reading.large_files = _reading.large_files, False
     try:
         yield
     finally:
-        _leaves.large_files = before
+        _reading.large_files = before
 
 
 @lru_cache(maxsize=4096)

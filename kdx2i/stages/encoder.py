@@ -26,11 +26,9 @@ OF_A_KIND = frozenset(
 
 def run(plan: Plan, leaf: Leaf[EncoderSpec]) -> None:
     """Train the encoder of `leaf`, resuming what an interrupted job left, and test what its file holds."""
-    recipe = read_encoder_recipe(dict(leaf.spec.config), f"encoder {leaf.spec.encoder}")
-    kind = importlib.import_module(recipe.module)
     make_deterministic()
     device = pick_device()
-    task = kind.open_task(Split(leaf.inputs["split"].folder), recipe.resolution)
+    recipe, kind, task = _open(leaf)
     training = kind.begin(recipe, task, device)
     loop = loop_settings(plan, recipe.train.iterations, recipe.seed, sample_every=100, log_every=10)
     train(training, loop, leaf.work, f"encoder {recipe.name}")
@@ -43,7 +41,7 @@ def run(plan: Plan, leaf: Leaf[EncoderSpec]) -> None:
     kind.save(
         training, leaf.file("encoder.safetensors"), getattr(torch, recipe.stored), {**made, "identity": leaf.identity}
     )
-    document = measure(plan, leaf)
+    document = _measure(plan, leaf, recipe, task)
     publish_records(leaf)
     origin = {
         **made,
@@ -59,8 +57,18 @@ def run(plan: Plan, leaf: Leaf[EncoderSpec]) -> None:
 
 def measure(plan: Plan, leaf: Leaf[EncoderSpec]) -> dict[str, Any]:
     """Test what the encoder's file holds on test images, write `metrics.json`, and return the measures."""
+    recipe, _, task = _open(leaf)
+    return _measure(plan, leaf, recipe, task)
+
+
+def _open(leaf: Leaf[EncoderSpec]) -> tuple[Recipe, Any, Any]:
+    """Return the recipe of a leaf, the module of its kind, and its task, opened on the split."""
     recipe = read_encoder_recipe(dict(leaf.spec.config), f"encoder {leaf.spec.encoder}")
-    task = importlib.import_module(recipe.module).open_task(Split(leaf.inputs["split"].folder), recipe.resolution)
+    kind = importlib.import_module(recipe.module)
+    return recipe, kind, kind.open_task(Split(leaf.inputs["split"].folder), recipe.resolution)
+
+
+def _measure(plan: Plan, leaf: Leaf[EncoderSpec], recipe: Recipe, task: Any) -> dict[str, Any]:
     weights = recipe.image_weights if isinstance(recipe, SpeechRecipe) else None
     matcher = load_matcher(leaf.file("encoder.safetensors"), pick_device(), image_weights=weights)
     # Published speech may come without the text that was read.
