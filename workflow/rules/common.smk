@@ -38,7 +38,9 @@ def requested_tables():
 
 # A dry run where nothing has been made of archives and weights need not read them: 13 GiB take half a minute.
 LOOKING = ExitStack()
-if workflow.output_settings.dryrun and not made_of_large_files(ROOT, str(config["preset"])):
+if workflow.output_settings.dryrun and not made_of_large_files(
+    ROOT, str(config["preset"])
+):
     LOOKING.enter_context(large_files_unread())
 
 try:
