@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ _ORCHESTRATION = (
     "kdx2i.provenance",
 )  # fmt: skip
 ABSENT = "absent"
+UNREAD = "unread"
+"""What stands for the hash of a large file that `large_files_unread` leaves alone: no result has it."""
 LARGE = 64 * 2**20
 """Bytes from which on the hash of a file is remembered between processes: archives and official weights."""
 # Strings are matched so that a # inside one is no comment; tokenize would take most of the time of a hash.
@@ -59,7 +61,31 @@ def file_hash(path: Path) -> str:
     state = require_plain(path)
     if state is None:
         return ABSENT
+    if state.st_size >= LARGE and not _reading.large_files:
+        return _remembered(_record_of(path), _state(path)) or UNREAD
     return _file_hash(path, state.st_size, state.st_mtime_ns)
+
+
+class _Reading:
+    """What `file_hash` reads in this process."""
+
+    large_files = True
+
+
+_reading = _Reading()
+
+
+@contextmanager
+def large_files_unread() -> Iterator[None]:
+    """Let `file_hash` give `UNREAD` for large files whose hash nobody remembers: for what only looks.
+
+    Whatever is planned in this block from such a file has an identity that no result has.
+    """
+    before, _reading.large_files = _reading.large_files, False
+    try:
+        yield
+    finally:
+        _reading.large_files = before
 
 
 @lru_cache(maxsize=4096)
@@ -73,20 +99,28 @@ def _hash_of_large(path: Path) -> str:
     It is read again when its place on the disk, size or a time of it is another. The time of the last change of its
     entry is among these, which no program sets: a file that was written to and dated back is read again, too.
     """
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    record = home / "kdx2i" / "hashes" / f"{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()}.json"
-    before = _state(path)
-    try:
-        state, digest = json.loads(record.read_text())
-        if state == before and re.fullmatch("[0-9a-f]{64}", digest):
-            return str(digest)
-    except (OSError, TypeError, ValueError):  # None yet, or damaged.
-        pass
+    record, before = _record_of(path), _state(path)
+    if (known := _remembered(record, before)) is not None:
+        return known
     digest = sha256_file(path)
     if _state(path) == before:
         with suppress(OSError):  # Without a place for it, it is read each time.
             write_json(record, [before, digest])
     return digest
+
+
+def _record_of(path: Path) -> Path:
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return home / "kdx2i" / "hashes" / f"{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()}.json"
+
+
+def _remembered(record: Path, now: list[int]) -> str | None:
+    """Return the hash that a record has of a file whose state is `now`; None where it has none."""
+    try:
+        state, digest = json.loads(record.read_text())
+        return str(digest) if state == now and re.fullmatch("[0-9a-f]{64}", digest) else None
+    except (OSError, TypeError, ValueError):  # None yet, or damaged.
+        return None
 
 
 def _state(path: Path) -> list[int]:

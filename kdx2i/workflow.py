@@ -20,6 +20,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from kdx2i.config import listed, names_in, parse_seeds
 from kdx2i.devices import PARALLEL_STAGES
 from kdx2i.errors import UserError
 from kdx2i.files import write_text
+from kdx2i.foreign import read_document
+from kdx2i.identity import LARGE
 from kdx2i.plan import KINDS, Kind, Leaf, Plan
 from kdx2i.plan.kinds import CLAIMS, COMPARISON, FIELDS, FIGURE, NUMBER, REPORT, SPLIT, STAGE1, TABLE
 from kdx2i.plan.leaf import upstream_of
@@ -57,6 +60,17 @@ SHOWN: Mapping[str, Mapping[str, tuple[str, str]]] = {
 
 CONFIG_KEYS = ("preset", "seeds", "targets")
 """The keys of the workflow's configuration: those of params.yaml."""
+
+
+def made_of_large_files(root: Path, preset: str) -> bool:
+    """Tell whether there are results of a preset, or splits of large files: what is current depends on these then."""
+    if any((root / "results" / Path(preset).stem).rglob("*provenance.json")):
+        return True
+    for path in (root / "data").glob("*/provenance.json"):
+        with suppress(UserError, KeyError, TypeError, OSError):  # A damaged one is made again.
+            if any((root / name).stat().st_size >= LARGE for name in read_document(path)["files"]):
+                return True
+    return False
 
 
 def check_config(keys: Iterable[Any]) -> None:

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from kdx2i import identity as identity_module
 from kdx2i.errors import UserError
 from kdx2i.files import sha256_file
-from kdx2i.identity import ABSENT, code_closure, code_hash, file_hash, identity, normalised_source
+from kdx2i.identity import (
+    ABSENT,
+    UNREAD,
+    code_closure,
+    code_hash,
+    file_hash,
+    identity,
+    large_files_unread,
+    normalised_source,
+)
 
 SOURCE = '''"""About."""
 import math  # why
@@ -173,6 +182,22 @@ def test_large_files_are_read_once_for_all_processes_and_again_when_they_change(
         assert in_a_new_process() == sha256_file(path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(path))  # no folder can be there
     assert in_a_new_process() == sha256_file(path)
+
+
+def test_a_large_file_is_left_unread_where_that_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(identity_module, "LARGE", 4)
+    small, large = tmp_path / "small", tmp_path / "large"
+    small.write_bytes(b"abc")
+    large.write_bytes(b"abcd")
+    with large_files_unread():
+        assert (file_hash(small), file_hash(large)) == (sha256_file(small), UNREAD)
+    # What has been looked at is read when it counts, and known from then on.
+    assert file_hash(large) == sha256_file(large)
+    with large_files_unread():
+        assert file_hash(large) == sha256_file(large)
+        large.write_bytes(b"abcde")
+        assert file_hash(large) == UNREAD
 
 
 @given(texts, texts, texts, st.sampled_from(["spec", "inputs", "files", "kind", "code"]))

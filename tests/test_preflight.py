@@ -9,9 +9,11 @@ from typer.testing import CliRunner
 
 from kdx2i.cli import app
 from kdx2i.errors import UserError
+from kdx2i.files import sha256_file, write_json
 from kdx2i.inspection.preflight import Need, needs, require_ready
 from kdx2i.plan import Plan
 from kdx2i.suite import make_plan
+from kdx2i.workflow import made_of_large_files
 from tests.support.repository import ROOT, clone
 
 
@@ -63,6 +65,28 @@ def test_what_is_put_there_is_found(root: Path, monkeypatch: pytest.MonkeyPatch)
     files = {"data/raw/animal-faces.tar.gz", "inception-v3-compat"}
     assert there == files | {"1 GPU(s) a job"}
     assert {found[name].size for name in files} == {4}
+
+
+def test_whoever_looks_reads_no_archive(root: Path, monkeypatch: pytest.MonkeyPatch):
+    """13 GiB without a block on the disk, of which no byte is read; what is made of them reads them."""
+    monkeypatch.setenv("KDX2I_ROOT", str(root))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(root / "cache"))
+    archive = root / "data/raw/afhq.zip"
+    monkeypatch.setattr(
+        "kdx2i.identity.sha256_file",
+        lambda path: pytest.fail("the archive is read") if path == archive else sha256_file(path),
+    )
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with archive.open("wb") as handle:
+        handle.truncate(13 * 2**30)
+    looked = CliRunner().invoke(app, ["data", "status", "table5", "--preset", "paper"])
+    assert "4 of 5 missing" in looked.stdout and "1 not yet verified" in " ".join(looked.stdout.split())
+    assert "unread" in looked.stdout and "13,312" in looked.stdout
+    assert not made_of_large_files(root, "paper")
+    split = make_plan(root, "open").split("open-birds")
+    write_json(root / "data/afhq-500/provenance.json", {"files": {"data/raw/afhq.zip": "0" * 64}})
+    write_json(root / "data/open-birds/provenance.json", {"files": split.files})
+    assert made_of_large_files(root, "paper")
 
 
 def test_a_workflow_is_told_in_one_sentence(root: Path):

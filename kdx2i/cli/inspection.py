@@ -16,7 +16,8 @@ from kdx2i.config.study import load_study
 from kdx2i.encoders.recipes import load_encoder_recipe
 from kdx2i.errors import UserError
 from kdx2i.features.recipes import load_feature_recipe
-from kdx2i.plan.kinds import DISTILLED, RUN, STAGE1, STUDENT, TEACHER
+from kdx2i.identity import large_files_unread
+from kdx2i.plan.kinds import STAGE1
 from kdx2i.suite import make_plan
 
 
@@ -132,7 +133,7 @@ def check(
     load_claims(root)
     load_study(root)
     planned = []
-    with reporting(json) as report:
+    with reporting(json) as report, large_files_unread():
         for name in [preset] if preset else names_in(root / "benchmarks" / "presets"):
             plan = make_plan(root, name)
             for table_name in plan.tables:
@@ -179,16 +180,21 @@ def pages() -> None:
 
 @app.command()
 def adopt(names: Tables = None, preset: Preset = "open", seeds: Seeds = "") -> None:
-    """Take over stale trainings whose first steps give the same bits under today's code; 1 where one does not."""
+    """Take over stale trainings whose first steps give the same bits under today's code; 1 where one does not.
+
+    Without tables: those behind any table, and whatever else lies in the preset's results.
+    """
     from kdx2i.cli.running import run_leaf
+    from kdx2i.inspection.verify import planned, provenance_files
     from kdx2i.plan.leaf import upstream_of
     from kdx2i.provenance import problem
+    from kdx2i.stages import adopt as stage
 
     plan = asked_plan(preset, seeds)
-    tables = [plan.rendered(name) for name in names or plan.tables]
+    found = [] if names else [leaf for path in provenance_files(plan) if (leaf := planned(plan, path)[0]) is not None]
     refused = adopted = 0
-    for leaf in upstream_of(tables):
-        fault = problem(leaf) if leaf.kind in (TEACHER, DISTILLED, STUDENT, RUN) else None
+    for leaf in upstream_of([*(plan.rendered(name) for name in names or plan.tables), *found]):
+        fault = problem(leaf) if leaf.kind in stage.KINDS else None
         if fault is None or fault.kind != "stale":
             continue
         try:

@@ -10,11 +10,9 @@ from typing import Any
 
 from kdx2i.devices import visible
 from kdx2i.errors import UserError
+from kdx2i.identity import ABSENT, UNREAD
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.kinds import SPLIT
-
-ABSENT = "absent"
-"""What a plan has in place of the checksum of a file that is not there."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,7 @@ class Need:
     there: bool
     size: int | None = None
     advice: str = ""
+    read: bool = True
 
 
 def needs(plan: Plan, tables: Sequence[str]) -> list[Need]:
@@ -73,7 +72,7 @@ def _files(plan: Plan, leaves: Iterable[Leaf[Any]]) -> Iterator[Need]:
             if digest == ABSENT:
                 yield Need(kind, name, (), there=False, advice=_advice(plan, leaf, name))
             else:
-                yield Need(kind, name, (), there=True, size=(plan.root / name).stat().st_size)
+                yield Need(kind, name, (), there=True, size=(plan.root / name).stat().st_size, read=digest != UNREAD)
 
 
 def _advice(plan: Plan, leaf: Leaf[Any], name: str) -> str:

@@ -37,7 +37,7 @@ def verify(plan: Plan, tables: Iterable[str] = ()) -> list[Finding]:
     findings: dict[str, Finding] = {}
     needed = [leaf for name in tables for leaf in plan.rendered(name).upstream()]
     for path in provenance_files(plan):
-        leaf, mistake = _planned(plan, path)
+        leaf, mistake = planned(plan, path)
         if leaf is None or mistake is not None:
             findings[path.as_posix()] = Finding(path, leaf, mistake)
         else:
@@ -104,7 +104,7 @@ def provenance_files(plan: Plan) -> Iterator[Path]:
                 yield relative
 
 
-def _planned(plan: Plan, path: Path) -> tuple[Leaf[Any] | None, Problem | None]:
+def planned(plan: Plan, path: Path) -> tuple[Leaf[Any] | None, Problem | None]:
     """Return what the plan wants at a path; tables are planned with the seeds that they were made with."""
     try:
         leaf = plan.leaf_at(path)

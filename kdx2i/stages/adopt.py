@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from kdx2i.encoders.recipes import read_encoder_recipe
 from kdx2i.errors import UserError
 from kdx2i.files import read_json, sha256_file, sha256_json, write_json
 from kdx2i.identity import code_hash
 from kdx2i.plan import Leaf, Plan
-from kdx2i.plan.kinds import DISTILLED, RUN, STUDENT, TEACHER
+from kdx2i.plan.kinds import DISTILLED, ENCODER, FEATURES, RUN, STUDENT, TEACHER
 from kdx2i.provenance import (
     broken_output,
     bytes_read,
@@ -27,12 +28,13 @@ from kdx2i.provenance import (
     seal,
     stated_by,
 )
+from kdx2i.stages import encoder, features
 from kdx2i.stages.student_files import student_tensors
 from kdx2i.stages.students import measures_of, open_distillation, put_into
-from kdx2i.training.determinism import describe_device, pick_device
+from kdx2i.training.determinism import describe_device, make_deterministic, pick_device
 from kdx2i.training.fingerprint import FILE, Probed, probing
 
-KINDS = (TEACHER, DISTILLED, STUDENT, RUN)
+KINDS = (TEACHER, FEATURES, ENCODER, DISTILLED, STUDENT, RUN)
 """What can be adopted: the weights come out of the loop as they are, and what was measured is measured again."""
 
 
@@ -43,7 +45,7 @@ def run(plan: Plan, leaf: Leaf[Any]) -> None:
     files or inputs, is not whole, has no fingerprint, or begins otherwise today raises `UserError` and is left alone.
     """
     document = stated_by(leaf)
-    _require_same_start(leaf, document)
+    _require_same_start(plan, leaf, document)
     before, now = document["fingerprint"], _probe(plan, leaf)
     if now != before:
         step = next((number for number, pair in enumerate(zip(before, now, strict=False), 1) if pair[0] != pair[1]), 0)
@@ -62,25 +64,24 @@ def run(plan: Plan, leaf: Leaf[Any]) -> None:
         "probe": {"steps": len(now), "sha256": now[-1], "machine": _machine()},
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    outputs = dict(document["outputs"])
-    if "metrics.json" in leaf.outputs:
-        outputs["metrics.json"] = _measure_again(plan, leaf)
     rest = {name: value for name, value in document.items() if name != "sha256"} | {
         "identity": leaf.identity,
         "code_sha256": code_hash(leaf.code),
         "inputs": {upstream.name: upstream.identity for upstream in leaf.inputs.values()},
         "read": bytes_read(leaf),
-        "outputs": outputs,
         "protocol": plan.protocol_of(leaf.kind.flow),
+        **_measured_again(plan, leaf, document),
         "adopted": [*document.get("adopted", []), adoption],
     }
     write_json(leaf.provenance_path, {**rest, "sha256": seal(rest)})
 
 
-def _require_same_start(leaf: Leaf[Any], document: Mapping[str, Any]) -> None:
+def _require_same_start(plan: Plan, leaf: Leaf[Any], document: Mapping[str, Any]) -> None:
     """Raise `UserError` unless the result on disk is whole and was made from what the leaf is, but for the code."""
     if leaf.kind not in KINDS:
         raise UserError(f"{leaf.name} is not adopted: results of the kind `{leaf.kind.name}` are made again")
+    if plan.preset.resources.gpus > 1 and leaf.kind not in (FEATURES, ENCODER):  # These train on one.
+        raise UserError(f"{leaf.name} is not adopted: a training on several GPUs is made again (docs/dvc.md)")
     reason = None
     if not document:
         reason = "it is not there"
@@ -125,13 +126,24 @@ def _probe(plan: Plan, leaf: Leaf[Any]) -> list[str]:
     raise UserError(f"{leaf.name} is not adopted: its stage ends without a training")
 
 
-def _measure_again(plan: Plan, leaf: Leaf[Any]) -> str:
-    """Write the measures of an adopted student anew, and return the checksum of their file."""
-    distillation, _ = open_distillation(plan.root, leaf.spec, pick_device())
-    path = leaf.file("student.safetensors")
-    put_into(distillation, student_tensors(path), path)
-    write_json(leaf.file("metrics.json"), measures_of(distillation, leaf.spec))
-    return sha256_file(leaf.file("metrics.json"))
+def _measured_again(plan: Plan, leaf: Leaf[Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the measures of an adopted result anew, from its weights, and return what its provenance says of them."""
+    if "metrics.json" not in leaf.outputs:
+        return {}
+    told: dict[str, Any] = {}
+    make_deterministic()
+    if leaf.kind is ENCODER:
+        recipe = read_encoder_recipe(dict(leaf.spec.config), f"encoder {leaf.spec.encoder}")
+        told["training"] = {**document["training"], "metrics": encoder.measure(plan, leaf)}
+        told["protocol"] = encoder.protocol_of(plan, recipe)
+    elif leaf.kind is FEATURES:
+        features.measure(leaf)
+    else:
+        distillation, _ = open_distillation(plan.root, leaf.spec, pick_device())
+        path = leaf.file("student.safetensors")
+        put_into(distillation, student_tensors(path), path)
+        write_json(leaf.file("metrics.json"), measures_of(distillation, leaf.spec))
+    return {**told, "outputs": {**document["outputs"], "metrics.json": sha256_file(leaf.file("metrics.json"))}}
 
 
 def _machine() -> str:

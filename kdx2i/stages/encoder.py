@@ -26,11 +26,9 @@ OF_A_KIND = frozenset(
 
 def run(plan: Plan, leaf: Leaf[EncoderSpec]) -> None:
     """Train the encoder of `leaf`, resuming what an interrupted job left, and test what its file holds."""
-    recipe = read_encoder_recipe(dict(leaf.spec.config), f"encoder {leaf.spec.encoder}")
-    kind = importlib.import_module(recipe.module)
     make_deterministic()
     device = pick_device()
-    task = kind.open_task(Split(leaf.inputs["split"].folder), recipe.resolution)
+    recipe, kind, task = _open(leaf)
     training = kind.begin(recipe, task, device)
     loop = loop_settings(plan, recipe.train.iterations, recipe.seed, sample_every=100, log_every=10)
     train(training, loop, leaf.work, f"encoder {recipe.name}")
@@ -40,17 +38,10 @@ def run(plan: Plan, leaf: Leaf[EncoderSpec]) -> None:
         "images_seen": recipe.train.iterations * recipe.train.batch,
         "split_sha256": split_sha256(leaf.inputs["split"]),
     }
-    path = leaf.file("encoder.safetensors")
-    kind.save(training, path, getattr(torch, recipe.stored), {**made, "identity": leaf.identity})
-    weights = recipe.image_weights if isinstance(recipe, SpeechRecipe) else None
-    matcher = load_matcher(path, device, image_weights=weights)
-    # Published speech may come without the text that was read.
-    written = "captions" in plan.dataset(recipe.dataset).conditions
-    document = {
-        "retrieval": retrieval(matcher, task),
-        "words": unseen_words(captions_of(task, "train"), captions_of(task, "test")) if written else None,
-    }
-    write_json(leaf.file("metrics.json"), {**document, "identity": leaf.identity})
+    kind.save(
+        training, leaf.file("encoder.safetensors"), getattr(torch, recipe.stored), {**made, "identity": leaf.identity}
+    )
+    document = _measure(plan, leaf, recipe, task)
     publish_records(leaf)
     origin = {
         **made,
@@ -62,6 +53,32 @@ def run(plan: Plan, leaf: Leaf[EncoderSpec]) -> None:
     extra: dict[str, Any] = {"training": origin, "protocol": protocol_of(plan, recipe)}
     write_provenance(plan, leaf, device=describe_device(device), extra=extra)
     discard(leaf.work)
+
+
+def measure(plan: Plan, leaf: Leaf[EncoderSpec]) -> dict[str, Any]:
+    """Test what the encoder's file holds on test images, write `metrics.json`, and return the measures."""
+    recipe, _, task = _open(leaf)
+    return _measure(plan, leaf, recipe, task)
+
+
+def _open(leaf: Leaf[EncoderSpec]) -> tuple[Recipe, Any, Any]:
+    """Return the recipe of a leaf, the module of its kind, and its task, opened on the split."""
+    recipe = read_encoder_recipe(dict(leaf.spec.config), f"encoder {leaf.spec.encoder}")
+    kind = importlib.import_module(recipe.module)
+    return recipe, kind, kind.open_task(Split(leaf.inputs["split"].folder), recipe.resolution)
+
+
+def _measure(plan: Plan, leaf: Leaf[EncoderSpec], recipe: Recipe, task: Any) -> dict[str, Any]:
+    weights = recipe.image_weights if isinstance(recipe, SpeechRecipe) else None
+    matcher = load_matcher(leaf.file("encoder.safetensors"), pick_device(), image_weights=weights)
+    # Published speech may come without the text that was read.
+    written = "captions" in plan.dataset(recipe.dataset).conditions
+    document = {
+        "retrieval": retrieval(matcher, task),
+        "words": unseen_words(captions_of(task, "train"), captions_of(task, "test")) if written else None,
+    }
+    write_json(leaf.file("metrics.json"), {**document, "identity": leaf.identity})
+    return document
 
 
 def protocol_of(plan: Plan, recipe: Recipe) -> dict[str, str]:

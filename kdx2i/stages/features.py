@@ -19,23 +19,19 @@ from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.specs import FeaturesSpec
 from kdx2i.provenance import git_commit, packages, split_sha256, write_provenance
 from kdx2i.stages.training_outputs import discard, loop_settings, publish_records
-from kdx2i.training.checkpoint import save_tensors
+from kdx2i.training.checkpoint import load_module, load_tensors, save_tensors
 from kdx2i.training.determinism import describe_device, make_deterministic, pick_device, seed_step
 from kdx2i.training.loop import train
 
 _NATIVE = 64  # pixels of a side of the drawings
 _TRIALS = 100  # damaged test drawings
+_NOT_STORED = "num_batches_tracked"
 
 
 def run(plan: Plan, leaf: Leaf[FeaturesSpec]) -> None:
     """Train the feature network of `leaf`, resuming what an interrupted job left, and test it on test drawings."""
-    recipe = FeatureRecipe.model_validate(dict(leaf.spec.config))
     make_deterministic()
-    device = pick_device()
-    splits = {folder.name: Split(folder) for folder in (split.folder for split in leaf.inputs.values())}
-    kept = {name: training_drawings(splits, name, recipe) for name in recipe.datasets}
-    settings = FeatureSettings(**recipe.model_dump(include=set(FeatureSettings.__dataclass_fields__)))
-    training = FeatureTraining(settings, list(kept.values()), leaf.spec.seed, device)
+    recipe, training, splits, kept = _open(leaf)
     loop = loop_settings(plan, recipe.iterations, leaf.spec.seed, sample_every=recipe.iterations, log_every=10)
     train(training, loop, leaf.work, f"features {recipe.name}, seed {leaf.spec.seed}")
     origin = {
@@ -43,22 +39,53 @@ def run(plan: Plan, leaf: Leaf[FeaturesSpec]) -> None:
         "images": {name: len(part.labels) for name, part in kept.items()},
         "images_seen": recipe.iterations * recipe.batch,
         "splits": {split.folder.name: split_sha256(split) for split in leaf.inputs.values()},
-        "device": describe_device(device),
+        "device": describe_device(training.device),
         "packages": packages(),
         "git_commit": git_commit(plan.root),
     }
     dtype = getattr(torch, recipe.stored)
     tensors = stored_tensors(training.network, kept[recipe.datasets[0]].classes, dtype)
     save_tensors(leaf.file("network.safetensors"), tensors, {"identity": leaf.identity})
+    _measure(leaf, recipe, training, splits, kept)
+    publish_records(leaf)
+    write_provenance(plan, leaf, device=describe_device(training.device), extra={"training": origin})
+    discard(leaf.work)
+
+
+def measure(leaf: Leaf[FeaturesSpec]) -> None:
+    """Test what the network's file holds, which may be rounded, on test drawings, and write `metrics.json`."""
+    recipe, training, splits, kept = _open(leaf)
+    path = leaf.file("network.safetensors")
+    tensors, _ = load_tensors(path)
+    counters = {name: value for name, value in training.network.state_dict().items() if name.endswith(_NOT_STORED)}
+    stored = {name: tensor.float() for name, tensor in tensors.items() if name != "logits"}
+    load_module(training.network, {**counters, **stored}, path)
+    _measure(leaf, recipe, training, splits, kept)
+
+
+def _open(leaf: Leaf[FeaturesSpec]) -> tuple[FeatureRecipe, FeatureTraining, dict[str, Split], dict[str, Drawings]]:
+    """Return the recipe of a leaf, its training from the start, its splits, and the training images by data set."""
+    recipe = FeatureRecipe.model_validate(dict(leaf.spec.config))
+    splits = {folder.name: Split(folder) for folder in (split.folder for split in leaf.inputs.values())}
+    kept = {name: training_drawings(splits, name, recipe) for name in recipe.datasets}
+    settings = FeatureSettings(**recipe.model_dump(include=set(FeatureSettings.__dataclass_fields__)))
+    return recipe, FeatureTraining(settings, list(kept.values()), leaf.spec.seed, pick_device()), splits, kept
+
+
+def _measure(
+    leaf: Leaf[FeaturesSpec],
+    recipe: FeatureRecipe,
+    training: FeatureTraining,
+    splits: Mapping[str, Split],
+    kept: Mapping[str, Drawings],
+) -> None:
+    """Write `metrics.json`: what the network of a training says of test drawings."""
     accuracy = {
         name: held_out(training, number, kept[name], ImageSet(splits[name], "test", _NATIVE))
         for number, name in enumerate(recipe.datasets)
         if any(row.role == "test" for row in splits[name].rows)
     }
     write_json(leaf.file("metrics.json"), {"accuracy": accuracy, "identity": leaf.identity})
-    publish_records(leaf)
-    write_provenance(plan, leaf, device=describe_device(device), extra={"training": origin})
-    discard(leaf.work)
 
 
 def training_drawings(splits: Mapping[str, Split], name: str, recipe: FeatureRecipe) -> Drawings:
@@ -77,7 +104,7 @@ def held_out_pixels(splits: Mapping[str, Split], recipe: FeatureRecipe) -> set[s
 
 def stored_tensors(network: DrawingNetwork, classes: int, dtype: torch.dtype) -> dict[str, Tensor]:
     """Return a network's state with the weights of convolutions and head in `dtype`, and the number of its logits."""
-    state = {name: value for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")}
+    state = {name: value for name, value in network.state_dict().items() if not name.endswith(_NOT_STORED)}
     short = {name: value.to(dtype) if value.ndim > 1 else value for name, value in state.items()}
     return {**short, "logits": torch.tensor(classes)}
 

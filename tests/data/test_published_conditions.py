@@ -188,7 +188,7 @@ def test_bad_masks_are_refused_and_nothing_is_left(placed, zip_of, tmp_path, enc
 
 @pytest.mark.parametrize("around", ["", "afhq/"])
 @pytest.mark.parametrize("name", ["afhq", "afhq-500"])
-def test_both_layouts_of_afhq_are_read(placed, zip_of, tmp_path, encoded, around, name):
+def test_both_layouts_of_afhq_are_read(root, placed, zip_of, tmp_path, encoded, around, name):
     members = {
         f"{around}{folder}/{label}/{number}.jpg": encoded(9 * side + 3 * place + number, "JPEG")
         for side, folder in enumerate(("train", "val"))
@@ -199,9 +199,15 @@ def test_both_layouts_of_afhq_are_read(placed, zip_of, tmp_path, encoded, around
     config = placed(name, zip_of, {"archive": members}, split=smaller)
     split = split_of(config, tmp_path)
     assert len(split.select("train")) == (9 if name == "afhq" else 6) and len(split.select("test")) == 9
+    # Without any `wild` to test.
+    assert load_dataset(root, name).expects.test == 1500
+    short = {file: data for file, data in members.items() if "val/wild" not in file}
+    config = placed(name, zip_of, {"archive": short}, split=smaller, expects=ExpectedCounts(classes=3, test=9))
+    with pytest.raises(UserError, match=r"its source gives 6 test images, but 9 are published .*: is it whole\?"):
+        make_split(config, tmp_path, tmp_path / "split", progress=False)
     if name == "afhq-500":
-        del members[f"{around}val/dog/1.jpg"]
-        config = placed(name, zip_of, {"archive": members}, split=smaller)
+        short = {file: data for file, data in members.items() if "val/dog/1" not in file}
+        config = placed(name, zip_of, {"archive": short}, split=smaller)
         with pytest.raises(UserError, match=r"class 'dog' has 2 images in the source's test part.* 3 to test"):
             make_split(config, tmp_path, tmp_path / "split", progress=False)
 

@@ -128,6 +128,15 @@ def test_a_killed_run_leaves_no_table(photos, tmp_path, folder_dataset, monkeypa
     assert snapshot(out) == whole
 
 
+def test_a_bad_image_leaves_nothing(tmp_path, zip_of, folder_dataset, encoded):
+    members = {f"cat/{number:02d}.jpg": encoded(number, "JPEG", size=(64, 64)) for number in range(33)}
+    members["cat/32.jpg"] = members["cat/32.jpg"][:400]
+    config = folder_dataset(zip_of(tmp_path / "photos.zip", members), rule="fraction", train=0.5, seed=0)
+    with pytest.raises(UserError, match=r"cat/32\.jpg is a truncated or broken image"):
+        make_split(config, tmp_path, tmp_path / "tiny", progress=False)
+    assert not [path for path in (tmp_path / "tiny").rglob("*") if path.is_file()]
+
+
 def test_the_order_of_the_archive_does_not_matter(tmp_path, zip_of, folder_dataset, encoded):
     members = [(f"{label}/{number}.png", encoded(number)) for label in "ab" for number in range(8)]
     members = [(name, encoded(seed)) for seed, (name, _) in enumerate(members)]

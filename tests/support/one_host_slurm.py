@@ -1,5 +1,7 @@
 """A Slurm of this host alone, with four GPUs that are none: for tests of the profile `slurm`.
 
+Jobs of the partition `low` are requeued where `urgent` needs their place, those of `main` are not.
+
 It takes Debian's `slurm-wlm` and `munge`, root, and the place of `/etc/slurm/slurm.conf`, where no other Slurm may be,
 since what jobs need is looked for there. All else lies in one folder, and the daemons listen on 127.0.0.1 only.
 """
@@ -45,7 +47,11 @@ MinJobAge=600
 KillWait=60
 GresTypes=gpu
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} Gres=gpu:4
-PartitionName=main Nodes={host} Default=YES State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=main Nodes={host} Default=YES State=UP PriorityTier=1 PreemptMode=OFF
+PartitionName=low Nodes={host} State=UP PriorityTier=1
+PartitionName=urgent Nodes={host} State=UP PriorityTier=2
 """
 
 

@@ -34,6 +34,15 @@ def test_an_unknown_key_is_one_sentence_before_any_job() -> None:
 
 
 @pytest.mark.workflow
+def test_what_is_missing_from_outside_is_one_sentence_before_any_job(tmp_path: Path) -> None:
+    done = snakemake(clone(tmp_path / "copy"), "--cores", "1", "table5", "--config", "preset=paper")
+    screen = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "preset paper needs what is not here: data/raw/afhq.zip, " in screen
+    assert "Traceback" not in screen and "Select jobs to execute" not in screen
+
+
+@pytest.mark.workflow
 def test_a_clone_and_an_interpreter_may_have_any_signs_in_their_path(tmp_path: Path) -> None:
     """And jobs work in the Snakefile's clone, whatever other one a shell's KDX2I_ROOT names."""
     root, other = clone(tmp_path / "a b'c\"d;e$HOME&f"), settings_copy(tmp_path / "other")

@@ -3,6 +3,7 @@
 What is under test is which job would run and what DVC keeps; `test_end_to_end.py` does the same with trained results.
 """
 
+import csv
 import json
 import shutil
 import sys
@@ -88,6 +89,13 @@ def test_an_experiment_with_another_preset_is_compared_with_the_commit(origin: P
     assert "train stargan_v2 kd on open-birds at 32 px, seed 0" in screen
     changed = said(dvc(root, "params", "diff", "HEAD", "other-preset", "--md"))
     assert "| params.yaml | preset | open-smoke | other " in " ".join(changed.split())
+    shown = csv.DictReader(dvc(root, "exp", "show", "--csv", "--only-changed").stdout.splitlines())
+    rows = {row["Experiment"] or row["rev"]: row for row in shown}
+    assert {name: row["preset"] for name, row in rows.items() if name != "workspace"} == {
+        git(root, "branch", "--show-current").strip(): PRESET,
+        "other-preset": "other",
+    }
+    assert rows["other-preset"]["results/other/metrics.json:table1.latent.birds.Ours*.mFID"]
     metrics = json.loads(said(dvc(root, "metrics", "show", "--json")))
     assert "results/other/metrics.json" in json.dumps(metrics)
 
@@ -99,9 +107,13 @@ def test_metrics_are_compared_as_markdown_and_losses_are_plotted(fresh: Path) ->
     path.write_text(json.dumps(metrics))
     lines = said(dvc(fresh, "metrics", "diff", "--md")).splitlines()
     assert [line for line in lines if "table1.latent.birds.Ours*.mFID" in line and line.rstrip(" |").endswith("1.0")]
-    shown = json.loads(said(dvc(fresh, "plots", "show", "--json")))
-    names = json.dumps(list(shown.get("data", shown)))
-    for training in ("distilled-stargan_v2-kd-r32-s0", "runs-open-birds-stargan_v2-kd-r32-s0"):
-        assert f"results/{PRESET}/curves/{training}.csv" in names
+    # A training that went otherwise is a second line in its plot.
+    curves = [f"results/{PRESET}/curves/{of}-stargan_v2-kd-r32-s0.csv" for of in ("distilled", "runs-open-birds")]
+    changed = fresh / curves[1]
+    changed.write_text(f"{changed.read_text()}3,d,0.5\n")
+    drawn = json.loads(dvc(fresh, "plots", "diff", "HEAD", "--json").stdout)
+    drawn = drawn.get("data", drawn)
+    assert set(curves) <= set(drawn)
+    assert [sorted(plot["revisions"]) for plot in drawn[curves[1]]] == [["HEAD", "workspace"]]
     assert said(dvc(fresh, "plots", "show", "-o", "plots"))
     assert "<div" in (fresh / "plots/index.html").read_text()

@@ -1,4 +1,4 @@
-"""A real Slurm of this host makes what this machine makes: the same bytes, several jobs at once, and after a requeue.
+"""A real Slurm of this host makes what this machine makes: the same bytes, several jobs at once, whatever stops one.
 
 The GPUs are none, and PyTorch is told that it sees four: each job of two takes other ones and trains by torchrun.
 """
@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import one_host_slurm
@@ -25,27 +25,45 @@ WHY_NOT = one_host_slurm.why_not()
 pytestmark = [pytest.mark.workflow, pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))]
 
 ITERATIONS = 60
-GPUS = """
+SITE = """
 import os
-import torch
-torch.cuda.device_count = lambda: 4
+import sys
+if "snakemake" in sys.orig_argv:
+    # Snakemake asks Slurm how its jobs do every second: else ever more seldom.
+    from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+    RemoteExecutor.next_seconds_between_status_checks = property(lambda self: 1, lambda self, value: None)
+else:
+    import torch
+    torch.cuda.device_count = lambda: 4
 if "RANK" in os.environ and "SEEN" in os.environ:
     with open(os.path.join(os.environ["SEEN"], "ranks"), "a") as handle:
         names = ("SLURM_JOB_ID", "RANK", "WORLD_SIZE", "CUDA_VISIBLE_DEVICES")
         print(*(os.environ.get(name, "-") for name in names), file=handle)
+    # A training that is to be stopped takes its time, and nobody's.
+    import time
+    from torch.optim.optimizer import register_optimizer_step_post_hook
+    slow = os.path.join(os.environ["SEEN"], "slow")
+    register_optimizer_step_post_hook(lambda *words: time.sleep(0.5 if os.path.exists(slow) else 0))
 """
-SLURM = ["--profile", "profiles/slurm", "--slurm-no-account", "--slurm-status-command", "squeue", "--retries", "0"]
+SLURM = ["--profile", "profiles/slurm", "--slurm-no-account", "--slurm-status-command", "squeue", "--retries", "1"]
 SLURM += ["--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "20"]
 SLURM += ["--slurm-status-attempts", "1"]  # A busy machine may make it ask sacct, which knows nothing here.
 
 
 def make_copy(root: Path) -> Plan:
-    """A copy whose Table 1 has one row, and whose trainings take two GPUs; a student is distilled beside it."""
+    """A copy whose Table 1 has one row, and whose trainings take two GPUs.
+
+    A student is distilled beside it, in a partition whose jobs give way to others.
+    """
     working_copy(root)
     (root / "benchmarks/tables/table1.yaml").write_text(TABLE.replace("transfer: kd", "transfer: scratch"))
     preset = root / "benchmarks/presets/open-smoke.yaml"
     text = preset.read_text().replace("distill: {iterations: 2,", f"distill: {{iterations: {ITERATIONS},")
     preset.write_text(f"{text}resources: {{gpus: 2}}\n")
+    profile = root / "profiles/slurm/config.yaml"
+    profile.write_text(
+        profile.read_text().replace("set-resources:\n", "set-resources:\n  - distill:slurm_partition=low\n")
+    )
     return make_plan(root, "open-smoke")
 
 
@@ -89,41 +107,60 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-def eventually(root: Path, process: "subprocess.Popen[bytes]", path: Path, text: str) -> None:
-    """Wait until a file that Snakemake's jobs write has a text in it."""
+def eventually(root: Path, process: "subprocess.Popen[bytes]", condition: Callable[[], bool]) -> None:
+    """Wait until something holds while Snakemake works."""
     end = time.monotonic() + 1200
-    while not (path.exists() and text in path.read_text(errors="replace")):
+    while not condition():
         assert process.poll() is None and time.monotonic() < end, said(root)
         time.sleep(0.05)
 
 
-def test_a_table_and_a_requeued_training_are_those_of_this_machine(cluster: Path, tmp_path: Path) -> None:
+def has(path: Path, text: str) -> bool:
+    return path.exists() and text in path.read_text(errors="replace")
+
+
+def test_a_table_and_a_training_that_is_stopped_twice_are_those_of_this_machine(cluster: Path, tmp_path: Path) -> None:
     root, site = tmp_path / "copy", tmp_path / "site"
     plan = make_copy(root)
     site.mkdir()
-    (site / "sitecustomize.py").write_text(GPUS)
+    (site / "sitecustomize.py").write_text(SITE)
     assert snakemake(root, site, "--cores", "2").wait(1500) == 0, said(root)
     here = outputs(plan)
     shutil.rmtree(root / "results")
     (site / "ranks").unlink()
 
+    (site / "slow").touch()
     process, student = snakemake(root, site, *SLURM), wanted(plan)[1]
     log = root / "results/open-smoke/logs/distill/stargan_v2/kd/32/0.log"
-    eventually(root, process, student.work / "log.jsonl", "}\n")
-    (job,) = [
-        line.split()[0] for line in one_host_slurm.run("squeue", "-h", "-o", "%i %k").splitlines() if "_kd_" in line
-    ]
-    one_host_slurm.run("scontrol", "requeue", job)
-    eventually(root, process, log, f"of {ITERATIONS}, with a checkpoint: the same command goes on")
+    steps = student.work / "log.jsonl"
+    eventually(root, process, lambda: has(steps, "}\n"))
+    jobs = one_host_slurm.run("squeue", "-h", "-o", "%i %k").splitlines()
+    (job,) = [line.split()[0] for line in jobs if "_kd_" in line]
+    # What is urgent takes all GPUs, as soon as the row, which gives way to nobody, has its bytes.
+    one_host_slurm.run("scontrol", "update", "PartitionName=main", "State=DOWN")
+    one_host_slurm.run("sbatch", "--partition=urgent", "--gpus=4", "--output=/dev/null", "--wrap=true")
+    eventually(root, process, lambda: has(log, "stopped by SIGTERM after step "))
+    written = steps.stat().st_mtime_ns
+    one_host_slurm.run("scontrol", "update", "PartitionName=main", "State=UP")
+    # Slurm itself starts it again; then its time is nearly up, so that it is warned, and Snakemake starts it again.
+    eventually(root, process, lambda: steps.stat().st_mtime_ns != written)
+    one_host_slurm.run("scontrol", "update", f"JobId={job}", "TimeLimit=5")
+    eventually(root, process, lambda: has(log, "stopped by SIGUSR1 after step "))
+    (site / "slow").unlink()
     assert process.wait(1500) == 0, said(root)
     assert outputs(plan) == here
 
-    # One torchrun for a job, with a process for each of its GPUs; the requeued one has started twice.
-    assert "Restarts=1" in one_host_slurm.run("scontrol", "show", "job", job)
+    told = one_host_slurm.run("scontrol", "show", "job", job)
+    assert "Restarts=1" in told and "JobState=FAILED" in told, told
+    assert (root / "log.txt").read_text().count("Trying to restart job") == 1
+    # One torchrun for each start of a job, with a process for each of its GPUs.
     ranks = [line.split(" ") for line in (site / "ranks").read_text().splitlines()]
-    of_student, of_run = ([line for line in ranks if (line[0] == job) is mine] for mine in (True, False))
-    assert sorted(line[1:3] for line in of_student) == [["0", "2"], ["0", "2"], ["1", "2"], ["1", "2"]]
-    assert sorted(line[1:3] for line in of_run) == [["0", "2"], ["1", "2"]]
-    # Both began at once, on other GPUs.
-    devices = [set(lines[0][3].split(",")) for lines in (of_student, of_run)]
+    of_job = {one: [line for line in ranks if line[0] == one] for one in dict.fromkeys(line[0] for line in ranks)}
+    once, twice = [["0", "2"], ["1", "2"]], [["0", "2"], ["0", "2"], ["1", "2"], ["1", "2"]]
+    assert sorted(line[1:3] for line in of_job[job]) == twice
+    first, *others = [sorted(line[1:3] for line in lines) for one, lines in of_job.items() if one != job]
+    assert [first, *others] == [once, once], of_job
+    # The row and the student began at once, on other GPUs.
+    row = next(lines for one, lines in of_job.items() if one != job)
+    devices = [set(lines[0][3].split(",")) for lines in (of_job[job], row)]
     assert [len(some) for some in devices] == [2, 2] and not devices[0] & devices[1]
