@@ -183,7 +183,10 @@ def stylegan2_teacher(resolution: int) -> Callable[[Path], object]:
 
 def biggan_teacher(path: Path) -> None:
     """Write the two files of BigGAN-PyTorch at 128 px, and convert them."""
-    networks = {"G_ema": biggan.Generator(biggan.GeneratorConfig()), "D": biggan.Discriminator(biggan.DiscriminatorConfig())}
+    networks = {
+        "G_ema": biggan.Generator(biggan.GeneratorConfig()),
+        "D": biggan.Discriminator(biggan.DiscriminatorConfig()),
+    }
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         files = [Path(folder) / f"{name}.pth" for name in networks]
         for file, network in zip(files, networks.values(), strict=True):
