@@ -101,7 +101,7 @@ def afhq() -> Members:
 
 def _birds() -> Iterator[tuple[str, int, int]]:
     for place, label in enumerate(("001.Albatross", "002.Auklet", "003.Crow", "004.Cuckoo", "005.Finch")):
-        for number in range(4):
+        for number in range(5):
             yield f"{label}/{label.partition('.')[2]}_{number:04d}", place, number
 
 
@@ -119,12 +119,12 @@ def cub_captions() -> Members:
 
 
 def flowers() -> Members:
-    return ((f"jpg/image_{n + 1:05d}.jpg", picture(n // 3, n % 3)) for n in range(15))
+    return ((f"jpg/image_{n + 1:05d}.jpg", picture(n // 5, n % 5)) for n in range(25))
 
 
 def flower_captions() -> Members:
-    names = (f"cvpr2016_flowers/text_c10/class_{n // 3 + 1:05d}/image_{n + 1:05d}.txt" for n in range(15))
-    return ((name, captions(n // 3, n % 3, "flower")) for n, name in enumerate(names))
+    names = (f"cvpr2016_flowers/text_c10/class_{n // 5 + 1:05d}/image_{n + 1:05d}.txt" for n in range(25))
+    return ((name, captions(n // 5, n % 5, "flower")) for n, name in enumerate(names))
 
 
 def faces() -> Members:

@@ -16,7 +16,6 @@ pytestmark = pytest.mark.workflow
     ("table", "part", "label", "dataset"),
     [
         ("table1", "latent", "DMIT", "animal-faces"),
-        ("table2", "text2image", "SSA-GAN", "cub"),
     ],
 )
 def test_a_row_goes_from_its_archive_to_its_verdict(
