@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import smoke_inputs
 from typer.testing import CliRunner
 
 from kdx2i.cli import app
@@ -51,6 +52,9 @@ def test_what_the_paper_needs_is_listed_once_with_how_to_get_it(root: Path):
     assert "curl" in found["inception-v3-compat"].advice
     assert found["alexnet"].wanted_by == ("table5",)
     assert found["VGG19"].wanted_by == ("table2",)
+    # S2IGAN's speech encoder reads images by it, in the training and for R-precision.
+    assert found["inception-v3-torchvision"].wanted_by == ("table2",)
+    assert "inception_v3_google" in found["inception-v3-torchvision"].advice
     assert "1 GPU(s) a job" in found
 
 
@@ -87,6 +91,14 @@ def test_whoever_looks_reads_no_archive(root: Path, monkeypatch: pytest.MonkeyPa
     write_json(root / "data/afhq-500/provenance.json", {"files": {"data/raw/afhq.zip": "0" * 64}})
     write_json(root / "data/open-birds/provenance.json", {"files": split.files})
     assert made_of_large_files(root, "paper")
+
+
+def test_all_that_the_smoke_preset_needs_can_be_made(root: Path):
+    plan = make_plan(root, "paper-smoke")
+    names = {smoke_inputs.file_of(root, need).name for need in needs(plan, plan.tables)}
+    assert names == set(smoke_inputs.ARCHIVES) | set(smoke_inputs.WEIGHTS) | {"inception-v3-torchvision"}
+    smoke_inputs.speech_encoder(root / "weights/smoke/oxford-102-speech.safetensors")
+    assert "inception-v3-torchvision" not in by_name(make_plan(root, "paper-smoke"), "table2")
 
 
 def test_a_workflow_is_told_in_one_sentence(root: Path):

@@ -17,6 +17,17 @@ ConditionKind = Literal["captions", "speech", "label-maps"]
 TaskName = Literal["image-to-image", "text", "speech", "label-map"]
 Stage = Literal["split", "teacher", "encoder", "distill", "train", "evaluate", "table", "compare"]
 Settings = dict[str, JsonValue]
+
+
+def _is_galleries(count: int) -> int:
+    if count > 100 and count % 100:
+        raise ValueError("more than 100 must be a multiple of 100, as retrieval is among 100")
+    return count
+
+
+HELD_OUT = 400
+"""Triplets that a student is measured on, where a preset says nothing else."""
+HeldOut = Annotated[int, Field(ge=2, multiple_of=2), AfterValidator(_is_galleries)]
 # What a model of each task is given besides images and classes; the other kinds may accompany it.
 CONDITION_OF: dict[TaskName, ConditionKind] = {"text": "captions", "speech": "speech", "label-map": "label-maps"}
 
@@ -242,6 +253,7 @@ class PresetConfig(Strict):
     those of `kdx2i.metrics.settings`, those of an architecture those of its own `settings` module; those of
     `transfers` say how the ablations are read (`kdx2i.distill.transfers`). `official` names checkpoints that authors
     published, by architecture, dataset (its name here) and pixels: each becomes a row beside the reproduced one.
+    `held_out` is the number of held-out triplets that a distilled student is measured on.
     """
 
     name: Name
@@ -260,6 +272,7 @@ class PresetConfig(Strict):
     protocol: dict[Name, str] = Field(default_factory=dict)
     resources: ResourcesConfig = Field(default_factory=ResourcesConfig)
     checkpoints: CheckpointsConfig = Field(default_factory=CheckpointsConfig)
+    held_out: HeldOut = HELD_OUT
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "PresetConfig":

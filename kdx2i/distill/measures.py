@@ -5,7 +5,8 @@ one guidance are what costs nothing: x1 itself, the best constant image, and the
 reference (or noise).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,23 +21,37 @@ GALLERY = 100
 """Among how many images a student's own y must be the nearest, for its retrieval."""
 COUNT = 4 * GALLERY
 """Held-out triplets."""
+PIXELS = GALLERY * 64**2
+"""Pixels of the y that are drawn at a time: a hundred triplets of 256 px, with their features, would fill a GPU."""
 
 
 @torch.no_grad()
 def measure(distillation: I2IDistillation, seed: int, count: int = COUNT) -> dict[str, Any]:
-    """Return the measures of a distillation's averaged student on `count` fresh triplets, a multiple of `GALLERY`.
+    """Return the measures of a distillation's averaged student on `count` fresh triplets.
+
+    Retrieval is among `GALLERY` of them, of which `count` is a multiple, or among all where they are less.
 
     `guidance`: by each guidance that was distilled, `l1` between y and y_S; `l1_copy` of x1, None where y is x1;
-    `l1_constant` of the pixelwise median of all y; `l1_shuffled` of the student with the next triplet's reference or
-    noise; `response`, how much that changes the student's image over how much it changes y, None where y is x1;
-    `retrieval`, the share in per cent of y_S that are nearest to their own y. `alignment`: of eqs. (1) to (3), by
-    resolution, L1 between the features of both sides over the mean size of the teacher's. `energy`: the energy
-    distance of y_S (both guidances) from y, beside `energy_blend` of the means of two y. `distilled`, and the `reason`.
+    `l1_constant` of the pixelwise median of all y; `l1_shuffled` of the student with the reference or noise of the next
+    triplet of those drawn together; `response`, how much that changes the student's image over how much it changes y,
+    None where y is x1; `retrieval`, the share in per cent of y_S that are nearest to their own y. `alignment`: of eqs.
+    (1) to (3), by resolution, L1 between the features of both sides over the mean size of the teacher's, of what was
+    drawn first. `energy`: the energy distance of y_S (both guidances) from y, beside `energy_blend` of the means of two
+    y. `distilled`, and the `reason`.
     """
     averaged = distillation.student.with_networks({**distillation.networks, **distillation.averages})
     torch.manual_seed(derive_seed(seed, "held-out triplets"))
-    drawn = [distillation.draw(GALLERY, share=False, others=True) for _ in range(count // GALLERY)]
-    y = torch.cat([seen(t.y) for t in drawn])
+    gallery = min(GALLERY, count)
+    part = drawn_together(gallery, distillation.teacher_generator.config.img_resolution)
+    drawn: list[Triplets] = []
+    alignment: dict[str, dict[str, float]] | None = None
+    for _ in range(count // part):
+        t = distillation.draw(part, share=False, others=True)
+        if alignment is None and distillation.transfer.alignment:
+            alignment = _alignment(distillation, averaged, t)
+        drawn.append(replace(t, features={}))  # They are most of the memory.
+    targets = [seen(t.y) for t in drawn]
+    y = torch.cat(targets)
     copied = _mean([_l1(seen(t.x1), seen(t.y)) for t in drawn]) if distillation.transfer.mixing else None
     constant = y.median(dim=0).values.expand_as(y)
     yardsticks = {"l1_copy": copied, "l1_constant": _l1(constant, y)}
@@ -51,11 +66,12 @@ def measure(distillation: I2IDistillation, seed: int, count: int = COUNT) -> dic
             **yardsticks,
             "l1_shuffled": _mean([_l1(other, seen(t.y)) for (_, other), t in zip(pairs, drawn, strict=True)]),
             "response": _response(pairs, drawn),
-            "retrieval": 100 * _mean([retrieval(own, seen(t.y)) for (own, _), t in zip(pairs, drawn, strict=True)]),
+            "retrieval": 100
+            * _mean(list(map(retrieval, in_galleries(images[name], gallery), in_galleries(targets, gallery)))),
         }
     document: dict[str, Any] = {"triplets": count, "guidance": measured}
-    if distillation.transfer.alignment:
-        document["alignment"] = _alignment(distillation, averaged, drawn[0])
+    if alignment is not None:
+        document["alignment"] = alignment
     everything = torch.cat([torch.cat(parts) for parts in images.values()])
     document["energy"] = energy_distance(everything, y)
     document["energy_blend"] = energy_distance((y + y.roll(1, 0)) / 2, y)
@@ -85,6 +101,18 @@ def verdict(document: Mapping[str, Any], *, aligned: bool) -> tuple[bool, str]:
 def seen(images: Tensor) -> Tensor:
     """Return images [B, 3, R, R] clamped to [-1, 1], as they are seen."""
     return images.float().clamp(-1, 1)
+
+
+def drawn_together(gallery: int, resolution: int) -> int:
+    """Return how many triplets or pairs of `resolution` px are drawn at a time: a divisor of `gallery` from 2 on."""
+    most = max(2, PIXELS // resolution**2)
+    return next(size for size in range(min(gallery, most), 0, -1) if gallery % size == 0)
+
+
+def in_galleries(parts: Sequence[Tensor], gallery: int) -> list[Tensor]:
+    """Return images [B, 3, R, R] of equal B as galleries of `gallery` images."""
+    each = gallery // len(parts[0])
+    return [torch.cat(list(parts[start : start + each])) for start in range(0, len(parts), each)]
 
 
 def retrieval(drawn: Tensor, targets: Tensor) -> float:
@@ -130,7 +158,7 @@ def _response(pairs: list[tuple[Tensor, Tensor]], drawn: list[Triplets]) -> floa
 
 
 def _alignment(distillation: I2IDistillation, student: I2IStudent, t: Triplets) -> dict[str, dict[str, float]]:
-    """Return, for eqs. (1) to (3), the relative distance of the features of one gallery by resolution."""
+    """Return, for eqs. (1) to (3), the relative distance of the features of triplets by resolution."""
     content, encoded = student.encode(t.x1)
     style, styled = student.style_from_image(t.x2)
     decoded = student.decode(content, style)[1]

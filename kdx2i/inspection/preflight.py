@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from kdx2i.devices import visible
+from kdx2i.encoders.speech.settings import SpeechEncoderSizes
 from kdx2i.errors import UserError
 from kdx2i.identity import ABSENT, UNREAD
+from kdx2i.foreign import tensor_metadata
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.kinds import SPLIT
 
@@ -91,7 +93,7 @@ def _networks(plan: Plan, leaves: Sequence[Leaf[Any]]) -> Iterator[Need]:
     """Yield the published networks that score or train, and that no package brings."""
     scored = [leaf for leaf in leaves if hasattr(leaf.spec, "metrics")]
     if scored:
-        yield from _found(plan.evaluation_settings["extractor"], _extractor)
+        yield from _found(plan.evaluation_settings["extractor"], partial(_inception, None))
     if any("LPIPS" in leaf.spec.metrics for leaf in scored):
         yield from _found(plan.evaluation_settings["diversity"]["network"], _trunk)
     trainings = [leaf.spec.train for leaf in leaves if hasattr(leaf.spec, "train")]
@@ -103,6 +105,18 @@ def _networks(plan: Plan, leaves: Sequence[Leaf[Any]]) -> Iterator[Need]:
             yield _at(f"VGG19 of CoCosNet v2 ({train['vgg19']})", plan.root / str(train["vgg19"]), advice)
         else:
             yield from _found("VGG19", partial(_vgg19, train.get("vgg19_weights")))
+    for leaf in leaves:
+        if getattr(leaf.spec, "task", None) == "speech" and leaf.spec.encoder_file is not None:
+            yield from _found(*_image_network(plan, leaf))
+
+
+def _image_network(plan: Plan, leaf: Leaf[Any]) -> tuple[str, Callable[[str], Path | None]]:
+    """Return the network that images are read by where speech is, and how it is looked for."""
+    recipe = leaf.inputs["encoder"].spec.config if "encoder" in leaf.inputs else {}
+    path = plan.root / leaf.spec.encoder_file
+    sizes = recipe.get("encoder") or (tensor_metadata(path).get("sizes") if path.is_file() else {})
+    given = getattr(leaf.spec, "networks", {}).get("image_weights") or recipe.get("image_weights")
+    return SpeechEncoderSizes.model_validate(sizes).image_network, partial(_inception, given)
 
 
 def _found(name: str, look: Callable[[str], Path | None]) -> Iterator[Need]:
@@ -122,12 +136,12 @@ def _at(name: str, path: Path, advice: str) -> Need:
     return Need("network", name, (), there=False, advice=advice)
 
 
-def _extractor(name: str) -> Path | None:
+def _inception(given: str | None, name: str) -> Path | None:
     if not name.startswith("inception-v3"):
         return None
     from kdx2i.metrics.extractors.weights import find_inception, find_torchvision
 
-    return (find_torchvision() if name == "inception-v3-torchvision" else find_inception())[0]
+    return (find_torchvision(given) if name == "inception-v3-torchvision" else find_inception(given))[0]
 
 
 def _trunk(name: str) -> Path | None:

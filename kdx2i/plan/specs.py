@@ -6,6 +6,7 @@ from pydantic import Field
 
 from kdx2i.config import ConditionKind, Settings, SourceConfig, SplitRule, Strict, TableConfig, TaskName
 from kdx2i.config.figures import FigureConfig
+from kdx2i.config.models import HELD_OUT
 from kdx2i.config.study import StudyConfig
 
 
@@ -18,10 +19,15 @@ class Spec(Strict):
     protocol: dict[str, str] = Field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the spec as JSON values; what reads no encoder of conditions does not mention one."""
+        """Return the spec as JSON values, without what is left out where it is as usual.
+
+        What reads no encoder of conditions does not mention one, nor a student its usual number of held-out triplets.
+        """
         values = self.model_dump(mode="json")
         if values.get("encoder_file", "") is None:
             del values["encoder_file"]
+        if values.get("held_out") == HELD_OUT:
+            del values["held_out"]
         return values
 
 
@@ -81,7 +87,8 @@ class MethodSpec(Spec):
 class DistillSpec(MethodSpec):
     """A distilled student (stage 1): what the transfer changes, the teacher, the settings of stage 1.
 
-    `distillation` is that of the architecture's task; `teacher_file` is relative to the repository's root.
+    `distillation` is that of the architecture's task; `teacher_file` is relative to the repository's root; `held_out`
+    is the number of triplets that it is measured on.
     """
 
     distillation: str
@@ -89,6 +96,7 @@ class DistillSpec(MethodSpec):
     teacher: str
     teacher_file: str
     distill: Settings
+    held_out: int = HELD_OUT
 
 
 class MeasuredSpec(DistillSpec):

@@ -79,6 +79,7 @@ def _distill_spec(
         teacher=teacher,
         teacher_file=read_teacher(plan, source, inputs, files),
         distill=settings["distill"],
+        held_out=base.preset.held_out,
         protocol=base.protocol_switches("distill"),
     )
 

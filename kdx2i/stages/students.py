@@ -51,5 +51,5 @@ def put_into(distillation: Any, tensors: Mapping[str, Tensor], path: Path) -> No
 
 def measures_of(distillation: Any, spec: DistillSpec) -> dict[str, Any]:
     """Return the measures of a distillation's averaged student on the held-out triplets (metrics.json)."""
-    measured: dict[str, Any] = load_measure(spec.distillation)(distillation, HELD_OUT_SEED)
+    measured: dict[str, Any] = load_measure(spec.distillation)(distillation, HELD_OUT_SEED, spec.held_out)
     return measured

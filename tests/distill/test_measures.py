@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kdx2i.distill import measures
 from kdx2i.distill.measures import GALLERY, energy_distance, measure, retrieval, verdict
 
 
@@ -55,6 +56,29 @@ def test_perfect_student_has_no_distance_full_response_and_retrieval():
     assert values["response"] == pytest.approx(1)
     assert values["retrieval"] == 100
     assert values["l1_shuffled"] > values["l1"]
+
+
+def test_large_images_are_drawn_in_small_parts_and_measured_as_one_gallery(monkeypatch):
+    # A hundred triplets of 256 px with the teacher's features would take 13 GB, and four times as much in the end.
+    assert [measures.drawn_together(GALLERY, side) for side in (32, 64, 128, 256, 1024)] == [100, 100, 25, 5, 2]
+    whole = measured(lambda t, rolled: t.y)["guidance"]["reference"]
+    monkeypatch.setattr(measures, "PIXELS", 20 * 8**2)
+    batches = []
+    distillation = tiny.distillation(guidance="reference")
+    proper = distillation.draw
+
+    def recording(batch, **options):
+        batches.append(batch)
+        return proper(batch, **options)
+
+    monkeypatch.setattr(distillation, "draw", recording)
+    document = measure(distillation, 0, GALLERY)
+    assert batches == [20] * 5 and document["triplets"] == GALLERY
+    assert document["guidance"]["reference"]["l1_copy"] == pytest.approx(whole["l1_copy"], rel=0.2)
+    images = [torch.rand(20, 3, 8, 8) for _ in range(10)]
+    assert [
+        torch.equal(g, torch.cat(images[5 * n : 5 * n + 5])) for n, g in enumerate(measures.in_galleries(images, 100))
+    ] == [True, True]
 
 
 def test_copying_student_scores_its_yardstick_and_does_not_respond():

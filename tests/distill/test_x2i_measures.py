@@ -7,6 +7,7 @@ import pytest
 import tiny
 import torch
 
+from kdx2i.distill import measures
 from kdx2i.distill.measures import GALLERY
 from kdx2i.distill.x2i_measures import CONDITION, measure, verdict
 
@@ -66,6 +67,20 @@ def test_a_perfect_student_has_no_distance_full_response_direction_and_retrieval
     assert values["difference"] == pytest.approx(values["difference_teacher"])
 
 
+def test_large_images_are_drawn_in_small_parts_and_measured_as_one_gallery(monkeypatch):
+    monkeypatch.setattr(measures, "PIXELS", 20 * 16**2)
+    distillation = ct.distillation()
+    proper, batches = distillation.draw, []
+    monkeypatch.setattr(
+        distillation, "draw", lambda batch, **options: batches.append(batch) or proper(batch, **options)
+    )
+    values = measure(distillation, 0, GALLERY)["guidance"][CONDITION]
+    assert batches == [20] * 5
+    assert (2 * values["retrieval"]) in range(201) and values["l1"] == pytest.approx(values["l1_undistilled"])
+    few = measure(distillation, 0, 2)
+    assert few["triplets"] == 2 and few["guidance"][CONDITION]["retrieval"] in (0, 25, 50, 75, 100)
+
+
 def test_a_student_that_is_deaf_to_c_has_no_response():
     values = measured(lambda p, *_: p.x1)
     assert (values["response"], values["direction"], values["difference"]) == (0, 0, 0)
@@ -106,7 +121,7 @@ GOOD = {
     ],
 )
 def test_a_student_must_beat_every_yardstick(changes, reason):
-    distilled, found = verdict({"guidance": {CONDITION: GOOD | changes}}, aligned=True)
+    distilled, found = verdict({"triplets": GALLERY, "guidance": {CONDITION: GOOD | changes}}, aligned=True)
     assert (distilled, found) == (not changes, reason)
 
 
