@@ -11,8 +11,8 @@ from typing import Any
 from kdx2i.devices import visible
 from kdx2i.encoders.speech.settings import SpeechEncoderSizes
 from kdx2i.errors import UserError
-from kdx2i.identity import ABSENT, UNREAD
 from kdx2i.foreign import tensor_metadata
+from kdx2i.identity import ABSENT, UNREAD
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.kinds import SPLIT
 
