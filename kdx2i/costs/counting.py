@@ -80,11 +80,11 @@ def _answer(func: Any, args: Any, kwargs: Any) -> Any:
 def counting() -> Iterator[Counter]:
     """Count what is built and computed inside.
 
-    PyTorch's autocast, which knows no meta device, changes nothing, and Adam only makes its state: neither has products.
+    PyTorch's autocast, which knows no meta device, changes nothing, and Adam only makes its state: no products there.
     """
-    with mock.patch("torch.autocast", _Uncast), mock.patch("torch.optim.adam.adam", _computes_nothing):
-        with Counter() as counter:
-            yield counter
+    adam = mock.patch("torch.optim.adam.adam", _computes_nothing)
+    with mock.patch("torch.autocast", _Uncast), adam, Counter() as counter:
+        yield counter
 
 
 def _computes_nothing(*_: Any, **__: Any) -> None:

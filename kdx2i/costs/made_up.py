@@ -127,6 +127,10 @@ def teacher(path: Path) -> Teacher:
     return Teacher(generator.eval().requires_grad_(False), discriminator.eval().requires_grad_(False), {})
 
 
+def _no_file(*_: Any) -> tuple[Path, str]:
+    return NOWHERE, ""
+
+
 def _no_weights(*_: Any, **__: Any) -> dict[str, Tensor]:
     return {}
 
@@ -156,6 +160,7 @@ PARTS: dict[str, Callable[..., Any]] = {
     "kdx2i.methods.sean.method.build_perceptual": perceptual,
     "kdx2i.methods.cocosnet_v2.method.feature_network": features,
     "kdx2i.stages.students.load_teacher": teacher,
+    "kdx2i.metrics.extractors.networks.find_inception": _no_file,
     "kdx2i.metrics.extractors.networks.load_verified": _no_weights,
     "torch_fidelity.feature_extractor_inceptionv3.FeatureExtractorInceptionV3.load_state_dict": _no_weights,
 }
