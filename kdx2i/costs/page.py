@@ -55,40 +55,42 @@ _TRAININGS = (
     *("training", "jobs", "TFLOP an iteration", "iterations", "hours each"),
     *("GPU GiB", "checkpoint GiB", "published GiB"),
 )
-_PER_TABLE = """Hours are of one H100, for one seed; `each further seed` leaves out what seeds share (classifiers, the segmenter,
-controls). The longest chain is what a table takes with as many GPUs as it has jobs. `published` is what stays on the
-disk, `checkpoint` the largest one: a training holds the last two, and a third while it writes it. Tables share jobs:
-`all` counts each once."""
+_PER_TABLE = """Hours are of one H100, for one seed; `each further seed` leaves out what seeds share (classifiers, the
+segmenter, controls). The longest chain is what a table takes with as many GPUs as it has jobs. `published` is what
+stays on the disk, `checkpoint` the largest one: a training holds the last two, and a third while it writes it. Tables
+share jobs: `all` counts each once."""
 
 
 def _introduction(plan: Plan) -> str:
     name = plan.preset.name
     return f"""# What the preset {name} costs
 
-Written by `kdx2i scale --preset {name}` (about three minutes of a processor), with `benchmarks/costs/{name}.csv`, which has
-a row for each job of `snakemake -n tables --config preset={name}`; from it the workflow takes run times and memory on a
-cluster (`profiles/README.md`).
+Written by `kdx2i scale --preset {name}` (about three minutes of a processor), with `benchmarks/costs/{name}.csv`,
+which has a row for each job of `snakemake -n tables --config preset={name}`; from it the workflow takes run times and
+memory on a cluster (`profiles/README.md`).
 
 - Counted: TFLOP, the products and convolutions of the real networks and the real step of each method, forwards and
   backwards, on PyTorch's meta device and by its own formulas; phases of a training by their length.
 - Counted: GPU GiB, the most bytes of tensors that are alive in an iteration, in float32 and without the workspaces of
   libraries. For StarGAN v2 at 256 px these are 8.8, and 9.7 were measured on an H100 (`docs/speed.md`).
-- Counted: checkpoints and what is published, networks with averages, in a checkpoint with Adam's moments. A student's file
-  is smaller than what is stated.
+- Counted: checkpoints and what is published, networks with averages, in a checkpoint with Adam's moments. A student's
+  file is smaller than what is stated.
 - Measured: the hours of StarGAN v2 at 256 px, 398 ms an iteration on one H100 in TF32 (`docs/speed.md`).
-- Computed: all other hours, TFLOP at the rate of that iteration, {TF32 / 1e12:.1f} TFLOP/s in TF32 for trainings and for making
-  images, {FLOAT32 / 1e12:.1f} in float32 for feature networks, classifiers and the segmenter, which run in it. Networks of
-  many small kernels reach less: their hours are a lower bound.
-- Measured: writing a checkpoint takes 1.0 times its size of the host's memory, beside what the process has (732 MiB on a
-  CPU). What an evaluation holds there is not measured.
-- Stated: sizes of data sets, in `benchmarks/datasets/`; of Birds and Foods those of the paper (48,527 and 31,395 images).
-- Assumed: teachers of StyleGAN2's configuration `paper256`, encoders of their published sizes, captions of {WORDS} words,
-  utterances of {SECONDS} s.
-- Not counted: reading and decoding of images, statistics of features (`docs/speed.md`), grids, measures of a student (some
-  hundred images), the memory of a GPU that scores. Encoders, teachers and weights of others are given, not trained.
+- Computed: all other hours, TFLOP at the rate of that iteration, {TF32 / 1e12:.1f} TFLOP/s in TF32 for trainings and
+  for making images, {FLOAT32 / 1e12:.1f} in float32 for feature networks, classifiers and the segmenter, which run in
+  it. Networks of many small kernels reach less: their hours are a lower bound.
+- Measured: writing a checkpoint takes 1.0 times its size of the host's memory, beside what the process has (732 MiB
+  on a CPU). What an evaluation holds there is not measured.
+- Stated: sizes of data sets, in `benchmarks/datasets/`; of Birds and Foods those of the paper (48,527 and 31,395
+  images).
+- Assumed: teachers of StyleGAN2's configuration `paper256`, encoders of their published sizes, captions of {WORDS}
+  words, utterances of {SECONDS} s.
+- Not counted: reading and decoding of images, statistics of features (`docs/speed.md`), grids, measures of a student
+  (some hundred images), the memory of a GPU that scores. Encoders, teachers and weights of others are given, not
+  trained.
 
-An evaluation makes and embeds the images of the trained and of the untrained method, trains FC's network on the former,
-and makes the images of LPIPS; controls embed all real images and train FC's network four times."""
+An evaluation makes and embeds the images of the trained and of the untrained method, trains FC's network on the
+former, and makes the images of LPIPS; controls embed all real images and train FC's network four times."""
 
 
 def _totals(name: str, tables: Sequence[Leaf[Any]], costs: Mapping[str, Cost]) -> list[str]:
