@@ -43,7 +43,7 @@ def lines(plan: Plan, costs: Mapping[str, Cost]) -> list[str]:
         "",
         "## Jobs without a GPU",
         "",
-        f"{_without(costs)}. They take seconds to minutes of a processor, most of it the decoding of images.",
+        f"{_without(costs)}. What they take of a processor is not counted.",
     ]
 
 
@@ -75,7 +75,8 @@ memory on a cluster (`profiles/README.md`).
   libraries. For StarGAN v2 at 256 px these are 8.8, and 9.7 were measured on an H100 (`docs/speed.md`).
 - Counted: checkpoints and what is published, networks with averages, in a checkpoint with Adam's moments. A student's
   file is smaller than what is stated.
-- Measured: the hours of StarGAN v2 at 256 px, 398 ms an iteration on one H100 in TF32 (`docs/speed.md`).
+- Measured: the hours of StarGAN v2 at 256 px, 398 ms an iteration of 149 domains on one H100 in TF32
+  (`docs/speed.md`).
 - Computed: all other hours, TFLOP at the rate of that iteration, {TF32 / 1e12:.1f} TFLOP/s in TF32 for trainings and
   for making images, {FLOAT32 / 1e12:.1f} in float32 for feature networks, classifiers and the segmenter, which run in
   it. Networks of many small kernels reach less: their hours are a lower bound.
@@ -130,7 +131,7 @@ def _scoring(plan: Plan, costs: Mapping[str, Cost]) -> list[list[str]]:
             continue
         method = f" of {spec.architecture}" if kind == "evaluation" else ""
         title = f"{kind}{method} on {spec.dataset} at {spec.resolution} px"
-        key = (title, f"{cost.hours:.2f} ({cost.how})")
+        key = (title, f"{cost.hours:.3f} ({cost.how})")
         rows[key] = rows.get(key, 0) + 1
     return [[title, str(count), hours] for (title, hours), count in sorted(rows.items())]
 
