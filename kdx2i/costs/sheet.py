@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from kdx2i.files import write_text
-from kdx2i.identity import sha256_json
+from kdx2i.files import sha256_json, write_text
 from kdx2i.plan import Leaf
 
 GIB = 2**30

@@ -86,7 +86,7 @@ def _phases(counter: Counter, method: Any, spec: RunSpec) -> tuple[float, int]:
     iterations = int(str(train["iterations"]))
     ends, first = [], 0
     for phase in FIRST_PHASES:
-        length = int(train.get(phase, 0))
+        length = int(str(train.get(phase, 0)))
         first += length
         if length >= SHORT * iterations:
             ends.append((length, first))
