@@ -28,6 +28,8 @@ from typing import Any
 from snakemake.io import ancient
 
 from kdx2i.config import listed, names_in, parse_seeds
+from kdx2i.costs.limits import limits
+from kdx2i.costs.sheet import read_costs
 from kdx2i.devices import PARALLEL_STAGES
 from kdx2i.errors import UserError
 from kdx2i.files import write_text
@@ -100,6 +102,7 @@ class Results:
         self.plan = plan
         self.requested = requested
         self._states: dict[str, bool] = {}
+        self.costs = read_costs(plan.root, plan.preset.name)
 
     def leaf(self, kind: Kind, wildcards: Wildcards) -> Leaf[Any]:
         """Return the leaf that a job of a kind makes."""
@@ -308,6 +311,18 @@ class RuleFacts:
             return {"cpu": 1}
         most = asked.gpus if self.kind.stage in PARALLEL_STAGES else 1
         return {"cpu": asked.threads, "gpu": min(asked.gpus, most)}
+
+    def minutes(self, wildcards: Wildcards) -> int:
+        """Return the run time that a job asks a cluster for, in minutes, from the costs of its preset."""
+        return self._limits(wildcards)[0]
+
+    def megabytes(self, wildcards: Wildcards) -> int:
+        """Return the memory that a job asks a cluster for, in MB, from the costs of its preset."""
+        return self._limits(wildcards)[1]
+
+    def _limits(self, wildcards: Wildcards) -> tuple[int, int]:
+        leaf, plan = self.results.leaf(self.kind, wildcards), self.results.plan
+        return limits(leaf, self.results.costs, plan.preset.seeds[0])
 
     @property
     def message(self) -> str:

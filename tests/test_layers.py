@@ -24,8 +24,8 @@ PACKAGE = Path(__file__).parents[1] / "kdx2i"
 ORDER = [
     "bounds", "errors", "foreign", "files", "metric_catalogue", "config", "identity", "plan", "provenance", "data",
     "metrics", "training", "tasks", "teacher", "features", "encoders", "methods", "distill", "suite", "tables",
-    "frames", "report", "study", "stages", "devices", "launcher", "inspection", "workflow", "workflow_progress",
-    "completion", "version", "cli", "warm", "__main__",
+    "frames", "report", "study", "stages", "costs", "devices", "launcher", "inspection", "workflow",
+    "workflow_progress", "completion", "version", "cli", "warm", "__main__",
 ]  # fmt: skip
 # Rooms that need even less than their place allows.
 NARROW = {
@@ -69,7 +69,7 @@ TORCH_FREE = ["bounds", "foreign", "metric_catalogue", "tasks.facts",
               "stages.table", "stages.compare", "stages.report", "stages.infer", "frames", "report.page",
               "study.design", "study.answers", "study.analysis",
               "stages.folder_request", "metrics.images.listing",
-              "completion", "version", "devices"]  # fmt: skip
+              "completion", "version", "devices", "costs.sheet", "costs.limits"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

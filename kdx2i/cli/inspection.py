@@ -159,10 +159,11 @@ def protocol() -> None:
 
 @app.command()
 def scale(preset: Preset = "paper") -> None:
-    """Count what the trainings of a preset compute, and write docs/scale.md (some minutes)."""
-    from kdx2i.stages.scale import write
+    """Count what the jobs of a preset compute, and write docs/scale.md and benchmarks/costs (some minutes)."""
+    from kdx2i.costs.page import write
 
-    print(write(asked_plan(preset)))
+    for path in write(asked_plan(preset)):
+        print(path)
 
 
 @app.command()

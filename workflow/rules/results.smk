@@ -20,6 +20,8 @@ for facts in RESULTS.rules():
         threads: facts.resources["cpu"]
         resources:
             **facts.resources,
+            runtime=facts.minutes,
+            mem_mb=facts.megabytes,
         params:
             kdx2i=KDX2I,
             words=facts.words,

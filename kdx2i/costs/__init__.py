@@ -1,0 +1,1 @@
+"""What the results of a preset cost: counted, measured and computed figures, and the page and the file of them."""
