@@ -148,8 +148,9 @@ class Judge(ModuleSubject):
         training = copy.deepcopy(self.module).train()
         result = {f"train_d{scale}_pred": layers[-1] for scale, layers in enumerate(training(x))}
         for scale, layers in enumerate(self.module(x)):
-            kept = list(enumerate(layers))[-1:] if self.last_only else enumerate(layers)
-            result |= {f"d{scale}_l{number}": layer for number, layer in kept}
+            # The official switch leaves the prediction alone.
+            kept = layers[-1:] if self.last_only else layers
+            result |= {f"d{scale}_l{number}": layer for number, layer in enumerate(kept)}
         return named(result)
 
 
