@@ -81,9 +81,8 @@ class PatchDiscriminator(nn.Module):
             convolution = nn.Conv2d(channels, channels // 2, 3, padding=1)
             decoder += [nn.Upsample(scale_factor=2), normalized(convolution, norm), nn.LeakyReLU(0.2)]
             channels //= 2
-        self.dec = nn.Sequential(*decoder, nn.Conv2d(channels, labels, 3, padding=1))
-        # Never run, so that it learns nothing.
-        self.dec.requires_grad_(False)
+        if layers > 1:  # never run, so that it learns nothing
+            self.dec = nn.Sequential(*decoder, nn.Conv2d(channels, labels, 3, padding=1)).requires_grad_(False)
         self.model0 = nn.Sequential(nn.Conv2d(inputs, width, 4, 2, 1), nn.LeakyReLU(0.2))
         for number, (a, b) in enumerate(pairwise(widths), start=1):
             stride = 1 if number == layers - 1 else 2

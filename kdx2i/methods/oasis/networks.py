@@ -93,7 +93,8 @@ class Generator(nn.Module):
 class DiscriminatorBlock(nn.Module):
     """`residual_block_D`: two convolutions; `up_or_down` is 1 (doubles the size), -1 (halves it) or 0.
 
-    The shortcut is pooled before its convolution in the first block, after it in later ones.
+    The shortcut is pooled before its convolution in the first block, after it in later ones. The first block never
+    doubles the size.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class DiscriminatorBlock(nn.Module):
 
     def shortcut(self, x: Tensor) -> Tensor:
         """[B, I, h, w] -> [B, O, h', w']."""
-        if self.up_or_down > 0:
+        if self.up_or_down > 0 and not self.first:
             x = F.interpolate(x, scale_factor=2, mode="nearest")
         if self.up_or_down < 0 and self.first:
             x = F.avg_pool2d(x, 2)

@@ -15,6 +15,7 @@ Judgements = list[list[Tensor]]
 def _layer(norm: str, inputs: int, outputs: int) -> nn.Module:
     """Return a convolution 4x4 of stride 2, normalised; `norm` is `spectral` and what follows it."""
     kinds = {"none": None, "": None, "instance": nn.InstanceNorm2d, "batch": nn.BatchNorm2d}
+    kinds["sync_batch"] = nn.BatchNorm2d
     kind = norm.removeprefix("spectral")
     if not norm.startswith("spectral") or kind not in kinds:
         raise ValueError(f"{norm} is no normalisation of the discriminator")
@@ -22,7 +23,7 @@ def _layer(norm: str, inputs: int, outputs: int) -> nn.Module:
     convolution = SpectralConv2d(inputs, outputs, 4, 2, 2, bias=further is None)
     if further is None:
         return convolution
-    return nn.Sequential(convolution, further(outputs, affine=kind == "batch"))
+    return nn.Sequential(convolution, further(outputs, affine="batch" in kind))
 
 
 class PatchDiscriminator(nn.Module):

@@ -10,6 +10,11 @@ from kdx2i.encoders.damsm.vocabulary import Vocabulary, indices, tokenise
 
 from ..subject import ModuleSubject
 
+RNN_SIZES = {
+    "ninput": 300, "drop_prob": 0.5, "nhidden": 128, "nlayers": 1, "bidirectional": True, "rnn_type": "LSTM",
+}  # fmt: skip
+"""What a config may say beside the number of words, with the official defaults."""
+
 
 class Encoder(ModuleSubject):
     """An encoder, loaded as the published files are: without the counters of batches."""
@@ -90,8 +95,8 @@ FUNCTIONS["TextDataset.load_captions, build_dictionary"] = texts
 def build(module, entry):
     config, kind = entry.get("config", {}), entry["class"]
     if kind == "RNN_ENCODER":
-        sizes = {key: value for key, value in config.items() if key not in ("captions", "lens", "gain")}
-        return Encoder(RNNEncoder(sizes.pop("ntoken"), **sizes), entry)
+        sizes = RNN_SIZES | {key: value for key, value in config.items() if key in RNN_SIZES}
+        return Encoder(RNNEncoder(config["ntoken"], **sizes), entry)
     if kind == "CNN_ENCODER":
         return Encoder(CNNEncoder(config["nef"]), entry)
     return Function(FUNCTIONS[kind], entry)

@@ -5,6 +5,7 @@ Parts of `config` that have no setting are still honoured: other norms, kernels 
 
 import copy
 import itertools
+import re
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,11 @@ def named(values, prefix="out/"):
     return {f"{prefix}{key}": value for key, value in values.items()}
 
 
+def given(inputs):
+    """Return inputs by what follows the last dot of their names, such as `coco.f.x`."""
+    return {name.rsplit(".", 1)[-1]: value for name, value in inputs.items()}
+
+
 class Function:
     """A function of the config and the inputs, without state."""
 
@@ -41,19 +47,21 @@ class Function:
 
     @torch.no_grad()
     def run(self, inputs):
-        return named(self.function(self.config, inputs))
+        return named(self.function(self.config, given(inputs)))
 
 
 class Features(ModuleSubject):
     @torch.no_grad()
     def run(self, inputs):
-        return named({f"x{number}": x for number, x in enumerate(self.module(inputs["coco.f.x"]), start=6)})
+        inputs = given(inputs)
+        return named({f"x{number}": x for number, x in enumerate(self.module(inputs["x"]), start=6)})
 
 
 class Block(ModuleSubject):
     @torch.no_grad()
     def run(self, inputs):
-        x, condition = inputs["coco.b.x"], inputs["coco.b.seg"]
+        inputs = given(inputs)
+        x, condition = inputs["x"], inputs["seg"]
         training = copy.deepcopy(self.module).train()
         return named(
             {
@@ -67,8 +75,9 @@ class Block(ModuleSubject):
 class Update(ModuleSubject):
     @torch.no_grad()
     def run(self, inputs):
-        flow, scores = inputs["coco.u.flow"], inputs["coco.u.corr"]
-        state, (rows, columns) = self.module(inputs["coco.u.hidden"], scores, flow)
+        inputs = given(inputs)
+        flow, scores = inputs["flow"], inputs["corr"]
+        state, (rows, columns) = self.module(inputs["hidden"], scores, flow)
         motion = self.module.encoder(flow, scores)
         return named({"hidden": state, "delta_x": rows, "delta_y": columns, "motion": motion})
 
@@ -76,9 +85,10 @@ class Update(ModuleSubject):
 class Match(ModuleSubject):
     @torch.no_grad()
     def run(self, inputs):
-        left, right = (offsets.centred(inputs[f"coco.pg.{side}"]) for side in ("left", "right"))
-        start = inputs["coco.pg.ox"].round(), inputs["coco.pg.oy"].round()
-        exemplar = inputs["coco.pg.ref"].reshape(len(left), -1, *left.shape[2:])
+        inputs = given(inputs)
+        left, right = (offsets.centred(inputs[side]) for side in ("left", "right"))
+        start = inputs["ox"].round(), inputs["oy"].round()
+        exemplar = inputs["ref"].reshape(len(left), -1, *left.shape[2:])
         coins = itertools.cycle(inputs["coins"].tolist())
         steps = []
         handle = self.module.refine_net.register_forward_hook(lambda module, given, result: steps.append(result))
@@ -94,13 +104,14 @@ class Match(ModuleSubject):
 class Whole(ModuleSubject):
     @torch.no_grad()
     def run(self, inputs):
+        inputs = given(inputs)
         pyramids = {}
         for name, key in (("adaptive_model_seg", "seg"), ("adaptive_model_img", "img")):
             self.module.get_submodule(name).register_forward_hook(
                 lambda module, given, result, key=key: pyramids.setdefault(key, result)
             )
         coins = itertools.cycle(inputs["coins"].tolist())
-        arguments = (inputs["coco.c.seg"], inputs["coco.c.ref"], inputs["coco.c.ref_seg"])
+        arguments = (inputs["seg"], inputs["ref"], inputs["ref_seg"])
         found = self.module(*arguments, lambda: next(coins))
         result = {f"warp_{level}": warp for level, warp in enumerate(found.warps)} | {"warp_cycle": found.cycle}
         for key, levels in pyramids.items():
@@ -117,8 +128,9 @@ class Translation(ModuleSubject):
 
     @torch.no_grad()
     def run(self, inputs):
+        inputs = given(inputs)
         label = F.one_hot(inputs["label"].long(), self.labels).permute(0, 3, 1, 2).float()
-        condition = self.module.condition(label, [inputs[f"coco.g.warp{level}"] for level in range(4)])
+        condition = self.module.condition(label, [inputs[f"warp{level}"] for level in range(4)])
         with self.recording(self.PLACES) as recorded:
             image, _ = self.module(condition)
         return named({**recorded, "image": image})
@@ -131,28 +143,31 @@ class Judge(ModuleSubject):
 
     @torch.no_grad()
     def run(self, inputs):
-        x = inputs["coco.d.input"]
+        inputs = given(inputs)
+        x = inputs["input"]
         training = copy.deepcopy(self.module).train()
         result = {f"train_d{scale}_pred": layers[-1] for scale, layers in enumerate(training(x))}
         for scale, layers in enumerate(self.module(x)):
-            kept = list(enumerate(layers))[-1:] if self.last_only else enumerate(layers)
-            result |= {f"d{scale}_l{number}": layer for number, layer in kept}
+            # The official switch leaves the prediction alone.
+            kept = layers[-1:] if self.last_only else layers
+            result |= {f"d{scale}_l{number}": layer for number, layer in enumerate(kept)}
         return named(result)
 
 
 class Perceptual(ModuleSubject):
     @torch.no_grad()
     def run(self, inputs):
-        features = self.module(inputs["coco.v.x"])
+        inputs = given(inputs)
+        features = self.module(inputs["x"])
         return named({f"r{block}2": x for block, x in enumerate(features, start=1)})
 
 
 def ops(config, inputs):
     size = config["size"]
-    rows, columns = inputs["coco.o.ox"], inputs["coco.o.oy"]
+    rows, columns = inputs["ox"], inputs["oy"]
     assert rows.shape[1:] == (config["candidates"], size, size)
-    back = offsets.offsets_of(inputs["coco.o.inds"].floor())
-    feature = inputs["coco.o.feature"]
+    back = offsets.offsets_of(inputs["inds"].floor())
+    feature = inputs["feature"]
     result = {"offset_x": back[0], "offset_y": back[1], "inds_float": offsets.real_indices(rows, columns)}
     result["inds_long"] = offsets.indices_of(rows, columns).transpose(1, 2).reshape(rows.shape)
     for name, horizontal in (("h", True), ("v", False)):
@@ -166,8 +181,8 @@ def ops(config, inputs):
 
 
 def once(config, inputs):
-    left, right = inputs["coco.p.left"], inputs["coco.p.right"]
-    start, temperature = (inputs["coco.p.ox"].round(), inputs["coco.p.oy"].round()), config["temperature"]
+    left, right = inputs["left"], inputs["right"]
+    start, temperature = (inputs["ox"].round(), inputs["oy"].round()), config["temperature"]
     assert left.shape[1:] == (config["channels"], config["size"] ** 2) and start[0].shape[1] == config["candidates"]
     spread = tuple(offsets.propagated(part, horizontal=True) for part in start)
     results = {"eval": patch_match.evaluated(left, right, spread, temperature)}
@@ -180,7 +195,7 @@ def once(config, inputs):
 
 
 def losses(config, inputs):
-    x, y, bandwidth = inputs["coco.l.fx"], inputs["coco.l.fy"], config["h"]
+    x, y, bandwidth = inputs["fx"], inputs["fy"], config["h"]
     own = (torch.arange(len(x)).remainder(2) == 0).float()
     return {
         "contextual_pono": contextual_loss(x, y, bandwidth),
@@ -244,24 +259,26 @@ def vgg19(config):
     return VGG19(config["pool"], normal_correct=config.get("vgg_normal_correct", False))
 
 
-FUNCTIONS = {"ops": ops, "patch_match_once": once, "losses": losses}
+FUNCTIONS = {"inds_to_offset": ops, "PatchMatchOnce": once, "ContextualLoss_forward": losses}
 MODULES = {
-    "adaptive_features": (Features, features),
-    "spade_block": (Block, spade_block),
-    "update_block": (Update, update_block),
-    "patch_match_gru": (Match, patch_match_gru),
-    "correspondence": (Whole, correspondence),
-    "vgg19": (Perceptual, vgg19),
+    "AdaptiveFeatureGenerator": (Features, features),
+    "SPADEResnetBlock": (Block, spade_block),
+    "BasicUpdateBlock": (Update, update_block),
+    "PatchMatchGRU": (Match, patch_match_gru),
+    "NoVGGHPMCorrespondence": (Whole, correspondence),
+    "VGG19_feature_color_torchversion": (Perceptual, vgg19),
 }
-WHOLE = {"generator": generator, "discriminator": discriminator}
+WHOLE = {"SPADEGenerator": generator, "MultiscaleDiscriminator": discriminator}
 
 
 def build(module, entry):
-    if module in FUNCTIONS:
-        return Function(FUNCTIONS[module], entry)
-    if module in WHOLE:
-        return WHOLE[module](entry["config"], entry)
-    kind, make = MODULES[module]
+    """Entries are told apart by the first official name that they give."""
+    name = re.match(r"\w+", entry.get("class", entry.get("official_class")))[0]
+    if name in FUNCTIONS:
+        return Function(FUNCTIONS[name], entry)
+    if name in WHOLE:
+        return WHOLE[name](entry["config"], entry)
+    kind, make = MODULES[name]
     return kind(make(entry["config"]), entry)
 
 

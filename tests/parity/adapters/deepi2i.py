@@ -4,8 +4,9 @@ from . import deepi2i_biggan, deepi2i_stylegan
 
 
 def build(module, entry):
-    """The variants have classes of one name: the names of modules tell them apart."""
-    variant = deepi2i_stylegan if module.startswith("stylegan") else deepi2i_biggan
+    """The variants have classes of one name: the file tells them apart, or the module's name where none is named."""
+    stylegan = "StyleGAN" in entry.get("source_file", "") or module.startswith("stylegan")
+    variant = deepi2i_stylegan if stylegan else deepi2i_biggan
     return variant.build(module, entry)
 
 

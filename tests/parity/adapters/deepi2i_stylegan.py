@@ -39,8 +39,9 @@ class Generator(ModuleSubject):
         w = self.module.mapping(inputs["z"])
         ws = w[:, None].repeat(1, self.module.num_ws, 1)
         first, last = self.config["mixing_range"] or (-1, -1)
-        if (first, last) != (-1, -1):
-            ws[:, first : last + 1] = self.module.mapping(inputs["z2"])[:, None]
+        mixed = [block for block in range(self.module.num_ws) if first <= block <= last]
+        if mixed:
+            ws[:, mixed] = self.module.mapping(inputs["z2"])[:, None]
         if "mean_style" in inputs:
             ws = inputs["mean_style"] + self.config["style_weight"] * (ws - inputs["mean_style"])
         return w, ws
@@ -77,7 +78,7 @@ class Discriminator(ModuleSubject):
 
 
 class Alignment(ModuleSubject):
-    """The adaptor: the blocks are numbered, and `RESOLUTION` says which feature each of them reads."""
+    """The adaptor: the blocks are numbered, and `RESOLUTION` says which feature each reads; others stay as they are."""
 
     def __init__(self, config, entry):
         super().__init__(Adaptor({r: WIDTHS[r] for r in ADAPTED}), entry)
@@ -86,7 +87,8 @@ class Alignment(ModuleSubject):
     @torch.no_grad()
     def run(self, inputs):
         blocks = zip(self.resolutions, self.module.progression, strict=False)
-        return {f"out{r}": block(inputs[f"feat{r}"]) for r, block in blocks}
+        unread = {name.replace("feat", "out"): feature for name, feature in inputs.items()}
+        return unread | {f"out{r}": block(inputs[f"feat{r}"]) for r, block in blocks}
 
 
 STYLEGAN = {

@@ -101,7 +101,9 @@ def build(module, entry):
     if kind == "OASIS_Discriminator":
         return Discriminator(networks.Discriminator(**config), entry)
     if kind == "residual_block_D":
-        return Block(networks.DiscriminatorBlock(**config), entry)
+        sizes = {key: value for key, value in config.items() if key != "no_spectral_norm"}
+        use = not config.get("no_spectral_norm", False)
+        return Block(networks.DiscriminatorBlock(**sizes, spectral_norm=use), entry)
     return Losses(entry)
 
 

@@ -1,5 +1,7 @@
 """S2IGAN: speech and image encoders, generator, discriminators, relation supervisor, losses, log-mel, image pyramid."""
 
+import re
+
 import numpy as np
 import torch
 from torch import nn
@@ -199,13 +201,17 @@ def image_pyramid(config, inputs):
     return outputs
 
 
-FUNCTIONS = {"matching_loss": matching, "melspectrogram": mel, "image_pyramid": image_pyramid}
-
-
 def networks(config):
+    """Return the sizes; the number of images and of residual blocks are the official ones unless a config has them."""
     names = {"gf_dim": "gf_dim", "df_dim": "df_dim", "embedding_dim": "condition_dim"}
-    names |= {"z_dim": "noise_dim", "speech_dim": "speech_dim"}
+    names |= {"z_dim": "noise_dim", "speech_dim": "speech_dim", "branch_num": "stages", "r_num": "residual_blocks"}
     return Networks(**{names[key]: value for key, value in config.items() if key in names})
+
+
+def generator(config, entry):
+    sizes = networks(config)
+    # The first of the official stages ends at 64 px.
+    return Generating(Generator(sizes, 64 << sizes.stages - 1), entry)
 
 
 def discriminator(resolution, config):
@@ -213,35 +219,51 @@ def discriminator(resolution, config):
     return Discriminator(resolution, sizes.df_dim, sizes.condition_dim)
 
 
-def build(module, entry):
-    config, name = entry["config"], module.removesuffix("_gf32").removesuffix("_flowers")
-    if module in FUNCTIONS:
-        return Function(FUNCTIONS[module], entry)
-    if name == "speech_encoder":
-        widths = {"hid_channels": "first", "out_channels": "second", "hidden_size": "hidden", "att_hidden": "attention"}
-        sizes = SpeechEncoderSizes(**{own: config[key] for key, own in widths.items()})
-        return Speech(SpeechNetwork(sizes, config["in_channels"]), entry)
-    if name == "image_encoder":
-        head = ImageHead(config["input_dim"], config["embedding_dim"])
-        if "classes" not in config:
-            return Network(head, entry)
-        return Images(
-            {"image_encoder": head, "classifier": Classifier(config["embedding_dim"], config["classes"])}, entry
-        )
-    if name == "classifier":
-        return Network(Classifier(config.get("embedding_dim", 1024), config["classes"]), entry)
-    if name == "image_cnn":
-        return Trunk(InceptionTrunk(), entry)
-    if name == "generator":
-        return Generating(Generator(networks(config), 256), entry)
-    if name.startswith("d_net"):
-        return Judging(discriminator(int(name.removeprefix("d_net")), config), entry)
-    if name == "relation_supervisor":
-        return Relation(RelationSupervisor(), entry)
+def speech_encoder(config, entry):
+    fixed = {"kernel_size": 6, "stride": 2, "padding": 0, "num_layers": 2, "n_heads": 1, "rnn_type": "GRU"}
+    assert all(config.get(key, value) == value for key, value in fixed.items()), f"fixed in the code: {fixed}"
+    widths = {"hid_channels": "first", "out_channels": "second", "hidden_size": "hidden", "att_hidden": "attention"}
+    sizes = SpeechEncoderSizes(**{own: config[key] for key, own in widths.items()})
+    return Speech(SpeechNetwork(sizes, config["in_channels"]), entry)
+
+
+def image_encoder(config, entry):
+    head = ImageHead(config["input_dim"], config["embedding_dim"])
+    if "classes" not in config:
+        return Network(head, entry)
+    classifier = Classifier(config["embedding_dim"], config["classes"])
+    return Images({"image_encoder": head, "classifier": classifier}, entry)
+
+
+def objectives(config, entry):
     parts = {part: discriminator(int(part.removeprefix("d_net")), config) for part in entry["parts"] if "d_net" in part}
     inputs = entry["parts"]["image_encoder"]["state"][0][1]
     parts |= {"relation_supervisor": RelationSupervisor(inputs[0]), "image_encoder": ImageHead(inputs[1], inputs[0])}
     return Losses(parts, entry)
+
+
+CLASSES = {
+    "CNN_RNN_ENCODER": speech_encoder,
+    "LINEAR_ENCODER": image_encoder,
+    "CLASSIFIER": lambda config, entry: Network(
+        Classifier(config.get("embedding_dim", 1024), config["classes"]), entry
+    ),
+    "Inception_v3": lambda config, entry: Trunk(InceptionTrunk(), entry),
+    "G_NET": generator,
+    "MD_NET": lambda config, entry: Relation(RelationSupervisor(), entry),
+    "condGANTrainer": objectives,
+    "batch_loss": lambda config, entry: Function(matching, entry),
+    "audio_processing": lambda config, entry: Function(mel, entry),
+    "get_imgs": lambda config, entry: Function(image_pyramid, entry),
+}
+
+
+def build(module, entry):
+    """Entries are told apart by the first official name that they give."""
+    name = re.match(r"\w+", entry["class"])[0]
+    if resolution := re.fullmatch(r"D_NET(\d+)", name):
+        return Judging(discriminator(int(resolution[1]), entry["config"]), entry)
+    return CLASSES[name](entry["config"], entry)
 
 
 def paper_entries(paper):

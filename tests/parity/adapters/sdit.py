@@ -26,7 +26,8 @@ class Generator(ModuleSubject):
             return names | {"ada.mlp": "adain_params", "main.2": "up1", "main.5": "up2"}
         layers = [type(layer).__name__ for layer in self.module.main]
         middle = layers.index("AdaptiveResBlocks")
-        names = {5: "enc_down1", 8: "enc_down2", middle - 1: "enc", middle + 3: "up1", middle + 6: "up2"}
+        # Without residual blocks the second halving is the encoder's last layer.
+        names = {middle - 1: "enc", 5: "enc_down1", 8: "enc_down2", middle + 3: "up1", middle + 6: "up2"}
         inner = {"mlp": "adain_params", "ResBlocks_AdaIN_tv": "ada"}
         return {f"main.{index}": name for index, name in names.items()} | inner
 

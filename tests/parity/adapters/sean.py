@@ -90,7 +90,8 @@ class MultiScale(ModuleSubject):
 
 def normalisation(config):
     sizes = {"style_length": config["style_length"]} if "style_length" in config else {}
-    return RegionAdaptiveNorm(config["norm_nc"], config["semantic_nc"], styled=config["use_rgb"], **sizes)
+    kind = config.get("norm_G", "spadesyncbatch3x3").replace("spectral", "")
+    return RegionAdaptiveNorm(config["norm_nc"], config["semantic_nc"], kind, styled=config["use_rgb"], **sizes)
 
 
 def discriminator(config):

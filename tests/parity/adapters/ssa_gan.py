@@ -26,7 +26,9 @@ class Network(ModuleSubject):
         load_official_state(self.module, {PREFIX + key: value for key, value in state.items()}, "the fixture")
 
     def inputs(self, inputs):
-        return {name.rsplit(".", 1)[-1]: value for name, value in inputs.items()}
+        """Return the inputs by the last part of their names; officially one condition may come without its batch."""
+        given = {name.rsplit(".", 1)[-1]: value for name, value in inputs.items()}
+        return given | {name: given[name].reshape(-1, CONDITION) for name in ("c", "y") if name in given}
 
 
 class GeneratorSubject(Network):
@@ -125,14 +127,14 @@ def build(module, entry):
     config = entry["config"]
     match entry["class"]:
         case "NetG":
-            subject = GeneratorSubject(Generator(config["ngf"], config["nz"]), entry)
+            subject = GeneratorSubject(Generator(config.get("ngf", 64), config.get("nz", 100)), entry)
             subject.training = entry.get("mode", "").startswith("train")
             return subject
         case "affine":
             return Norm(SemanticSpatialNorm(config["num_features"], CONDITION, CONDITION), entry)
         case "G_Block":
             widths = config["in_ch"], config["out_ch"]
-            block = GeneratorBlock(*widths, CONDITION, CONDITION, predict_mask=config["predict_mask"])
+            block = GeneratorBlock(*widths, CONDITION, CONDITION, predict_mask=config.get("predict_mask", True))
             return Block(block, entry)
         case "NetD":
             return DiscriminatorSubject(Discriminator(config["ndf"]), entry)

@@ -97,7 +97,9 @@ def build(module, entry):
     if "compute_d_loss" in entry.get("class", ""):
         return Losses(entry["config"])
     kind = entry.get("class") or next(c for name, c in PAPER_NAMES.items() if module.startswith(name))
-    return Network(CLASSES[kind](**entry["config"]), entry)
+    # Officially the high-pass filter is on unless a generator is made without.
+    unsaid = {"w_hpf": 1} if kind == "Generator" else {}
+    return Network(CLASSES[kind](**unsaid | entry["config"]), entry)
 
 
 def paper_entries(paper):

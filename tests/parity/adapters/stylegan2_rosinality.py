@@ -5,6 +5,8 @@ rounding error of zero. They are therefore computed in float64, which the fixtur
 (`noise_float64`); everything else is computed in float32.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -27,7 +29,7 @@ class Network(ModuleSubject):
 
     def __init__(self, module, entry):
         super().__init__(module, entry)
-        self.size = entry["config"]["size"]
+        self.size = module.config.img_resolution
         self.names = {
             key: name for name in module.state_dict() if (key := rosinality.official_key(name, self.size)) is not None
         }
@@ -101,9 +103,9 @@ class GeneratorSubject(Network):
         outputs["mix.latent"] = mixed
         for prefix, ws in (("mix", mixed), ("s1", ws1), ("s2", ws2), ("wplus", inputs["wplus"])):
             self.render(prefix, ws, noise, outputs)
-        mean = inputs["w_mean"][:, None]
-        truncated = mean + self.number(rf"truncation={NUMBER}", "s1_truncated.image") * (ws1 - mean)
-        self.render("s1_truncated", truncated, noise, outputs)
+        mean, psi = inputs["w_mean"][:, None], self.number(rf"truncation={NUMBER}", "s1_truncated.image")
+        # Officially a truncation of 1 or more is none.
+        self.render("s1_truncated", mean + min(psi, 1.0) * (ws1 - mean), noise, outputs)
         self.render("s1_noise_buffers", ws1, "const", outputs)
         return outputs
 
@@ -162,11 +164,13 @@ class DiscriminatorSubject(Network):
 def build(module, entry):
     config = entry["config"]
     refuse_other_kernels(config)
-    channels = rosinality.widths(config["size"], config.get("channel_multiplier", 2))
+    # The official generator ends at the largest power of two; the discriminator knows no other sizes.
+    size = 2 ** int(math.log2(config["size"]))
+    channels = rosinality.widths(size, config.get("channel_multiplier", 2))
     if "Discriminator" in entry.get("class", "") or module.startswith("discriminator"):
-        return DiscriminatorSubject(Discriminator(rosinality.discriminator_config(config["size"], channels)), entry)
+        return DiscriminatorSubject(Discriminator(rosinality.discriminator_config(size, channels)), entry)
     options = rosinality.generator_config(
-        config["size"], config["style_dim"], config["n_mlp"], channels, config.get("lr_mlp", 0.01)
+        size, config["style_dim"], config["n_mlp"], channels, config.get("lr_mlp", 0.01)
     )
     return GeneratorSubject(Generator(options), entry)
 

@@ -23,7 +23,7 @@ class PatchDiscriminator(nn.Module):
     def __init__(self, inputs: int, width: int, layers: int, norm: str, *, features: bool = True) -> None:
         super().__init__()
         self.features = features
-        widths = [min(width * 2**n, WIDEST) for n in range(layers)]
+        widths = [width, *(min(width * 2**n, WIDEST) for n in range(1, layers))]
         groups = [nn.Sequential(nn.Conv2d(inputs, width, KERNEL, 2, PADDING), nn.LeakyReLU(SLOPE))]
         for number, (a, b) in enumerate(pairwise(widths), 1):
             stride = 1 if number == layers - 1 else 2

@@ -113,7 +113,7 @@ class AdaIN(nn.Module):
 class AdainResBlk(nn.Module):
     """Residual block of the decoder, [B, I, H, W] -> [B, O, H, W] or, with `upsample`, twice the size.
 
-    The width changes in the first convolution. With `w_hpf > 0` there is no shortcut, but its projection
+    The width changes in the first convolution. Unless `w_hpf` is 0 there is no shortcut, but its projection
     stays in the state dict, as in the official checkpoints.
     """
 
@@ -133,7 +133,7 @@ class AdainResBlk(nn.Module):
         y = F.leaky_relu(self.norm1(x, s), SLOPE, inplace=True)
         y = enlarge_conv(y, self.conv1) if self.upsample else self.conv1(y)
         y = self.conv2(F.leaky_relu(self.norm2(y, s), SLOPE, inplace=True))
-        if self.w_hpf > 0:
+        if self.w_hpf != 0:
             return cast(Tensor, y)
         short = x if self.conv1x1 is None else self.conv1x1(x)
         # A 1x1 convolution commutes with the enlargement, which therefore comes last.
