@@ -9,6 +9,7 @@ from atexit import register
 from functools import cache
 from pathlib import Path
 
+from forks import MODULES, forks
 from PIL import Image
 
 from kdx2i.data.decode import pixels_sha256, read_rgb
@@ -17,6 +18,7 @@ from kdx2i.files import write_bytes, write_json
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.plan import Leaf, Plan
 from kdx2i.provenance import write_provenance
+from kdx2i.warm import ADDRESS
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "params.yaml", "dvc.yaml", "dvc.lock", ".dvcignore", ".dvc", ".dvc-site", ".gitignore",
@@ -85,10 +87,27 @@ def clone(target: Path) -> Path:
 
 def run(root: Path, *command: str, check: bool = False) -> subprocess.CompletedProcess[str]:
     """Run a command of this environment in a copy, with the package of the copy."""
-    environment = {**os.environ, "PYTHONPATH": str(root), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    for name in ("KDX2I_ROOT", "OMP_NUM_THREADS", "COLUMNS"):
-        environment.pop(name, None)
-    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=check, timeout=900)
+    if command[:2] == (sys.executable, "-m") and command[2] in MODULES:
+        warm = {ADDRESS: forks().address}
+        done = forks().run(command[2:], root, environment(root) | warm, timeout=900)
+        if check:
+            done.check_returncode()
+        return done
+    return run_alone(root, *command, check=check)
+
+
+def run_alone(root: Path, *command: str, check: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run a command as `run` does, in a process of its own, with jobs that a Snakemake serves itself."""
+    return subprocess.run(
+        command, cwd=root, env=environment(root), capture_output=True, text=True, check=check, timeout=900
+    )
+
+
+def environment(root: Path) -> dict[str, str]:
+    """Return the environment of commands in a copy."""
+    left_out = ("KDX2I_ROOT", "OMP_NUM_THREADS", "COLUMNS", ADDRESS)
+    own = {name: value for name, value in os.environ.items() if name not in left_out}
+    return own | {"PYTHONPATH": str(root), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
 def assert_not_imported(code: str, *modules: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from repository import kdx2i, run, snakemake
+from repository import kdx2i, run, run_alone, snakemake
 from workflows import CONFIG, git, jobs, working_copy
 
 from kdx2i.files import sha256_file
@@ -27,7 +27,7 @@ WEIGHTS = "results/open-smoke/runs/open-birds/stargan_v2/kd/r32/s0/networks.safe
 
 
 def make_one_at_a_time(root: Path) -> None:
-    done = snakemake(working_copy(root), "table1", "--cores", "1", *CONFIG)
+    done = run_alone(working_copy(root), sys.executable, "-m", "snakemake", "table1", "--cores", "1", *CONFIG)
     (root / "screen.txt").write_text(done.stdout + done.stderr)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from forks import forks
 from repository import run
 from workflows import git, repository_of_dvc, said
 
@@ -30,7 +31,7 @@ def expectation(root: Path, *, fulfilled: bool) -> Path:
 
 
 def script(root: Path, **variables: str):
-    settings = {"KDX2I_GPUS": "0", "KDX2I_SUMMARY": "summary.md", "KDX2I_REMOTE": str(store(root)), **variables}
+    settings = {"KDX2I_WARM": forks().address, "KDX2I_GPUS": "0", "KDX2I_SUMMARY": "summary.md", "KDX2I_REMOTE": str(store(root)), **variables}
     return run(root, "env", *(f"{name}={value}" for name, value in settings.items()), ".ci/gpu")
 
 
