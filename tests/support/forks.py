@@ -1,8 +1,8 @@
 """Commands of Python modules (`python -m kdx2i`, `snakemake`, `dvc`) as forks of one process that has their libraries.
 
-To import them takes seconds of every process. A fork has its own arguments, folder, environment and streams, and imports
-this suite from the repository in which it runs; only the libraries are there already. The jobs of its workflows are
-served by a warm server (`kdx2i.warm`) that is a fork, too, where each Snakemake would start one of its own.
+To import them takes seconds of every process. A fork has its own arguments, folder, environment and streams, and
+imports this suite from the repository in which it runs; only the libraries are there already. The jobs of its workflows
+are served by a warm server (`kdx2i.warm`) that is a fork, too, where each Snakemake would start one of its own.
 """
 
 import gc
@@ -126,7 +126,7 @@ def _become(words: Sequence[str], folder: str, environment: Mapping[str, str], o
         stream = os.open(name, flags)
         os.dup2(stream, number)
         os.close(stream)
-    sys.stdin = open(0, closefd=False)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)

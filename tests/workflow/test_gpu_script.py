@@ -31,7 +31,8 @@ def expectation(root: Path, *, fulfilled: bool) -> Path:
 
 
 def script(root: Path, **variables: str):
-    settings = {"KDX2I_WARM": forks().address, "KDX2I_GPUS": "0", "KDX2I_SUMMARY": "summary.md", "KDX2I_REMOTE": str(store(root)), **variables}
+    settings = {"KDX2I_GPUS": "0", "KDX2I_SUMMARY": "summary.md", "KDX2I_REMOTE": str(store(root)), **variables}
+    settings["KDX2I_WARM"] = forks().address
     return run(root, "env", *(f"{name}={value}" for name, value in settings.items()), ".ci/gpu")
 
 
