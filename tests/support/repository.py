@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tempfile
 from atexit import register
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -20,30 +19,12 @@ from kdx2i.files import write_bytes, write_json
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.plan import Leaf, Plan
 from kdx2i.provenance import write_provenance
-from kdx2i.stages import teacher_overlap
 from kdx2i.warm import ADDRESS
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "params.yaml", "dvc.yaml", "dvc.lock", ".dvcignore", ".dvc", ".dvc-site", ".gitignore",
          "data/raw/README.md", "weights/README.md", ".ci/gpu", ".ci/expect.yaml")  # fmt: skip
 FOLDERS = ("benchmarks", "kdx2i", "profiles", "workflow")
-
-
-def _remembering(count: Callable[[DatasetConfig, Path], set[str]]) -> Callable[[DatasetConfig, Path], set[str]]:
-    """Let a count of a dataset's training images be made once for the same files: every made-up table asks for it."""
-    known: dict[tuple[object, ...], set[str]] = {}
-
-    def remembered(dataset: DatasetConfig, root: Path) -> set[str]:
-        states = ((root / file.path).stat() for file in dataset.source.files.values() if file.path)
-        key = (dataset.model_dump_json(), *((state.st_size, state.st_mtime_ns) for state in states))
-        if key not in known:
-            known[key] = count(dataset, root)
-        return known[key]
-
-    return remembered
-
-
-teacher_overlap.training_fingerprints = _remembering(teacher_overlap.training_fingerprints)
 
 
 def settings_copy(target: Path) -> Path:
@@ -167,8 +148,27 @@ def fabricate(plan: Plan, leaf: Leaf) -> None:
     write_provenance(plan, leaf)
 
 
+@cache
+def _count_training_images_once() -> None:
+    """Let this process read the manifest once for the same files: every made-up table asks for training images."""
+    from kdx2i.stages import teacher_overlap
+
+    known: dict[tuple[object, ...], set[str]] = {}
+    count = teacher_overlap.training_fingerprints
+
+    def remembered(dataset: DatasetConfig, root: Path) -> set[str]:
+        states = ((root / file.path).stat() for file in dataset.source.files.values() if file.path)
+        key = (dataset.model_dump_json(), *((state.st_size, state.st_mtime_ns) for state in states))
+        if key not in known:
+            known[key] = count(dataset, root)
+        return known[key]
+
+    teacher_overlap.training_fingerprints = remembered
+
+
 def fabricate_all(plan: Plan, table: str) -> list[Leaf]:
     """Make up everything that a table is made from, and return it."""
+    _count_training_images_once()
     leaves = list(plan.table(table).upstream())
     for leaf in leaves:
         fabricate(plan, leaf)
