@@ -1,8 +1,9 @@
-"""Commands of Python modules (`python -m kdx2i`, `snakemake`, `dvc`) as forks of one process that has their libraries.
+"""Commands of Python modules (`python -m kdx2i`, `snakemake`, `dvc`) as forks of one process that has their imports.
 
-To import them takes seconds of every process. A fork has its own arguments, folder, environment and streams, and
-imports this suite from the repository in which it runs; only the libraries are there already. The jobs of its workflows
-are served by a warm server (`kdx2i.warm`) that is a fork, too, where each Snakemake would start one of its own.
+They take seconds of every process. A fork has its own arguments, folder, environment and streams. The modules of this
+suite are there already as well, and stay where the repository in which it runs has the same bytes; from any other one
+they are imported. The jobs of its workflows are served by a warm server (`kdx2i.warm`) that is a fork, too, where each
+Snakemake would start one of its own.
 """
 
 import gc
@@ -10,6 +11,7 @@ import importlib
 import importlib.util
 import json
 import os
+import pkgutil
 import runpy
 import secrets
 import select
@@ -26,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 MODULES = ("kdx2i", "snakemake", "dvc")
 LIBRARIES = ("snakemake.cli", "snakemake.workflow", "snakemake.dag", "snakemake.scheduling.greedy", "dvc.cli",
              "dvc.repo", "dvc.commands.repro", "filelock", "jinja2", "psutil")  # fmt: skip
-"""What commands import beside the libraries of the warm server."""
+"""What commands import beside this suite and the libraries of the warm server."""
 
 
 class Forks:
@@ -80,9 +82,16 @@ def forks() -> Forks:
 
 def _serve(address: str) -> None:
     """Fork for each request of standard input, one at a time, and answer with the exit status."""
-    warm = _warm()
-    for name in (*warm.LIBRARIES, *warm.LATER, *LIBRARIES):
-        importlib.import_module(name)
+    sys.path.insert(0, str(ROOT))
+    import kdx2i
+    from kdx2i import warm
+
+    modules = [module.name for module in pkgutil.walk_packages(kdx2i.__path__, "kdx2i.")]
+    for name in (*warm.LIBRARIES, *warm.LATER, *LIBRARIES, *modules):
+        if not name.endswith("__main__"):
+            importlib.import_module(name)
+    _know_hashes(importlib.import_module("kdx2i.suite").make_plan(ROOT, "open-smoke"))
+    _sources(ROOT)
     gc.freeze()
     _fork_warm_server(warm, address)
     answers = os.dup(1)
@@ -96,12 +105,38 @@ def _serve(address: str) -> None:
         os.write(answers, f"{status}\n".encode())
 
 
-def _warm():
-    """Return `kdx2i.warm` as a module of its own: a fork must find no package `kdx2i` imported."""
-    spec = importlib.util.spec_from_file_location("warm_server_of_tests", ROOT / "kdx2i" / "warm.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def _know_hashes(plan) -> None:
+    """Compute the identities of what most workflows of tests make: the hashes of the code are remembered."""
+    for name in plan.tables:
+        for leaf in [*plan.table(name).upstream(), plan.rendered(name)]:
+            leaf.identity  # noqa: B018
+    plan.comparison(["table1"]).identity  # noqa: B018
+
+
+@cache
+def _sources(root: Path) -> dict[str, bytes]:
+    """Return all files of the package of a repository."""
+    files = [path for path in (root / "kdx2i").rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
+
+
+def _enter(folder: str) -> None:
+    """Go to a folder; forget the modules of this suite where it has others."""
+    os.chdir(folder)
+    place = Path(folder)
+    if (place / "kdx2i" / "__init__.py").is_file() and _sources(place) != _sources(ROOT):
+        for name in [name for name in sys.modules if name.partition(".")[0] == "kdx2i"]:
+            del sys.modules[name]
+        sys.path.insert(0, folder)
+
+
+class _EnteringOs:
+    """The module `os` for the warm server: a job goes to its folder by `_enter`."""
+
+    chdir = staticmethod(_enter)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(os, name)
 
 
 def _fork_warm_server(warm, address: str) -> None:
@@ -114,7 +149,7 @@ def _fork_warm_server(warm, address: str) -> None:
             os.close(writing)
             os.dup2(reading, 0)
             os.dup2(2, 1)
-            sys.path.insert(0, "")  # A job's own folder is the repository whose package it runs.
+            warm.os = _EnteringOs()
             warm.serve(listener)
             os._exit(0)
     os.close(reading)
@@ -127,7 +162,7 @@ def _become(words: Sequence[str], folder: str, environment: Mapping[str, str], o
         os.dup2(stream, number)
         os.close(stream)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
-    os.chdir(folder)
+    _enter(folder)
     os.environ.clear()
     os.environ.update(environment)
     sys.path[:0] = [folder, *environment.get("PYTHONPATH", "").split(os.pathsep)]
