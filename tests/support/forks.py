@@ -59,10 +59,11 @@ class Forks:
                 self.end()
                 _of_this_process.cache_clear()
                 raise subprocess.TimeoutExpired(list(words), timeout)
-            status = int(self.process.stdout.readline())
+            answer = self.process.stdout.readline()
+            assert answer, f"the process that forks has ended: {self.process.wait()}"
             out.seek(0)
             err.seek(0)
-            return subprocess.CompletedProcess(list(words), status, out.read(), err.read())
+            return subprocess.CompletedProcess(list(words), int(answer), out.read(), err.read())
 
     def end(self) -> None:
         """End the process, and with it the warm server."""
