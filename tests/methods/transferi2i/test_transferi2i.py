@@ -61,7 +61,7 @@ def test_the_adaptor_learns_the_features_of_the_generator():
 def test_the_objectives_of_translation_fall_on_one_batch():
     subject = method(iterations=60, source_target_iterations=0, adaptor_iterations=0)
     results = []
-    for step in range(40):
+    for step in range(12):
         torch.manual_seed(0)  # The same images, classes and noise each time.
         results.append({name: float(value) for name, value in subject.training_step(step).items()})
     assert results[-1]["d"] < results[0]["d"]
