@@ -154,7 +154,7 @@ def test_a_killed_training_ends_in_the_same_bytes(finished: Path) -> None:
     root = finished
     path = root / "benchmarks/presets/open-smoke.yaml"
     text = path.read_text()
-    budget = "train: {iterations: 40, "
+    budget = "train: {iterations: 24, "
     path.write_text(text.replace("train: {iterations: 2, ", budget) + "checkpoints: {steps: 3}\n")
     assert budget in path.read_text()
     leaf = make_plan(root, "open-smoke").run("open-birds", "stargan_v2", "kd", 32, 0)
