@@ -7,6 +7,8 @@ import pytest
 from forks import forks
 from repository import clone, run, run_alone
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only on Linux are commands forks")
+
 
 @pytest.mark.parametrize(
     ("words", "status"),

@@ -95,7 +95,7 @@ def clone(target: Path) -> Path:
 
 def run(root: Path, *command: str, check: bool = False) -> subprocess.CompletedProcess[str]:
     """Run a command of this environment in a copy, with the package of the copy."""
-    if command[:2] == (sys.executable, "-m") and command[2] in MODULES:
+    if sys.platform == "linux" and command[:2] == (sys.executable, "-m") and command[2] in MODULES:
         warm = {ADDRESS: forks().address}
         done = forks().run(command[2:], root, environment(root) | warm, timeout=900)
         if check:
