@@ -156,20 +156,17 @@ def test_a_changed_byte_is_corrupt_and_a_lost_file_is_missing(plan: Plan, leaves
     ]
 
 
-@pytest.fixture(scope="module")
-def made_split(tmp_path_factory: pytest.TempPathFactory) -> tuple[Leaf, bytes]:
-    plan = make_plan(settings_copy(tmp_path_factory.mktemp("root")), "open-smoke")
-    fabricate(plan, leaf := plan.split("open-birds"))
-    return leaf, leaf.file("split.csv").read_bytes()
-
-
 @settings(max_examples=15)
-@given(data=st.data())
-def test_any_changed_byte_is_found(made_split: tuple[Leaf, bytes], data: st.DataObject) -> None:
-    leaf, content = made_split[0], bytearray(made_split[1])
+@given(st.data())
+def test_any_changed_byte_is_found(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    plan = make_plan(settings_copy(tmp_path_factory.mktemp("root")), "open-smoke")
+    leaf = plan.split("open-birds")
+    fabricate(plan, leaf)
+    path = leaf.file("split.csv")
+    content = bytearray(path.read_bytes())
     place = data.draw(st.integers(0, len(content) - 1))
     content[place] ^= data.draw(st.integers(1, 255))
-    leaf.file("split.csv").write_bytes(bytes(content))
+    path.write_bytes(bytes(content))
     wrong = problem(leaf)
     assert wrong is not None and wrong.kind == "corrupt"
     assert problem(leaf, checksums=False) == wrong
