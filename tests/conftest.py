@@ -19,6 +19,11 @@ settings.register_profile("kdx2i", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("kdx2i")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what takes longest first: at the end, one worker would go on alone with it."""
+    items.sort(key=lambda item: item.get_closest_marker("workflow") is None)
+
+
 @pytest.fixture(autouse=True)
 def fixed_draws() -> None:
     """Start each test from the same state of torch's generator, whatever ran before it in the process."""

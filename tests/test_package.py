@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from repository import ROOT, clone, run
+from repository import ROOT, clone, run, run_alone
 from workflows import git
 
 import kdx2i
@@ -59,16 +59,16 @@ def test_the_version_names_the_commit_of_a_checkout_only(tmp_path: Path) -> None
     # A package inside a repository of something else is no checkout.
     git(tmp_path / "outer", "init", "-q")
     git(tmp_path / "outer", "commit", "-qm", "something else", "--allow-empty")
-    outside = run(root, *words)
+    outside = run_alone(root, *words)
     assert (outside.returncode, outside.stdout) == (0, f"kdx2i {kdx2i.__version__}\n")
     git(root, "init", "-q")
     git(root, "add", "-A")
     git(root, "commit", "-qm", "start")
     commit = git(root, "rev-parse", "HEAD").strip()
-    assert run(root, *words).stdout == f"kdx2i {kdx2i.__version__} (commit {commit})\n"
+    assert run_alone(root, *words).stdout == f"kdx2i {kdx2i.__version__} (commit {commit})\n"
     with (root / "params.yaml").open("a") as handle:
         handle.write("# changed\n")
-    assert run(root, *words).stdout == f"kdx2i {kdx2i.__version__} (commit {commit}, modified)\n"
+    assert run_alone(root, *words).stdout == f"kdx2i {kdx2i.__version__} (commit {commit}, modified)\n"
 
 
 @pytest.mark.parametrize("words", NAMES)

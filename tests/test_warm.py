@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 from repository import ROOT
-from warm_server import Owner, eventually, plain_environment
+from warm_server import Owner, eventually, light, plain_environment
 
 from kdx2i import warm
 
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only on Linux d
 
 
 @pytest.fixture(scope="module")
-def address():
-    owner = Owner()
+def address(tmp_path_factory):
+    owner = Owner(**light(tmp_path_factory.mktemp("light")))
     yield owner.address
     owner.end()
 
@@ -71,8 +71,8 @@ def server_of(owner: Owner) -> psutil.Process:
 
 
 @pytest.fixture
-def owner():
-    owner = Owner()
+def owner(tmp_path):
+    owner = Owner(**light(tmp_path))
     yield owner
     owner.end()
 
@@ -131,7 +131,7 @@ def test_killed_server_and_owner_leave_no_file(tmp_path):
 def test_jobs_start_warm_whatever_the_length_of_the_temporary_folder(tmp_path):
     deep = tmp_path / ("x" * 120)
     deep.mkdir()
-    owner = Owner(TMPDIR=str(deep))
+    owner = Owner(TMPDIR=str(deep), **light(tmp_path))
     try:
         a_long_job(owner)[0].communicate()
     finally:

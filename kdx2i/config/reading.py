@@ -6,6 +6,7 @@ import re
 import types
 import typing
 from collections.abc import Hashable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -203,8 +204,15 @@ def load_student(root: Path, name: str) -> StudentRecipe:
 
 
 def load_protocol(root: Path) -> ProtocolRegister:
-    """Load the protocol register of the repository at `root`."""
-    return validate(ProtocolRegister, read_yaml(root / "benchmarks" / "protocol.yaml"), "benchmarks/protocol.yaml")
+    """Load the protocol register of the repository at `root`, once in a process while its file stays the same."""
+    path = root / "benchmarks" / "protocol.yaml"
+    state = path.stat() if path.is_file() else None
+    return _protocol(path, state and (state.st_size, state.st_mtime_ns))
+
+
+@lru_cache(maxsize=16)
+def _protocol(path: Path, _state: tuple[int, int] | None) -> ProtocolRegister:
+    return validate(ProtocolRegister, read_yaml(path), "benchmarks/protocol.yaml")
 
 
 def merged(base: Mapping[Any, Any], over: Mapping[Any, Any]) -> dict[Any, Any]:

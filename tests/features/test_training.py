@@ -105,11 +105,11 @@ def test_the_shipped_network_was_trained_on_no_test_image_of_what_it_scores(root
     assert set(shipped["images"]) == set(recipe.datasets) and all(count > 0 for count in shipped["images"].values())
     # Sets with test images that the open presets score.
     scored = set(load_preset(root_, "open").datasets.values())
+    names = {*scored, *recipe.datasets, *recipe.without_tests_of}
+    entries = {name: build_reader(load_dataset(root_, name), root_).entries() for name in names}
     pixels = {
-        (name, role): {
-            e.fingerprint for e in build_reader(load_dataset(root_, name), root_).entries() if e.role == role
-        }
-        for name in {*scored, *recipe.datasets, *recipe.without_tests_of}
+        (name, role): {e.fingerprint for e in entries[name] if e.role == role}
+        for name in names
         for role in ("train", "test")
     }
     held_out = {seen for name in recipe.without_tests_of for seen in pixels[name, "test"]}

@@ -8,6 +8,9 @@ import torch
 
 from . import harness
 
+LONG = ("cocosnet_v2/correspondence",)
+"""30 s of one core, since the official class takes 512 px only; its pyramids, PatchMatch and GRU are cases as well."""
+
 
 def given_root(config) -> Path | None:
     given = getattr(config.option, "parity_root", None)
@@ -23,7 +26,8 @@ def pytest_generate_tests(metafunc):
     if "case" in metafunc.fixturenames:
         roots = [root] if given_root(metafunc.config) else [root, harness.OTHER_SIZES]
         cases = [case for one in roots for case in harness.cases(one) if harness.adapter(case.family)]
-        metafunc.parametrize("case", cases, ids=map(str, cases))
+        marked = [pytest.param(case, marks=pytest.mark.nightly if str(case) in LONG else ()) for case in cases]
+        metafunc.parametrize("case", marked, ids=map(str, cases))
     if "paper_case" in metafunc.fixturenames:
         cases = harness.paper_cases(root)
         metafunc.parametrize("paper_case", cases, ids=map(str, cases))

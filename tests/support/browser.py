@@ -45,10 +45,13 @@ def opened(browser: Any, path: Path, *, width: int = 1280, height: int = 900, **
     assert not errors
 
 
-def serious_findings(page: Any) -> list[str]:
+def serious_findings(page: Any, *, colours_only: bool = False) -> list[str]:
     """Return what axe finds serious or critical on a page, with the first element of each."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    violations = axe.Axe().run(page).response["violations"]
+    options: dict[str, Any] = {"resultTypes": ["violations"]}
+    if colours_only:
+        options["runOnly"] = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}
+    violations = axe.Axe().run(page, options=options).response["violations"]
     return [
         f"{item['id']}: {item['help']}: {item['nodes'][0]['html'][:160]}"
         for item in violations

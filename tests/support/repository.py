@@ -9,14 +9,17 @@ from atexit import register
 from functools import cache
 from pathlib import Path
 
+from forks import MODULES, forks
 from PIL import Image
 
+from kdx2i.config import DatasetConfig
 from kdx2i.data.decode import pixels_sha256, read_rgb
 from kdx2i.data.rows import ImageRow, write_rows
 from kdx2i.files import write_bytes, write_json
 from kdx2i.metric_catalogue import METRICS
 from kdx2i.plan import Leaf, Plan
 from kdx2i.provenance import write_provenance
+from kdx2i.warm import ADDRESS
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "params.yaml", "dvc.yaml", "dvc.lock", ".dvcignore", ".dvc", ".dvc-site", ".gitignore",
@@ -57,16 +60,23 @@ def _weights() -> Path:
         copy = folder / path.relative_to(ROOT / "benchmarks")
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, copy)
+        _states[copy] = _state(path)
     return folder
+
+
+_states: dict[Path, tuple[int, int]] = {}
+"""Size and time of every file that `_weights` has copied, as it is shipped."""
+
+
+def _state(path: Path) -> tuple[int, int]:
+    return path.stat().st_size, path.stat().st_mtime_ns
 
 
 def assert_weights_whole() -> None:
     """Fail where a test has written into the weights that the copies of this process share."""
-    if _weights.cache_info().currsize:
-        for copy in _weights().rglob("*.safetensors"):
-            shipped, found = (ROOT / "benchmarks" / copy.relative_to(_weights())).stat(), copy.stat()
-            same = (found.st_size, found.st_mtime_ns) == (shipped.st_size, shipped.st_mtime_ns)
-            assert same, f"{copy.name} is shared by all tests and was written into: replace the file instead"
+    for copy, shipped in _states.items():
+        same = _state(copy) == shipped
+        assert same, f"{copy.name} is shared by all tests and was written into: replace the file instead"
 
 
 def clone(target: Path) -> Path:
@@ -85,10 +95,27 @@ def clone(target: Path) -> Path:
 
 def run(root: Path, *command: str, check: bool = False) -> subprocess.CompletedProcess[str]:
     """Run a command of this environment in a copy, with the package of the copy."""
-    environment = {**os.environ, "PYTHONPATH": str(root), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    for name in ("KDX2I_ROOT", "OMP_NUM_THREADS", "COLUMNS"):
-        environment.pop(name, None)
-    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=check, timeout=900)
+    if sys.platform == "linux" and command[:2] == (sys.executable, "-m") and command[2] in MODULES:
+        warm = {ADDRESS: forks().address}
+        done = forks().run(command[2:], root, environment(root) | warm, timeout=900)
+        if check:
+            done.check_returncode()
+        return done
+    return run_alone(root, *command, check=check)
+
+
+def run_alone(root: Path, *command: str, check: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run a command as `run` does, in a process of its own, with jobs that a Snakemake serves itself."""
+    return subprocess.run(
+        command, cwd=root, env=environment(root), capture_output=True, text=True, check=check, timeout=900
+    )
+
+
+def environment(root: Path) -> dict[str, str]:
+    """Return the environment of commands in a copy."""
+    left_out = ("KDX2I_ROOT", "OMP_NUM_THREADS", "COLUMNS", ADDRESS)
+    own = {name: value for name, value in os.environ.items() if name not in left_out}
+    return own | {"PYTHONPATH": str(root), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
 def assert_not_imported(code: str, *modules: str) -> None:
@@ -121,8 +148,27 @@ def fabricate(plan: Plan, leaf: Leaf) -> None:
     write_provenance(plan, leaf)
 
 
+@cache
+def _count_training_images_once() -> None:
+    """Let this process read the manifest once for the same files: every made-up table asks for training images."""
+    from kdx2i.stages import teacher_overlap
+
+    known: dict[tuple[object, ...], set[str]] = {}
+    count = teacher_overlap.training_fingerprints
+
+    def remembered(dataset: DatasetConfig, root: Path) -> set[str]:
+        states = ((root / file.path).stat() for file in dataset.source.files.values() if file.path)
+        key = (dataset.model_dump_json(), *((state.st_size, state.st_mtime_ns) for state in states))
+        if key not in known:
+            known[key] = count(dataset, root)
+        return known[key]
+
+    teacher_overlap.training_fingerprints = remembered
+
+
 def fabricate_all(plan: Plan, table: str) -> list[Leaf]:
     """Make up everything that a table is made from, and return it."""
+    _count_training_images_once()
     leaves = list(plan.table(table).upstream())
     for leaf in leaves:
         fabricate(plan, leaf)

@@ -15,7 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 from fake_gpus import TWO
-from warm_server import Owner, eventually
+from forks import forks
+from repository import kdx2i
+from warm_server import eventually
 from workflows import working_copy
 
 from kdx2i.files import read_json, sha256_file
@@ -87,11 +89,8 @@ def make(folder: Path, gpus: int) -> Distillation:
     return Distillation(root, folder / "site")
 
 
-def finish(command: Distillation) -> dict[str, str]:
-    """Run the command to its end; return the SHA-256 of what it leaves."""
-    process = command.start()
-    said = process.communicate(timeout=200)[1]
-    assert process.returncode == 0, said
+def outputs(command: Distillation) -> dict[str, str]:
+    """Return the SHA-256 of what the command has left at its end."""
     assert not command.leaf.work.exists()
     return {name: sha256_file(command.leaf.file(name)) for name in command.leaf.outputs}
 
@@ -99,17 +98,17 @@ def finish(command: Distillation) -> dict[str, str]:
 @pytest.mark.skipif(sys.platform != "linux", reason="only on Linux do jobs start warm")
 def test_stopped_alone_and_as_a_warm_job_it_ends_in_the_same_bytes(tmp_path: Path) -> None:
     command = make(tmp_path, 0)
-    whole = finish(command)
+    done = kdx2i(command.root, "distill", *WORDS)
+    assert done.returncode == 0, done.stderr
+    whole = outputs(command)
     for name in (*command.leaf.outputs, command.leaf.provenance):
         command.leaf.file(name).unlink()
     first = stopped(command, signal.SIGTERM)
-    owner = Owner(PYTHONPATH=str(command.root))
-    try:
-        second = stopped(command, signal.SIGUSR1, KDX2I_WARM=owner.address)
-    finally:
-        owner.end()
+    second = stopped(command, signal.SIGUSR1, KDX2I_WARM=forks().address)
     assert 0 < first < second < ITERATIONS
-    assert finish(command) == whole
+    done = kdx2i(command.root, "distill", *WORDS)
+    assert done.returncode == 0, done.stderr
+    assert outputs(command) == whole
 
 
 def test_two_processes_of_torchrun_distil_one_student_and_stop_at_the_same_step(tmp_path: Path) -> None:
@@ -118,7 +117,10 @@ def test_two_processes_of_torchrun_distil_one_student_and_stop_at_the_same_step(
     assert {path.name for path in command.site.glob("rank*")} == {"rank0", "rank1"}
     left = [p for p in psutil.process_iter(["environ"]) if (p.info["environ"] or {}).get("SEEN") == str(command.site)]
     assert left == []
-    finish(command)
+    process = command.start()
+    said = process.communicate(timeout=200)[1]
+    assert process.returncode == 0, said
+    assert not command.leaf.work.exists()
     steps = [json.loads(line)["step"] for line in command.leaf.file("log.jsonl").read_text().splitlines()]
     assert steps == [*range(0, ITERATIONS, 10), ITERATIONS - 1], "one process writes the log"
     assert read_json(command.leaf.provenance_path)["identity"] == command.leaf.identity

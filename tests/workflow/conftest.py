@@ -10,6 +10,7 @@ from filelock import FileLock
 from workflows import pretend_finished, working_copy
 
 from kdx2i.plan import Plan
+from kdx2i.suite import make_plan
 
 
 @pytest.fixture
@@ -35,6 +36,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[
     return build
 
 
+def _pretend(root: Path) -> None:
+    pretend_finished(working_copy(root))
+
+
 @pytest.fixture
-def pretended(copy: Path) -> Plan:
-    return pretend_finished(copy)
+def pretended(shared: Callable[[str, Callable[[Path], None]], Path], tmp_path: Path) -> Plan:
+    """A copy of its own of a working copy with made-up results, without Snakemake's records."""
+    root = shutil.copytree(shared("pretended", _pretend), tmp_path / "copy", symlinks=True)
+    return make_plan(root, "open-smoke")

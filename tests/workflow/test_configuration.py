@@ -53,7 +53,7 @@ def test_a_clone_and_an_interpreter_may_have_any_signs_in_their_path(tmp_path: P
     preset.parent.mkdir()
     preset.write_text(yaml.safe_dump(own))
     config = ("--config", f"preset={preset.relative_to(root)}")
-    asked = ("env", f"KDX2I_ROOT={other}", str(python), "-m", "snakemake", "--cores", "1")
+    asked = ("env", f"KDX2I_ROOT={other}", "KDX2I_WARM=off", str(python), "-m", "snakemake", "--cores", "1")
     dry = run(root, *asked, "-n", "table1", *config)
     assert dry.returncode == 0, dry.stdout + dry.stderr
     done = run(root, *asked, SPLIT, *config)

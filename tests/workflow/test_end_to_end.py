@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from repository import kdx2i, run, snakemake
-from workflows import CONFIG, git, jobs, working_copy
+from repository import kdx2i, run_alone, snakemake
+from workflows import CONFIG, dvc, git, jobs, said, split_birds_only, working_copy
 
 from kdx2i.files import sha256_file
 from kdx2i.suite import make_plan
@@ -27,7 +27,7 @@ WEIGHTS = "results/open-smoke/runs/open-birds/stargan_v2/kd/r32/s0/networks.safe
 
 
 def make_one_at_a_time(root: Path) -> None:
-    done = snakemake(working_copy(root), "table1", "--cores", "1", *CONFIG)
+    done = run_alone(working_copy(root), sys.executable, "-m", "snakemake", "table1", "--cores", "1", *CONFIG)
     (root / "screen.txt").write_text(done.stdout + done.stderr)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -35,13 +35,14 @@ def make_one_at_a_time(root: Path) -> None:
 def make_with_dvc(root: Path) -> None:
     """`dvc repro` in a clone under git: two jobs at once where there are two cores."""
     working_copy(root)
+    split_birds_only(root)
     parameters = root / "params.yaml"
     data = yaml.safe_load(parameters.read_text())
     parameters.write_text(yaml.safe_dump({**data, "preset": "open-smoke", "targets": "table1"}))
     git(root, "init", "-q")
     git(root, "add", "-A")
     git(root, "commit", "-qm", "start")
-    done = run(root, sys.executable, "-m", "dvc", "repro", "results")
+    done = dvc(root, "repro", "results")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -89,16 +90,27 @@ def test_the_number_of_jobs_changes_no_byte(finished: Path, reproduced: Path) ->
     assert (finished / WEIGHTS).read_bytes() == (reproduced / WEIGHTS).read_bytes()
 
 
-def test_dvc_makes_the_splits_with_the_committed_hashes(reproduced: Path) -> None:
-    """`dvc repro` in a clone had to make every split again, and locked the same bytes."""
+def locked_splits(text: str) -> dict[str, str]:
+    """Return the MD5 of each split in the text of a `dvc.lock`."""
+    stages = yaml.safe_load(text)["stages"]
+    return {o["path"]: o["md5"] for s in stages.values() for o in s["outs"] if o["path"].endswith("split.csv")}
 
-    def locked(text: str) -> dict[str, str]:
-        stages = yaml.safe_load(text)["stages"]
-        return {o["path"]: o["md5"] for s in stages.values() for o in s["outs"] if o["path"].endswith("split.csv")}
 
-    committed = locked(git(reproduced, "show", "HEAD:dvc.lock"))
+def test_dvc_makes_a_split_with_the_committed_hash(reproduced: Path) -> None:
+    """`dvc repro` in a clone had to make the split again, and locked the same bytes."""
+    committed = locked_splits(git(reproduced, "show", "HEAD:dvc.lock"))
+    assert (reproduced / "data/open-birds/split.csv").is_file()
     assert "data/open-birds/split.csv" in committed
-    assert locked((reproduced / "dvc.lock").read_text()) == committed
+    assert locked_splits((reproduced / "dvc.lock").read_text()) == committed
+
+
+@pytest.mark.nightly
+def test_dvc_makes_every_split_with_the_committed_hash(copy: Path) -> None:
+    committed = locked_splits((copy / "dvc.lock").read_text())
+    git(copy, "init", "-q")
+    said(dvc(copy, "repro", "split", "split-with-conditions"))
+    assert all((copy / path).is_file() for path in committed)
+    assert locked_splits((copy / "dvc.lock").read_text()) == committed
 
 
 def test_dvc_compares_metrics_between_commits(reproduced: Path) -> None:
@@ -108,7 +120,7 @@ def test_dvc_compares_metrics_between_commits(reproduced: Path) -> None:
     metrics = json.loads(path.read_text())
     metrics["table1"]["latent"]["birds"]["Ours*"]["mFID"] += 1.0
     path.write_text(json.dumps(metrics))
-    done = run(reproduced, sys.executable, "-m", "dvc", "metrics", "diff", "--json")
+    done = dvc(reproduced, "metrics", "diff", "--json")
     assert done.returncode == 0, done.stderr
     changes = json.loads(done.stdout)["results/open-smoke/metrics.json"]
     assert [change["diff"] for change in changes.values()] == [pytest.approx(1.0)]
@@ -118,14 +130,13 @@ def test_dvc_compares_metrics_between_commits(reproduced: Path) -> None:
 def test_a_clone_pulls_restores_and_runs_only_what_changed(reproduced: Path, tmp_path: Path) -> None:
     git(reproduced, "add", "-A")
     git(reproduced, "commit", "-qm", "results")
-    dvc = (sys.executable, "-m", "dvc")
     # DVC wants a remote that both can reach.
-    run(reproduced, *dvc, "remote", "add", "-d", "store", str(tmp_path / "store"), check=True)
-    run(reproduced, *dvc, "push", check=True)
+    said(dvc(reproduced, "remote", "add", "-d", "store", str(tmp_path / "store")))
+    said(dvc(reproduced, "push"))
     git(reproduced, "commit", "-qam", "remote")
     fresh = tmp_path / "fresh"
     git(tmp_path, "clone", "-q", str(reproduced), str(fresh))
-    pulled = run(fresh, *dvc, "pull", "results", "split@open-birds", "--allow-missing")
+    pulled = dvc(fresh, "pull", "results", "split@open-birds", "--allow-missing")
     assert (fresh / WEIGHTS).is_file(), pulled.stderr
     restored = kdx2i(fresh, "restore", "--preset", "open-smoke")
     assert restored.returncode == 0, restored.stderr
@@ -143,7 +154,7 @@ def test_a_killed_training_ends_in_the_same_bytes(finished: Path) -> None:
     root = finished
     path = root / "benchmarks/presets/open-smoke.yaml"
     text = path.read_text()
-    budget = "train: {iterations: 40, "
+    budget = "train: {iterations: 24, "
     path.write_text(text.replace("train: {iterations: 2, ", budget) + "checkpoints: {steps: 3}\n")
     assert budget in path.read_text()
     leaf = make_plan(root, "open-smoke").run("open-birds", "stargan_v2", "kd", 32, 0)

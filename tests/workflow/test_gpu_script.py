@@ -1,11 +1,13 @@
 """What a runner with a GPU does with a commit (`.ci/gpu`), on the smallest preset, without a GPU; results made up."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from forks import forks
 from repository import run
 from workflows import git, repository_of_dvc, said
 
@@ -31,6 +33,8 @@ def expectation(root: Path, *, fulfilled: bool) -> Path:
 
 def script(root: Path, **variables: str):
     settings = {"KDX2I_GPUS": "0", "KDX2I_SUMMARY": "summary.md", "KDX2I_REMOTE": str(store(root)), **variables}
+    if sys.platform == "linux":
+        settings["KDX2I_WARM"] = forks().address
     return run(root, "env", *(f"{name}={value}" for name, value in settings.items()), ".ci/gpu")
 
 

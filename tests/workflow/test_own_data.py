@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from repository import ROOT, clone, kdx2i, run
+from repository import ROOT, clone, kdx2i, snakemake
 
 from kdx2i.teacher.official import rosinality
 from kdx2i.teacher.stylegan2 import Discriminator, Generator
@@ -51,7 +51,8 @@ def test_a_folder_becomes_a_table_in_four_commands(tmp_path: Path) -> None:
     convert, describe, make, look = commands()
     assert kdx2i(root, *convert[1:]).returncode == 0
     assert kdx2i(root, *describe[1:], "--like", "open-smoke").returncode == 0
-    done = run(root, *make)
+    assert make[0] == "snakemake"
+    done = snakemake(root, *make[1:])
     assert done.returncode == 0, done.stderr[-3000:]
     with (root / "results/pets/tables/table1.csv").open(encoding="utf-8") as handle:
         rows = [row for row in csv.DictReader(handle) if row["dataset"] == "animal-faces" and row["value"]]

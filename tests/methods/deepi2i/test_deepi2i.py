@@ -137,7 +137,7 @@ def test_the_objectives_fall_on_a_small_batch(teacher, pairs):
     )
     assert last < 0.9 * first
     subject.optimizers["discriminator"].param_groups[0]["lr"] = 0.0
-    outcome = [step(subject, 40 + n % 4) for n in range(32)]
+    outcome = [step(subject, 40 + n % 4) for n in range(16)]
     first, last = (sum(float(t["g_adv"] + t["feature"]) for t in outcome[part]) for part in (slice(4), slice(-4, None)))
     assert last < first - 0.3
 
