@@ -11,9 +11,10 @@ from workflows import pretend_finished
 
 from kdx2i.cli import main
 from kdx2i.config.claims import load_claims
-from kdx2i.files import write_text
+from kdx2i.files import write_json, write_text
 from kdx2i.inspection.reference import export
 from kdx2i.plan import Plan
+from kdx2i.provenance import write_provenance
 from kdx2i.stages import table as table_stage
 from kdx2i.stages.ending import show
 from kdx2i.suite import make_plan
@@ -155,6 +156,42 @@ def test_json_is_all_that_standard_output_gets(
     assert main([*words, "--json", str(path)]) == 0
     assert json.loads(path.read_text(encoding="utf-8")) == document
     assert capsys.readouterr().out
+
+
+def test_json_of_an_agreement_has_every_cell_with_the_verdict(
+    finished: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    three = make_plan(finished.root, "open-smoke", [0, 1, 2])
+    fabricate_all(three, "table1")
+    table_stage.run(three, three.rendered("table1"))
+    folder = export(three, ["table1"], "kept")
+    words = ["compare", "--with", str(folder), *SMOKE, "--seeds", "0,1,2", "--json", "-"]
+    capsys.readouterr()
+    assert main(words) == 0
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert (document["format"], document["agrees"], document["seeds"]) == ("kdx2i-agreement-1", True, [0, 1, 2])
+    assert len(document["cells"]) == 16
+    assert {cell["verdict"] for cell in document["cells"]} == {"agrees"}
+    assert all(cell["value"] == cell["reference"] for cell in document["cells"])
+    assert "16 of 16 cells lie in the band of one more run" in " ".join(captured.err.split())
+
+    for leaf in three.table("table1").leaves:
+        if leaf.kind.name == "evaluation":  # far outside of any spread
+            record = json.loads(leaf.file("metrics.json").read_text(encoding="utf-8"))
+            for entry in record["values"].values():
+                entry["value"] += 1e4
+            write_json(leaf.file("metrics.json"), record)
+            write_provenance(three, leaf)
+    table_stage.run(three, three.rendered("table1"))
+    assert main(words) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["agrees"] is False
+    assert any(row["differs"] for row in document["rows"])
+
+    assert main([*words[:2], str(finished.root / "nowhere"), *words[3:]]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and "is no reference: it has no tables" in captured.err
 
 
 def test_what_is_found_is_written_with_another_status_too(finished: Plan, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,7 +61,7 @@ def test_one_command_goes_from_data_to_the_table_on_the_screen(finished: Path) -
     screen = (finished / "screen.txt").read_text()
     assert "Table 1: image-to-image translation with many classes" in screen
     assert "Ours*" in screen and "not yet computed" in screen
-    shown = screen[screen.index("Table 1: ") : screen.index("\nTo go on:")]
+    shown = screen[screen.index("Table 1: ") : screen.index("\nkdx2i compare")]
     assert max(map(len, shown.splitlines())) <= 80
     for kind in ("csv", "md", "tex", "json"):
         assert (finished / TABLE).with_suffix(f".{kind}").stat().st_size > 0
