@@ -17,6 +17,8 @@ from repository import kdx2i, run, snakemake
 from workflows import CONFIG, git, jobs, working_copy
 
 from kdx2i.files import sha256_file
+from kdx2i.study.analysis import analyse
+from kdx2i.study.answers import read_answers, read_key
 from kdx2i.suite import make_plan
 
 pytestmark = pytest.mark.workflow
@@ -82,6 +84,28 @@ def test_claims_are_judged_by_the_tables_that_are_there(finished: Path) -> None:
     done = snakemake(finished, "claims", "--cores", "1", *CONFIG)
     assert done.returncode == 1
     assert "preset open-smoke has no current table: make one first" in done.stdout + done.stderr
+
+
+def test_the_user_study_goes_from_the_grids_to_preferences(finished: Path) -> None:
+    """Its only job cuts the grids of the finished evaluations; one made-up subject then prefers ours everywhere."""
+    path = finished / "benchmarks/user_study.yaml"
+    design = {"dataset": "birds", "ours": "Ours*", "others": ["StarGANv2*"], "subjects": 1, "pairs": 8, "checks": 1}
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **design}))
+    done = snakemake(finished, "user_study", "--cores", "1", *CONFIG)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 of 1 steps" in done.stderr
+    assert "kdx2i study answers/*.json --preset open-smoke" in done.stdout
+    page = (finished / "results/open-smoke/user_study.html").read_text()
+    assert page.startswith("<!doctype html>") and "StarGANv2" not in page
+    key = read_key(finished / "results/open-smoke/user_study.json")
+    assert key.rows == ["Ours*", "StarGANv2*"]
+    choices = ["left" if trial.left == 0 else "right" for trial in key.trials[0]]
+    answers = [{"trial": number, "choice": choice, "ms": 900} for number, choice in enumerate(choices)]
+    given = finished / "answers-01.json"
+    given.write_text(json.dumps({"format": "kdx2i-answers-1", "study": key.study, "subject": 1, "answers": answers}))
+    result = analyse(key, read_answers([given], key))
+    assert [(share.row, share.share) for share in result.shares] == [("StarGANv2*", 1.0)]
+    assert (result.complete, result.careless) == (1, [])
 
 
 def test_the_number_of_jobs_changes_no_byte(finished: Path, reproduced: Path) -> None:
