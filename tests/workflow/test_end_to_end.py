@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from repository import kdx2i, run, snakemake
 from workflows import CONFIG, git, jobs, working_copy
 
 from kdx2i.files import sha256_file
+from kdx2i.inspection.crate import write_crate
+from kdx2i.report.sources import Source
 from kdx2i.study.analysis import analyse
 from kdx2i.study.answers import read_answers, read_key
 from kdx2i.suite import make_plan
@@ -106,6 +109,23 @@ def test_the_user_study_goes_from_the_grids_to_preferences(finished: Path) -> No
     result = analyse(key, read_answers([given], key))
     assert [(share.row, share.share) for share in result.shares] == [("StarGANv2*", 1.0)]
     assert (result.complete, result.careless) == (1, [])
+
+
+def test_a_crate_says_when_the_run_was_made(finished: Path, tmp_path: Path) -> None:
+    source = Source(finished, Path("results/open-smoke"), "open-smoke", ("table1",), ())
+
+    def action(name: str) -> dict[str, str]:
+        document = json.loads((write_crate(source, tmp_path / name) / "ro-crate-metadata.json").read_text())
+        return next(item for item in document["@graph"] if item["@id"] == "#run")
+
+    run = action("crate")
+    began, ended = (datetime.fromisoformat(run[key]) for key in ("startTime", "endTime"))
+    made = (finished / TABLE).with_name("table1.provenance.json")
+    assert began < datetime.fromtimestamp(made.stat().st_mtime, UTC) < ended + timedelta(seconds=1)
+    assert ended - began < timedelta(hours=1)
+    # A file that is not the one that a recorded job wrote: nobody knows when that was made.
+    os.utime(finished / Path(WEIGHTS).with_name("provenance.json"), (0, 0))
+    assert not {"startTime", "endTime"} & set(action("later"))
 
 
 def test_the_number_of_jobs_changes_no_byte(finished: Path, reproduced: Path) -> None:
