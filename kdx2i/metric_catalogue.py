@@ -36,7 +36,8 @@ class Metric:
     `compute` is `module:function`; the function takes a `kdx2i.metrics.trial.Trial` and returns an entry of
     `metrics.json`. `needs` decides where the metric can be computed, `depends` on which alternatives of the registered
     protocols (`kdx2i.metrics.protocols`) its value depends. A run's evaluation computes what is `always` computed and
-    what a table asks for, unless the evaluation setting that `switch` names is off.
+    what a table asks for, unless the evaluation setting that `switch` names is off. `optional`: not even an evaluation
+    that no table has computes it unasked.
 
     `biased`: its expectation depends on the number of images (Chong and Forsyth 2020), so that counts alone can move
     it. `logarithmic`: its values differ by factors, and are compared as logarithms.
@@ -52,6 +53,7 @@ class Metric:
     depends: tuple[str, ...] = ()
     switch: str | None = None
     always: bool = False
+    optional: bool = False
     biased: bool = False
     logarithmic: bool = False
 
@@ -86,6 +88,7 @@ _CLASS_PAIRS = frozenset({Need.CLASSES, Need.TWO_IMAGES_A_CLASS})
 _ACCURACY = frozenset({Need.CLASSES, Need.CLASSIFIER})
 _DISTANCES = "kdx2i.metrics.distances.measures"
 _ACCURACIES = "kdx2i.metrics.classifiers.measures"
+_MANIFOLD = "kdx2i.metrics.distances.manifold_measures"
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
@@ -134,6 +137,8 @@ METRICS: dict[str, Metric] = {
             "R-precision", None, "R-precision %", "higher", 1, "kdx2i.metrics.r_precision:r_precision",
             frozenset({Need.ENCODER}),
         ),
+        Metric("Precision", "precision", "Precision", "higher", 3, f"{_MANIFOLD}:precision", _PAIRS, optional=True),
+        Metric("Recall", "recall", "Recall", "higher", 3, f"{_MANIFOLD}:recall", _PAIRS, optional=True),
     )
 }  # fmt: skip
 

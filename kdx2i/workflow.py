@@ -18,6 +18,7 @@ import difflib
 import hashlib
 import os
 import re
+import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -28,6 +29,8 @@ from typing import Any
 from snakemake.io import ancient
 
 from kdx2i.config import listed, names_in, parse_seeds
+from kdx2i.config.study import FILE as STUDY_FILE
+from kdx2i.config.study import load_study
 from kdx2i.costs.limits import limits
 from kdx2i.costs.sheet import read_costs
 from kdx2i.devices import PARALLEL_STAGES
@@ -36,7 +39,7 @@ from kdx2i.files import write_text
 from kdx2i.foreign import read_document
 from kdx2i.identity import LARGE
 from kdx2i.plan import KINDS, Kind, Leaf, Plan
-from kdx2i.plan.kinds import CLAIMS, COMPARISON, FIELDS, FIGURE, NUMBER, REPORT, SPLIT, STAGE1, TABLE
+from kdx2i.plan.kinds import CLAIMS, COMPARISON, FIELDS, FIGURE, NUMBER, REPORT, SPLIT, STAGE1, TABLE, USER_STUDY
 from kdx2i.plan.leaf import upstream_of
 from kdx2i.plan.teacher_plans import split_variant
 from kdx2i.provenance import problem
@@ -225,10 +228,27 @@ class Results:
         except UserError:
             return None
 
-    def require_tables(self) -> None:
-        """Raise `UserError` where claims or a report are asked for and no table is, or is there, to judge them by."""
-        if {CLAIMS.name, REPORT.name} & set(self.requested()) and not self.compared():
+    def needed_tables(self) -> list[str]:
+        """Return the tables that were asked for, and that of the user study where it was.
+
+        Raise `UserError` where claims or a report are asked for and no table is, or is there, to judge them by, and
+        where the preset lacks rows of the user study.
+        """
+        asked = set(self.requested())
+        if {CLAIMS.name, REPORT.name} & asked and not self.compared():
             current_tables(self.plan)
+        if USER_STUDY.name in asked:
+            study = load_study(self.plan.root)
+            cells = [cell for cell in self.plan.table(study.table).cells if cell.leaves]
+            there = {cell.row.label for cell in cells if (cell.part, cell.dataset) == (study.part, study.dataset)}
+            absent = [label for label in (study.ours, *study.others) if label not in there]
+            if absent:
+                raise UserError(
+                    f"{STUDY_FILE} shows rows of {study.table} ({study.part}) on {study.dataset}, where preset "
+                    f"{self.plan.preset.name} does not run {listed(absent)}: name another preset, or change the file"
+                )
+            asked.add(study.table)
+        return [name for name in self.plan.tables if name in asked]
 
     def drawn(self) -> list[str]:
         """Return the figures that a report shows: those requested and those that are current already."""
@@ -253,6 +273,12 @@ class Results:
             show_claims(self.plan, self.compared())
         if REPORT.name in asked:
             print(f"The report: {self.plan.results}/report.html")
+        if USER_STUDY.name in asked:
+            print(f"For the subjects: {self.plan.results}/user_study.html; the key beside it stays here.")
+            preset = (
+                "" if self.plan.preset_argument == "open" else f" --preset {shlex.quote(self.plan.preset_argument)}"
+            )
+            print(f"Then `kdx2i study answers/*.json{preset}` analyses what they saved (docs/user-study.md).")
 
 
 @dataclass(frozen=True)

@@ -69,8 +69,8 @@ def _with_reference(plan: Plan, folder: Path, names: list[str], every: bool) -> 
 
 
 def _inferred(plan: Plan, names: list[str]) -> object:
-    """Say which protocol explains the published numbers of each table best; return the rankings as JSON."""
+    """Say which protocol explains the published numbers of each table best; return the conclusions as JSON."""
     from kdx2i.stages.compare import current_tables
-    from kdx2i.stages.infer import show
+    from kdx2i.stages.infer import as_document, show
 
-    return [show(plan, name).model_dump(mode="json") for name in names or current_tables(plan)]
+    return as_document([show(plan, name) for name in names or current_tables(plan)])

@@ -10,6 +10,7 @@ from typing import Any
 
 from kdx2i import __version__
 from kdx2i.errors import UserError
+from kdx2i.inspection.job_times import job_times
 from kdx2i.report.lineage import Lineage
 from kdx2i.report.pictures import Pictures
 from kdx2i.report.sources import ReportTable, Source, report_tables
@@ -24,6 +25,8 @@ _TYPES = {
     ".json": "application/json", ".jsonl": "application/jsonl", ".csv": "text/csv", ".md": "text/markdown",
     ".tex": "application/x-tex", ".png": "image/png", ".svg": "image/svg+xml", ".html": "text/html",
 }  # fmt: skip
+_TIMED = "Begin and end are those of the first and the last job, by Snakemake's records."
+_UNTIMED = "When it ran is not recorded with these files."
 _WHOLE = ("comparison.csv", "comparison.json", "metrics.json", "stage1.csv", "report.html", "claims.json", "spread.csv")
 
 
@@ -139,10 +142,13 @@ def _action(
     names = " ".join(item.table.name for item in tables)
     seeds = tables[0].table.context.seeds
     commits = dict.fromkeys(str(item.record.get("git_commit") or "unknown") for item in tables)
+    made = [item.id.removeprefix("results/") for item in results if item.id.endswith("provenance.json")]
+    times = job_times(source.root, [(source.folder / name).as_posix() for name in made])
+    when = {} if times is None else {"startTime": times[0], "endTime": times[1]}
     description = (
         f"snakemake --cores 8 {names} --config preset={source.preset} seeds={','.join(map(str, seeds))}; "
         f"code at commit {', '.join(commits)}. The provenance.json beside each result has its inputs, seed, versions "
-        "and machine."
+        f"and machine. {_TIMED if when else _UNTIMED}"
     )
     workflow["softwareRequirements"] = _entity(
         crate, "#kdx2i", "SoftwareApplication", name="kdx2i", softwareVersion=__version__
@@ -157,5 +163,6 @@ def _action(
         instrument={"@id": workflow.id},
         object=[{"@id": item.id} for item in inputs],
         result=[{"@id": item.id} for item in results],
+        **{name: time.isoformat(timespec="seconds") for name, time in when.items()},
     )
     crate.root_dataset.append_to("mentions", action)

@@ -15,7 +15,8 @@ def evaluation_metrics(
     """Return the names of the metrics of an evaluation, those by class first.
 
     `allowed` are the metrics that the task allows, `asked` those that tables ask for on the dataset, None where no
-    table has it: then all are computed. A metric whose switch is off in the evaluation `settings` is not.
+    table has it: then all are computed that are not optional. A metric whose switch is off in the evaluation `settings`
+    is not.
     """
     names = [name for name in allowed if _computed(METRICS[name], asked, settings, directed)]
     return sorted(names, key=lambda name: Need.TWO_IMAGES_A_CLASS not in METRICS[name].needs)
@@ -27,7 +28,7 @@ def _computed(metric: Metric, asked: Collection[str] | None, settings: Mapping[s
         return False
     if metric.switch is not None and not settings[metric.switch]:
         return False
-    return metric.always or asked is None or metric.name in asked
+    return metric.always or (not metric.optional if asked is None else metric.name in asked)
 
 
 def idle_switches(metrics: Collection[str]) -> set[str]:

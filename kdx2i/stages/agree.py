@@ -164,8 +164,11 @@ def show(plan: Plan, folder: Path, tables: Sequence[str], *, every: bool = False
     return outcome
 
 
-def line(plan: Plan, table: str, console: Console) -> None:
-    """Print the one line of a table, where a reference of the preset's name is committed; a reason is no failure."""
+def line(plan: Plan, table: str, console: Console, *, named: bool) -> None:
+    """Print the one line of a table, where a reference of the preset's name is committed; a reason is no failure.
+
+    `named`: it says which table it is about.
+    """
     folder = plan.root / "results" / "reference" / plan.preset.name
     if not (folder / "tables" / f"{table}.json").is_file():
         return
@@ -174,6 +177,6 @@ def line(plan: Plan, table: str, console: Console) -> None:
     except UserError as error:
         console.print(escape(f"Agreement: {error}."), style="yellow", highlight=False)
         return
-    print_line(outcome.agreement, f"{outcome.name}, {table}", console)
-    if outcome.other_code:
+    print_line(outcome.agreement, f"{outcome.name}, {table}" if named else outcome.name, console)
+    if outcome.other_code and not outcome.agreement.agrees:
         console.print(escape(outcome.other_code), style="dim", highlight=False)

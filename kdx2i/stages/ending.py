@@ -19,28 +19,29 @@ from kdx2i.tables.model import Table
 
 def show(plan: Plan, names: Sequence[str]) -> None:
     """Print tables that are there and current, and all that is said of them."""
-    for name in names:
-        show_table(plan, name)
-        print()
     console = terminal_screen()
     for name in names:
-        line(plan, name, console)
+        show_table(plan, name)
+        if len(names) > 1:
+            console.print()
+    for name in names:
+        line(plan, name, console, named=len(names) > 1)
     tables = {name: load_table_json(plan.rendered(name).file(f"{name}.json")) for name in names}
     _show_claims(plan, tables)
     options = "" if plan.preset_argument == "open" else f" --preset {shlex.quote(plan.preset_argument)}"
     if plan.seeds != tuple(plan.preset.seeds):
         options += f" --seeds {','.join(map(str, plan.seeds))}"
-    console.print("\nTo go on:", style="bold")
-    for command, what in (
-        (f"kdx2i compare{options}", "gains and orders beside the paper's; --all: every cell"),
-        (f"kdx2i claims{options}", "each claim with the paper's words and what decided it"),
-        (
-            f"kdx2i show {names[0]} {_a_cell(tables[names[0]])}{options}",
-            "one number: its command, seed, log and images",
-        ),
-    ):
-        console.print(f"  [bold]{escape(command)}[/bold]", highlight=False)
-        console.print(f"      {what}", style="dim", highlight=False)
+    advised = {
+        f"kdx2i compare{options}": "beside the paper's",
+        f"kdx2i claims{options}": "each claim, and why",
+        f"kdx2i show {names[0]} {_a_cell(tables[names[0]])}{options}": "one number's origin",
+    }
+    beside = max(map(len, advised)) + 2
+    below = beside + max(map(len, advised.values())) > console.width
+    console.print()
+    for command, what in advised.items():
+        apart = "\n    " if below else " " * (beside - len(command))
+        console.print(f"[bold]{escape(command)}[/bold]{apart}[dim]{what}[/dim]", highlight=False)
 
 
 def _show_claims(plan: Plan, tables: dict[str, Table]) -> None:
@@ -54,9 +55,9 @@ def _show_claims(plan: Plan, tables: dict[str, Table]) -> None:
     except UserError as error:
         console.print(escape(f"\nClaims are not judged: {error}."), style="yellow", highlight=False)
         return
-    whose = f"these numbers ({len(plan.seeds)} seeds)"
+    whose = f"these {len(plan.seeds)} seeds"
     if len(plan.seeds) == 1:
-        whose = "these numbers (one seed, which tells nothing)"
+        whose = "this one seed, which tells nothing"
         try:
             kept = reference_tables(plan.root, [plan.preset.name])
         except UserError:  # no reference of the preset's name
@@ -65,11 +66,13 @@ def _show_claims(plan: Plan, tables: dict[str, Table]) -> None:
         if known:
             seeds = max(len(table.context.seeds) for table in known.values())
             verdicts = judged(plan.root, known)
-            whose = f"results/reference/{plan.preset.name} ({seeds} seeds; one alone, as here, tells nothing)"
+            whose = f"results/reference/{plan.preset.name} ({seeds} seeds)"
     carried = [verdict for verdict in verdicts if _carried(verdict, tables)]
     if carried:
-        console.print(f"\n[bold]What the paper claims[/bold] of this, judged by {whose}:", highlight=False)
-        print_claims(carried, console)
+        decided = [verdict for verdict in carried if verdict.outcome != "cannot tell"]
+        of = f"{len(decided)} of {len(carried)} decided by {whose}"
+        console.print(f"[bold]Claims of the paper[/bold], {of}{':' if decided else '.'}", highlight=False)
+        print_claims(decided, console)
 
 
 def _carried(verdict: ClaimVerdict, tables: dict[str, Table]) -> bool:

@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kdx2i.errors import UserError
-from kdx2i.metric_catalogue import Need
+from kdx2i.metric_catalogue import METRICS, Need
 from kdx2i.metrics.distances.manifold import NEIGHBOURS, precision_and_recall
 from kdx2i.metrics.embedded_set import EmbeddedSet
 from kdx2i.metrics.entries import Entry
 from kdx2i.metrics.scorer import Scorer
-from kdx2i.stages.folder_metrics import FOLDER_METRICS, MANIFOLD
 
+MANIFOLD = ("Precision", "Recall")
+"""One pass gives both."""
 _OF_ACCURACY = ("value", "interval", "n_real", "n_generated", "classes")
 
 
@@ -52,7 +53,7 @@ def _as_written(name: str, entry: Entry, dimension: int) -> Entry:
     """Return an entry of `metrics.json` with what means something of two folders, and a note where one helps."""
     if entry["value"] is None:
         return _absent(entry["reason"])
-    needs = FOLDER_METRICS[name].needs
+    needs = METRICS[name].needs
     if Need.CLASSIFIER in needs:
         entry = {key: entry[key] for key in _OF_ACCURACY}
     elif Need.TWO_IMAGES_A_CLASS in needs:

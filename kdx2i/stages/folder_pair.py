@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from kdx2i.errors import UserError
-from kdx2i.metric_catalogue import Need
+from kdx2i.metric_catalogue import METRICS, Need
 from kdx2i.metrics.embedded_set import LabelMaps
 from kdx2i.metrics.entries import Entry
 from kdx2i.metrics.segmentation.bisenet import load_face_parser
@@ -20,7 +20,6 @@ from kdx2i.metrics.segmentation.mean_iou import Segmenter
 from kdx2i.metrics.segmentation.segmenter import load_segmenter
 from kdx2i.stages.folder_differences import MeasuredFiles
 from kdx2i.stages.folder_labels import label_maps
-from kdx2i.stages.folder_metrics import FOLDER_METRICS
 from kdx2i.stages.reference_statistics import ONLY_MOMENTS, Statistics
 
 # How label maps may be numbered, beside the segmenter's own way.
@@ -97,7 +96,7 @@ def refusals(pair: Pair, asked: Sequence[str]) -> dict[str, str]:
 
     Label maps are read where a metric that needs them is `asked` for. `UserError` for a segmenter that is none.
     """
-    with_maps = any(Need.LABEL_MAPS in FOLDER_METRICS[name].needs for name in asked)
+    with_maps = any(Need.LABEL_MAPS in METRICS[name].needs for name in asked)
     checks = {
         Need.TWO_IMAGES: _too_few(pair),
         Need.CLASSES: class_mismatch(pair),
@@ -108,7 +107,7 @@ def refusals(pair: Pair, asked: Sequence[str]) -> dict[str, str]:
     }
     reasons = {
         metric.name: [reason for need, reason in checks.items() if reason and need in metric.needs]
-        for metric in FOLDER_METRICS.values()
+        for metric in METRICS.values()
     }
     moments = isinstance(pair.reference, Statistics) and pair.reference.features is None
     if moments:
@@ -186,7 +185,7 @@ def note_sources(values: Mapping[str, Entry], pair: Pair) -> None:
     """Note in an entry of what reads outputs of sources how many images, by their names, are none."""
     others = len(pair.generated) - sum(len(members) for members in pair.sources.values())
     for name, entry in values.items():
-        if Need.OUTPUTS in FOLDER_METRICS[name].needs and entry["value"] is not None and others:
+        if Need.OUTPUTS in METRICS[name].needs and entry["value"] is not None and others:
             entry["note"] = f"the names of {others} generated images say no source: they take no part"
 
 

@@ -8,8 +8,8 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from kdx2i.data.image_kinds import DEEP, FRAMES, TRANSPARENT
+from kdx2i.metric_catalogue import METRICS
 from kdx2i.metrics.protocols import DIMENSIONS
-from kdx2i.stages.folder_metrics import FOLDER_METRICS
 from kdx2i.stages.reference_statistics import UNSTATED
 
 
@@ -29,7 +29,7 @@ def print_document(document: Mapping[str, Any], console: Console) -> None:
         grid.add_column(heading, justify="left" if heading == "metric" else "right", no_wrap=True)
     grid.add_column("counts and remarks")
     for name, entry in document["values"].items():
-        metric = FOLDER_METRICS[name]
+        metric = METRICS[name]
         interval = entry.get("interval")
         between = f"{metric.text(interval[0])} to {metric.text(interval[1])}" if interval else "–"
         value = "–" if entry["value"] is None else metric.text(entry["value"])
@@ -51,7 +51,7 @@ def print_cross_check(rows: Sequence[Mapping[str, Any]], console: Console) -> No
         grid.add_column(heading, justify="left" if heading in ("library", "metric") else "right", no_wrap=True)
     grid.add_column("remarks")
     for row in rows:
-        metric = FOLDER_METRICS[row["metric"]]
+        metric = METRICS[row["metric"]]
         own = "–" if row["own"] is None else f"{row['own']:.4f}"
         difference = "–" if row["own"] is None else f"{row['value'] - row['own']:+.4f}"
         grid.add_row(
@@ -114,7 +114,7 @@ def _block(measured: Sequence[Mapping[str, Any]], title: str) -> Grid:
     columns = [(real, count) for real in reals for count in DIMENSIONS["generated"]]
     lines: dict[str, dict[tuple[str, str], str]] = {}
     for one in measured:
-        metric = FOLDER_METRICS[one["metric"]]
+        metric = METRICS[one["metric"]]
         estimator = next((one[name] for name in ("kid", "fid", "is") if name in metric.depends), "")
         estimator = "" if estimator == "exact" else estimator
         line = lines.setdefault(f"{metric.heading} {estimator}".rstrip(), {})

@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 from kdx2i.data.image_kinds import Alpha
 from kdx2i.errors import UserError
+from kdx2i.metric_catalogue import METRICS
 from kdx2i.metrics.images.listing import Listing, list_images
 from kdx2i.metrics.protocols import DIMENSIONS
-from kdx2i.stages.folder_metrics import FOLDER_METRICS
 
 STATISTICS = ".npz"
 
 # What may be asked for, and the metric's name in the catalogue.
-WORDS = {metric.word: metric.name for metric in FOLDER_METRICS.values() if metric.word is not None}
+WORDS = {metric.word: metric.name for metric in METRICS.values() if metric.word is not None}
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,6 @@ from kdx2i.stages.console import mute, screen
 from kdx2i.stages.cross_check import cross_check
 from kdx2i.stages.folder_differences import MeasuredFiles, differences
 from kdx2i.stages.folder_entries import folder_entries
-from kdx2i.stages.folder_metrics import FOLDER_METRICS
 from kdx2i.stages.folder_pair import LABEL_ORDERS, Pair, class_mismatch, note_sources, refusals
 from kdx2i.stages.folder_report import print_document
 from kdx2i.stages.folder_request import Listings, ScoreRequest, check
@@ -154,7 +153,7 @@ def _written(path: Path, document: dict[str, Any]) -> UserError | None:
 def _require(name: str, reason: str | None) -> None:
     """Refuse a metric that was asked for by name and has a reason not to be computed."""
     if reason is not None:
-        raise UserError(f"{FOLDER_METRICS[name].word} cannot be computed: {reason}")
+        raise UserError(f"{METRICS[name].word} cannot be computed: {reason}")
 
 
 def _asked_metrics(request: ScoreRequest) -> list[str]:

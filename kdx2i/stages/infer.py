@@ -1,7 +1,7 @@
 """From the evaluations of a table under every registered protocol to the one that explains the printed numbers."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from kdx2i.tables.learning import NOT_LEARNED
 from kdx2i.tables.published import CellName, read_published
 
 FORMAT = "kdx2i-protocols-2"
+JSON_FORMAT = "kdx2i-inference-1"
 FILE = "protocols.json"
 
 
@@ -151,8 +152,8 @@ def _conditions(plan: Plan, table: str) -> tuple[str, ...]:
     return tuple(conditions)
 
 
-def show(plan: Plan, table: str) -> Inference:
-    """Infer the protocol of a table, print the conclusion and return the ranking."""
+def show(plan: Plan, table: str) -> Conclusion:
+    """Infer the protocol of a table, print the conclusion and return it."""
     conclusion = run(plan, table)
     print_inference(
         conclusion.inference,
@@ -161,4 +162,18 @@ def show(plan: Plan, table: str) -> Inference:
         absent=conclusion.absent,
         not_computed=conclusion.not_computed,
     )
-    return conclusion.inference
+    return conclusion
+
+
+def as_document(conclusions: Iterable[Conclusion]) -> dict[str, Any]:
+    """Return the conclusions of tables as JSON: each ranking, and what bounds it."""
+    tables = [
+        {
+            **conclusion.inference.model_dump(mode="json"),
+            "conditions": list(conclusion.conditions),
+            "absent": conclusion.absent,
+            "not_computed": conclusion.not_computed,
+        }
+        for conclusion in conclusions
+    ]
+    return {"format": JSON_FORMAT, "tables": tables}

@@ -24,6 +24,7 @@ from kdx2i.stages.student_files import student_tensors
 from kdx2i.training.checkpoint import load_module, load_tensors, select
 
 STUDENTS = Path("benchmarks") / "students"
+_READ = {"text": "captions", "speech": "utterances", "label-map": "label maps"}
 RUN_FILES = ("networks.safetensors", "provenance.json")
 
 
@@ -135,8 +136,9 @@ def _open_student(path: Path, device: torch.device) -> OwnModel:
         raise UserError(f"{path} is a student of {spec.architecture}, which is no architecture here")
     if registered.task != "image-to-image":
         raise UserError(
-            f"{path.stem} is a student of {spec.architecture}, and before stage 2 it knows no {registered.task} but "
-            "the features of its teacher: name the folder of a run instead"
+            f"{path.stem} is distilled only: it draws from features of its teacher and reads no "
+            f"{_READ[registered.task]} yet. A run of {spec.architecture} that was trained on them does: "
+            "--model results/open/runs/.../s0, as `snakemake table2` leaves them"
         )
     method = _built(spec.architecture, spec.networks, spec.resolution, 1, device, path)
     _load(method, student_tensors(path), path)

@@ -19,6 +19,7 @@ from kdx2i import bounds
 from kdx2i.data.conditions.formats import RATE
 from kdx2i.errors import UserError
 from kdx2i.files import write_bytes, write_json
+from kdx2i.methods.families.label_maps.maps import UNKNOWN
 from kdx2i.stages.own_inputs import Given, listed_images, maps_by_name, own_conditions, own_images, squares
 from kdx2i.stages.own_models import OwnModel
 from kdx2i.stages.progress import progress_bar
@@ -201,10 +202,22 @@ def _condition(given: Given, columns: Sequence[Column], model: OwnModel, mode: s
     if model.task == "label-map":
         maps = [column.reference_map for column in columns if column.reference_map is not None]
         labels = tuple(str(number) for number in range(model.method.settings.networks.label_nc))
+        for numbers in (value, *maps):
+            _check_labels(numbers, len(labels), given, model)
         repeated = value.expand(count, -1, -1).to(device)
         return LabelMapCondition(repeated, labels, references, torch.stack(maps).to(device) if maps else None)
     sources = to_images(value.expand(count, -1, -1, -1), device)
     return TranslationCondition(sources, torch.tensor([column.target for column in columns]), mode, references)
+
+
+def _check_labels(numbers: Tensor, count: int, given: Given, model: OwnModel) -> None:
+    """Refuse a label map uint8 [R, R] with labels that a model does not have; 255 is a pixel without a label."""
+    unknown = numbers[(numbers >= count) & (numbers != UNKNOWN)]
+    if len(unknown):
+        raise UserError(
+            f"{given.name} (or a map of its references) has the label {int(unknown.max())}, and {model.source} knows "
+            f"the labels 0 to {count - 1}; {UNKNOWN} marks pixels without one"
+        )
 
 
 def _check_output(path: Path) -> None:

@@ -46,10 +46,11 @@ def short_line(agreement: RunAgreement, name: str) -> str:
     """Return the verdict with the counts of cells alone, for a screen."""
     if not agreement.judged:
         return agreement_line(agreement, name)
-    expected = f"{CONFIDENCE * agreement.judged:.0f} expected of an honest rerun"
-    cells = f"{agreement.count('agrees')} of {agreement.judged} cells in the band of one more run ({expected})"
-    verdict = "it AGREES" if agreement.agrees else _verdict(agreement)
-    return f"Agreement with {name}: {cells}; {verdict}."
+    expected = f"{CONFIDENCE * agreement.judged:.0f} expected of a rerun"
+    cells = f"{agreement.count('agrees')} of {agreement.judged} cells, {expected}"
+    if agreement.agrees:
+        return f"AGREES with {name}: {cells}."
+    return f"Agreement with {name}: {cells}; {_verdict(agreement)}."
 
 
 def _verdict(agreement: RunAgreement) -> str:

@@ -37,6 +37,8 @@ def test_a_crate_holds_the_run_with_its_evidence(crate: Path) -> None:
     described = entities(crate)
     run = described["#run"]
     assert run["instrument"] == {"@id": "Snakefile"}
+    assert "startTime" not in run and "endTime" not in run  # nobody recorded it of a reference
+    assert "When it ran is not recorded" in run["description"]
     made = {item["@id"] for item in run["result"]}
     assert {"results/tables/figure3b.csv", "results/tables/appendix_b4.json"} <= made
     log = "results/runs/open-birds/stargan_v2/kd/r64/s2/log.jsonl"

@@ -10,21 +10,26 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from repository import assert_not_imported
+from repository import assert_not_imported, settings_copy
 from torch import Tensor
 
 from kdx2i.errors import UserError
+from kdx2i.metric_catalogue import METRICS as CATALOGUE
 from kdx2i.metrics.classifiers.classifier import train_classifier
 from kdx2i.metrics.distances.frechet import frechet_distance, frechet_distance_per_class
 from kdx2i.metrics.distances.kernel import kernel_distance, kernel_distance_per_class
+from kdx2i.metrics.distances.manifold import precision_and_recall
 from kdx2i.metrics.extractors.extractor import Extractor, extract, extractor_from_settings
 from kdx2i.metrics.images.real_images import RealImages
 from kdx2i.metrics.inception.score import inception_score
 from kdx2i.metrics.runs import embed_generated, run_scorer
 from kdx2i.metrics.settings import EvaluationSettings
+from kdx2i.plan.metric_choice import evaluation_metrics
+from kdx2i.suite import make_plan
 
 CLASSES = ["bear", "cat", "dog"]
 METRICS = ("mFID", "mKIDx100", "FID", "KIDx100", "RC", "FC")
+SWITCHES = {metric.switch for metric in CATALOGUE.values() if metric.switch}
 SETTINGS = EvaluationSettings(extractor="tests-random", images_per_class=4, batch=8)
 
 
@@ -54,6 +59,41 @@ def evaluate(
     metrics = options.pop("metrics", METRICS)
     scorer = run_scorer(real, CLASSES, settings, extractor=extractor, **options)
     return scorer.score(embed_generated(scorer, *generated), metrics)
+
+
+def test_precision_and_recall_are_computed_where_they_are_asked_for(
+    images: Any, real: RealImages, extractor: Extractor
+) -> None:
+    generated = make(images, 12, 3)
+    scored = evaluate(generated, real, extractor, metrics=("FID", "Precision", "Recall"))
+    features, pooled = (extract(extractor, pixels) for pixels in (generated[0], real.images[real.is_test]))
+    wanted = precision_and_recall(features, pooled)
+    assert (scored["Precision"]["value"], scored["Recall"]["value"]) == wanted
+    assert {scored[name]["n_real"] for name in ("Precision", "Recall")} == {9}
+    few = evaluate(make(images, 3, 3), real, extractor, metrics=("Precision",))["Precision"]
+    assert few["value"] is None
+    assert "more than 3 images on each side" in few["reason"]
+
+
+def test_a_column_of_precision_makes_other_evaluations_of_its_table_and_of_no_other(tmp_path: Path) -> None:
+    root = settings_copy(tmp_path)
+
+    def evaluations() -> dict[str, Any]:
+        plan = make_plan(root, "open-smoke")
+        leaves = [leaf for table in ("table1", "table4") for leaf in plan.table(table).leaves]
+        return {leaf.name: leaf for leaf in leaves if leaf.kind.name == "evaluation"}
+
+    before = evaluations()
+    assert not any("Precision" in leaf.spec.metrics for leaf in before.values())
+    path = root / "benchmarks/tables/table4.yaml"
+    asked = path.read_text(encoding="utf-8").replace("metrics: [FID, KIDx100]", "metrics: [FID, KIDx100, Precision]")
+    path.write_text(asked, encoding="utf-8")
+    after = evaluations()
+    changed = {name for name, leaf in after.items() if leaf.identity != before[name].identity}
+    assert changed == {name for name, leaf in after.items() if "Precision" in leaf.spec.metrics}
+    assert changed and {leaf.spec.dataset for leaf in after.values() if leaf.name in changed} == {"open-felid2canid"}
+    # Not even an evaluation that no table has computes it unasked.
+    assert "Precision" not in evaluation_metrics(list(CATALOGUE), None, dict.fromkeys(SWITCHES, True), directed=False)
 
 
 def test_values_are_those_of_the_parts(images: Any, real: RealImages, extractor: Extractor) -> None:

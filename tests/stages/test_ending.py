@@ -1,6 +1,7 @@
 """What a workflow ends with, and JSON for machines: made-up results of the smallest preset, 80 columns."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from workflows import pretend_finished
 
 from kdx2i.cli import main
 from kdx2i.config.claims import load_claims
-from kdx2i.files import write_text
+from kdx2i.files import write_json, write_text
 from kdx2i.inspection.reference import export
 from kdx2i.plan import Plan
+from kdx2i.provenance import write_provenance
 from kdx2i.stages import table as table_stage
 from kdx2i.stages.ending import show
 from kdx2i.suite import make_plan
@@ -50,7 +52,7 @@ def commands(text: str) -> list[list[str]]:
     """The commands that the screen advises."""
     import shlex
 
-    return [shlex.split(line)[1:] for line in text.splitlines() if line.startswith("  kdx2i ")]
+    return [shlex.split(line.partition("  ")[0])[1:] for line in text.splitlines() if line.startswith("kdx2i ")]
 
 
 def test_the_default_command_ends_with_what_fits_and_three_commands_that_work(
@@ -59,9 +61,9 @@ def test_the_default_command_ends_with_what_fits_and_three_commands_that_work(
     show(unchanged, ["table1"])
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80
-    for words in ("birds (here: open-birds)", "Ours*", "41.3", "results/open-smoke/tables/table1.md", "one seed"):
+    for words in ("birds ─", "open-birds", "Ours*", "41.3", "results/open-smoke/tables/table1.md", "one seed"):
         assert words in text
-    assert "Ours* before StarGANv2* with references (mKID, mFID)" in text
+    assert re.search(r"Claims of the paper, 0 of \d+ decided by this one seed, which tells nothing\.", text)
     assert "instead of" not in text  # departures are in the file
     advised = commands(text)
     assert [words[0] for words in advised] == ["compare", "claims", "show"]
@@ -79,7 +81,7 @@ def test_claims_of_a_row_that_a_table_has_no_more_are_a_sentence(
     text = " ".join(capsys.readouterr().out.split())
     assert "Claims are not judged: benchmarks/claims.yaml, claim latent-starganv2" in text
     assert "has no row `Gone`" in text
-    assert "To go on:" in text
+    assert "kdx2i compare --preset open-smoke" in text
 
 
 def test_one_seed_is_set_beside_the_verdicts_of_the_reference(
@@ -91,7 +93,7 @@ def test_one_seed_is_set_beside_the_verdicts_of_the_reference(
     export(three, ["table1"], "open-smoke")
     show(three, ["table1"])
     text = capsys.readouterr().out
-    assert "judged by these numbers (3 seeds)" in text
+    assert re.search(r"Claims of the paper, \d+ of \d+ decided by these 3 seeds[.:]", text)
     for words in commands(text):
         assert words[-2:] == ["--seeds", "0,1,2"]
         assert main(words) == 0
@@ -100,8 +102,8 @@ def test_one_seed_is_set_beside_the_verdicts_of_the_reference(
     show(make_plan(finished.root, "open-smoke"), ["table1"])
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80
-    assert "Agreement with results/reference/open-smoke, table1: " in " ".join(text.split())
-    assert "judged by results/reference/open-smoke (3 seeds" in " ".join(text.split())
+    assert re.search(r"(AGREES|Agreement) with results/reference/open-smoke: \d+ of 16 cells", text)
+    assert "decided by results/reference/open-smoke (3 seeds)" in text
 
 
 def test_claims_are_made_from_current_tables_and_verified(finished: Plan, capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,6 +156,42 @@ def test_json_is_all_that_standard_output_gets(
     assert main([*words, "--json", str(path)]) == 0
     assert json.loads(path.read_text(encoding="utf-8")) == document
     assert capsys.readouterr().out
+
+
+def test_json_of_an_agreement_has_every_cell_with_the_verdict(
+    finished: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    three = make_plan(finished.root, "open-smoke", [0, 1, 2])
+    fabricate_all(three, "table1")
+    table_stage.run(three, three.rendered("table1"))
+    folder = export(three, ["table1"], "kept")
+    words = ["compare", "--with", str(folder), *SMOKE, "--seeds", "0,1,2", "--json", "-"]
+    capsys.readouterr()
+    assert main(words) == 0
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert (document["format"], document["agrees"], document["seeds"]) == ("kdx2i-agreement-1", True, [0, 1, 2])
+    assert len(document["cells"]) == 16
+    assert {cell["verdict"] for cell in document["cells"]} == {"agrees"}
+    assert all(cell["value"] == cell["reference"] for cell in document["cells"])
+    assert "16 of 16 cells lie in the band of one more run" in " ".join(captured.err.split())
+
+    for leaf in three.table("table1").leaves:
+        if leaf.kind.name == "evaluation":  # far outside of any spread
+            record = json.loads(leaf.file("metrics.json").read_text(encoding="utf-8"))
+            for entry in record["values"].values():
+                entry["value"] += 1e4
+            write_json(leaf.file("metrics.json"), record)
+            write_provenance(three, leaf)
+    table_stage.run(three, three.rendered("table1"))
+    assert main(words) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["agrees"] is False
+    assert any(row["differs"] for row in document["rows"])
+
+    assert main([*words[:2], str(finished.root / "nowhere"), *words[3:]]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and "is no reference: it has no tables" in captured.err
 
 
 def test_what_is_found_is_written_with_another_status_too(finished: Plan, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """`kdx2i compare --infer-protocol` on made-up evaluations, through the command."""
 
+import json
 import math
 import subprocess
 import sys
@@ -126,9 +127,31 @@ def test_stand_in_data_say_nothing_about_the_paper(root: Path, capsys: pytest.Ca
     assert "not computed: inception-v3-torchvision: its weights are not on this machine" in shown
 
 
+def test_json_says_too_that_nothing_can_be_inferred(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = make_plan(root, "open-smoke")
+    fabricate(plan, skip=("inception-v3-compat", "inception-v3-torchvision"))
+    words = ["compare", "table1", "--infer-protocol", "--preset", "open-smoke", "--json", "-"]
+    assert main(words) == 0
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert document["format"] == "kdx2i-inference-1"
+    (found,) = document["tables"]
+    conclusion = run(plan, "table1")
+    assert found["table"] == "table1"
+    assert [fit["protocol"] for fit in found["ranking"]] == [fit.protocol for fit in conclusion.inference.ranking]
+    assert "open-birds stands in for birds" in found["conditions"]
+    assert set(found["not_computed"]) == {"inception-v3-compat", "inception-v3-torchvision"}
+    assert found["absent"] == {}
+    assert "Nothing can be inferred" in captured.err  # what people read
+    assert main([*words[:-1], str(root / "found.json")]) == 0
+    assert json.loads((root / "found.json").read_text(encoding="utf-8")) == document
+
+
 def test_without_values_the_command_that_makes_them_is_named(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "--infer-protocol", "table1", "--preset", "open-smoke"]) == 2
     error = capsys.readouterr().err
+    assert main(["compare", "--infer-protocol", "table1", "--preset", "open-smoke", "--json", "-"]) == 2
+    assert capsys.readouterr().out == ""
     assert "no evaluation of table1 is scored under the registered protocols: start with `kdx2i evaluate" in error
     assert "--all-protocols`" in error
 

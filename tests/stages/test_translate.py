@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,23 +97,69 @@ def test_several_classes_are_folders_and_references_say_their_own(stargan: Path,
     assert np.array_equal(pixels(tmp_path / "by-folder" / "a_1.png"), pixels(tmp_path / "by-name" / "a_1.png"))
 
 
-def test_captions_utterances_and_label_maps(tmp_path: Path) -> None:
-    encoder = "benchmarks/encoders/animals-text.safetensors"
-    sizes = {"ngf": 4, "ndf": 4, "noise_dim": 4, "condition_dim": 64, "modulation_width": 8}
-    write_run(tmp_path / "text", "ssa_gan", "text", sizes, 16, ["all"], encoder)
-    (tmp_path / "said.txt").write_text("a brown bear\na blue bird")
-    sizes = {"gf_dim": 2, "df_dim": 2, "condition_dim": 4, "noise_dim": 4, "speech_dim": 128, "stages": 1}
-    speech_encoder = "benchmarks/encoders/plants-speech.safetensors"
-    write_run(tmp_path / "speech", "s2igan", "speech", sizes, 16, ["all"], speech_encoder)
+def own_files(folder: Path) -> None:
+    """Write two captions, an utterance, and a label map with an image that it belongs to."""
+    (folder / "said.txt").write_text("a brown bear\na blue bird")
     samples = (3000 * np.sin(np.arange(22050) / 20)).astype(np.int16)
-    (tmp_path / "tone.wav").write_bytes(encode_speech(samples))
-    write_run(tmp_path / "map", "oasis", "label-map", {"label_nc": 4, "channels_g": 2, "hidden": 4}, 64, ["all"])
-    (tmp_path / "part.png").write_bytes(encode_label_map(np.arange(4, dtype=np.uint8).repeat(16).reshape(8, 8)))
-    for run, inputs, made in (("text", "said.txt", 2), ("speech", "tone.wav", 1), ("map", "part.png", 1)):
-        out = tmp_path / f"{run}-out"
-        words = ["translate", str(tmp_path / inputs), "--model", str(tmp_path / run), "--outputs", "2"]
-        assert main([*words, "--output", str(out)]) == 0
-        assert len(list(out.glob("*.png"))) == 2 * made
+    (folder / "tone.wav").write_bytes(encode_speech(samples))
+    (folder / "part.png").write_bytes(encode_label_map(np.arange(4, dtype=np.uint8).repeat(16).reshape(8, 8)))
+    picture(folder / "face" / "part.png", side=64)
+
+
+TEXT = {"ngf": 4, "ndf": 4, "noise_dim": 4, "condition_dim": 64, "modulation_width": 8}
+SPEECH = {"gf_dim": 2, "df_dim": 2, "condition_dim": 4, "noise_dim": 4, "speech_dim": 128, "stages": 1}
+OASIS = {"label_nc": 4, "channels_g": 2, "hidden": 4}
+SPADE = {"label_nc": 4, "ngf": 2, "hidden": 4}
+COCOSNET = {"label_nc": 4, "width": 2, "feature_width": 2, "spade_hidden": 4, "exemplars": 1}
+SEAN = {"label_nc": 4, "ngf": 2, "hidden": 4, "style_length": 6, "style_layers": 5, "encoder_width": 4}
+ROWS_OF_TABLE_2 = [
+    ("ssa_gan", "text", TEXT, 16, "benchmarks/encoders/animals-text.safetensors", "said.txt"),
+    ("s2igan", "speech", SPEECH, 16, "benchmarks/encoders/plants-speech.safetensors", "tone.wav"),
+    ("oasis", "label-map", OASIS, 64, None, "part.png"),
+    ("spade", "label-map", SPADE, 32, None, "part.png"),
+    ("cocosnet_v2", "label-map", COCOSNET, 64, None, "part.png"),
+    ("sean", "label-map", SEAN, 32, None, "part.png"),
+]
+
+
+@pytest.mark.parametrize("row", ROWS_OF_TABLE_2, ids=lambda row: row[0])
+def test_a_trained_row_of_table_2_draws_ones_own_captions_utterances_and_label_maps(
+    row: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    architecture, task, sizes, resolution, encoder, inputs = row
+    own_files(tmp_path)
+    write_run(tmp_path / "run", architecture, task, sizes, resolution, ["all"], encoder)
+    words = ["translate", str(tmp_path / inputs), "--model", str(tmp_path / "run"), "--outputs", "2"]
+    assert main([*words, "--output", str(tmp_path / "out")]) == 0
+    made = sorted((tmp_path / "out").glob("*.png"))
+    assert len(made) == (4 if task == "text" else 2)
+    assert {pixels(path).shape for path in made} == {(resolution, resolution, 3)}
+    stated = json.loads((tmp_path / "out" / "translation.json").read_text())
+    assert (stated["task"], stated["outputs"]) == (task, 2)
+    if task == "label-map":
+        (tmp_path / "other.png").write_bytes(encode_label_map(np.full((8, 8), 200, np.uint8)))
+        unknown = ["translate", str(tmp_path / "other.png"), *words[2:], "--output", str(tmp_path / "none")]
+        assert main(unknown) == 2
+        assert "has the label 200" in capsys.readouterr().err
+    styled = [*words, "--references", str(tmp_path / "face"), "--reference-maps", str(tmp_path / "part.png")]
+    assert main([*styled, "--output", str(tmp_path / "styled")]) == (0 if architecture == "sean" else 2)
+    if architecture == "sean":
+        first = (tmp_path / "out" / "part_1.png").read_bytes()
+        assert (tmp_path / "styled" / "part_1.png").read_bytes() != first
+
+
+SHIPPED = sorted(path.stem for path in (ROOT / "benchmarks/students").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("name", [name for name in SHIPPED if not name.startswith("stargan_v2")])
+def test_a_student_that_was_only_distilled_names_what_reads_own_conditions(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own_files(tmp_path)
+    assert main(["translate", str(tmp_path / "said.txt"), "--model", name, "--output", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {name} is distilled only") and len(error) < 310
+    assert f"A run of {name.partition('-')[0]} that was trained on them does" in error
 
 
 def test_what_cannot_be_done_is_one_sentence_and_nothing_is_written(
@@ -132,7 +179,7 @@ def test_what_cannot_be_done_is_one_sentence_and_nothing_is_written(
         ([str(tmp_path / "in"), *run, "--target", "cat"], "broken.png is not an image that can be read"),
         ([str(tmp_path / "nowhere"), *out], "does not exist"),
         ([image, "--model", "stargan", *out], "there is no model `stargan`: name a shipped student"),
-        ([image, "--model", "ssa_gan-kd-r64", *out], "before stage 2 it knows no text"),
+        ([image, "--model", "ssa_gan-kd-r64", *out], "and reads no captions yet"),
         ([image, "--model", str(tmp_path / "in"), *out], "is no folder of a run: it has no networks.safetensors"),
         ([image, "--output", str(tmp_path / "in")], "exists: name a folder that does not"),
     ):

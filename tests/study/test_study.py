@@ -18,6 +18,8 @@ from kdx2i.study.answers import read_answers, read_key
 from kdx2i.study.design import NOISE, StudyKey, Trial, draw_trials
 from kdx2i.study.images import study_images
 from kdx2i.study.page import make_study
+from kdx2i.suite import make_plan
+from kdx2i.workflow import Results
 
 Rule = Callable[[Trial, random.Random], str]
 
@@ -112,6 +114,13 @@ def test_rows_without_images_and_of_other_requests_are_refused(tmp_path: Path) -
         study_images(without, config)
     with pytest.raises(ValueError, match="a row stands twice"):
         StudyConfig(**{**config.model_dump(), "others": ["Ours"]})
+
+
+def test_a_preset_without_the_rows_of_the_study_is_refused_before_any_job() -> None:
+    assert Results(make_plan(ROOT, "open"), lambda: ["user_study"]).needed_tables() == ["table1"]
+    smoke = Results(make_plan(ROOT, "open-smoke"), lambda: ["user_study"])
+    with pytest.raises(UserError, match="on animal-faces, where preset open-smoke does not run DMIT, DRIT"):
+        smoke.needed_tables()
 
 
 def test_preferences_strengths_and_intervals_follow_the_answers(key: StudyKey, tmp_path: Path) -> None:

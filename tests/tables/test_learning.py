@@ -79,7 +79,7 @@ def test_a_row_that_has_not_learned_is_marked_in_every_rendering(kit: Any, small
     print_table(table, {}, console)
     screen = console.export_text()
     assert screen.count(f"Base {UNLEARNED_MARK}") == 1
-    assert "not learned: no better than before its first update" in screen
+    assert "not learned: no better than untrained or blank" in screen
     for text in (render_markdown(table, {}), render_latex(table, {})):
         assert text.count("Base (not learned)") == 1
     for text in (" ".join(screen.split()), render_markdown(table, {}), render_latex(table, {})):

@@ -29,7 +29,7 @@ def test_every_task_opens_scores_and_has_its_rows(name: Any) -> None:
 
 
 def test_metrics_follow_from_what_a_task_provides() -> None:
-    pooled = {"FID", "FIDinf", "KIDx100", "IS"}
+    pooled = {"FID", "FIDinf", "KIDx100", "IS", "Precision", "Recall"}
     assert set(TASKS["text"].metrics) == set(TASKS["speech"].metrics) == pooled | {"R-precision"}
     assert set(TASKS["label-map"].metrics) == pooled | {"mIoU"}
     assert set(TASKS["image-to-image"].metrics) == set(METRICS) - {"mIoU", "R-precision"}

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,10 @@ from repository import kdx2i, run_alone, snakemake
 from workflows import CONFIG, dvc, git, jobs, said, split_birds_only, working_copy
 
 from kdx2i.files import sha256_file
+from kdx2i.inspection.crate import write_crate
+from kdx2i.report.sources import Source
+from kdx2i.study.analysis import analyse
+from kdx2i.study.answers import read_answers, read_key
 from kdx2i.suite import make_plan
 
 pytestmark = pytest.mark.workflow
@@ -62,7 +67,7 @@ def test_one_command_goes_from_data_to_the_table_on_the_screen(finished: Path) -
     screen = (finished / "screen.txt").read_text()
     assert "Table 1: image-to-image translation with many classes" in screen
     assert "Ours*" in screen and "not yet computed" in screen
-    shown = screen[screen.index("Table 1: ") : screen.index("\nTo go on:")]
+    shown = screen[screen.index("Table 1: ") : screen.index("\nkdx2i compare")]
     assert max(map(len, shown.splitlines())) <= 80
     for kind in ("csv", "md", "tex", "json"):
         assert (finished / TABLE).with_suffix(f".{kind}").stat().st_size > 0
@@ -83,6 +88,45 @@ def test_claims_are_judged_by_the_tables_that_are_there(finished: Path) -> None:
     done = snakemake(finished, "claims", "--cores", "1", *CONFIG)
     assert done.returncode == 1
     assert "preset open-smoke has no current table: make one first" in done.stdout + done.stderr
+
+
+def test_the_user_study_goes_from_the_grids_to_preferences(finished: Path) -> None:
+    """Its only job cuts the grids of the finished evaluations; one made-up subject then prefers ours everywhere."""
+    path = finished / "benchmarks/user_study.yaml"
+    design = {"dataset": "birds", "ours": "Ours*", "others": ["StarGANv2*"], "subjects": 1, "pairs": 8, "checks": 1}
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **design}))
+    done = snakemake(finished, "user_study", "--cores", "1", *CONFIG)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 of 1 steps" in done.stderr
+    assert "kdx2i study answers/*.json --preset open-smoke" in done.stdout
+    page = (finished / "results/open-smoke/user_study.html").read_text()
+    assert page.startswith("<!doctype html>") and "StarGANv2" not in page
+    key = read_key(finished / "results/open-smoke/user_study.json")
+    assert key.rows == ["Ours*", "StarGANv2*"]
+    choices = ["left" if trial.left == 0 else "right" for trial in key.trials[0]]
+    answers = [{"trial": number, "choice": choice, "ms": 900} for number, choice in enumerate(choices)]
+    given = finished / "answers-01.json"
+    given.write_text(json.dumps({"format": "kdx2i-answers-1", "study": key.study, "subject": 1, "answers": answers}))
+    result = analyse(key, read_answers([given], key))
+    assert [(share.row, share.share) for share in result.shares] == [("StarGANv2*", 1.0)]
+    assert (result.complete, result.careless) == (1, [])
+
+
+def test_a_crate_says_when_the_run_was_made(finished: Path, tmp_path: Path) -> None:
+    source = Source(finished, Path("results/open-smoke"), "open-smoke", ("table1",), ())
+
+    def action(name: str) -> dict[str, str]:
+        document = json.loads((write_crate(source, tmp_path / name) / "ro-crate-metadata.json").read_text())
+        return next(item for item in document["@graph"] if item["@id"] == "#run")
+
+    run = action("crate")
+    began, ended = (datetime.fromisoformat(run[key]) for key in ("startTime", "endTime"))
+    made = (finished / TABLE).with_name("table1.provenance.json")
+    assert began < datetime.fromtimestamp(made.stat().st_mtime, UTC) < ended + timedelta(seconds=1)
+    assert ended - began < timedelta(hours=1)
+    # A file that is not the one that a recorded job wrote: nobody knows when that was made.
+    os.utime(finished / Path(WEIGHTS).with_name("provenance.json"), (0, 0))
+    assert not {"startTime", "endTime"} & set(action("later"))
 
 
 def test_the_number_of_jobs_changes_no_byte(finished: Path, reproduced: Path) -> None:

@@ -53,10 +53,8 @@ except UserError as error:
 
 def require_inputs():
     """End the workflow with one sentence where what its tables need from outside is not all there."""
-    tables = [name for name in PLAN.tables if name in set(RESULTS.requested())]
     try:
-        RESULTS.require_tables()
-        require_ready(PLAN, tables, here=workflow.nodes is None)
+        require_ready(PLAN, RESULTS.needed_tables(), here=workflow.nodes is None)
     except UserError as error:
         raise WorkflowError(str(error))
 
