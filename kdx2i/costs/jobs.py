@@ -75,7 +75,7 @@ class Jobs:
         if leaf.kind.name in kinds:
             return kinds[leaf.kind.name](leaf)
         reason = "not counted: it has no recipe of its own here" if leaf.kind.work == "training" else "no GPU"
-        return Cost(leaf.name, leaf.kind.name, settings_of(leaf), 0.0, reason)
+        return Cost(leaf.name, leaf.kind.name, "", 0.0, reason)
 
     def sizes(self, dataset: str) -> Sizes:
         """Return the sizes of a dataset."""
@@ -176,7 +176,7 @@ class Jobs:
         settings = EvaluationSettings.model_validate(spec.evaluation).classifier
         network = classifier_flop(settings, sizes.classes, spec.resolution)
         if network is None:
-            return Cost(leaf.name, leaf.kind.name, settings_of(leaf), 0.0, "no GPU")
+            return Cost(leaf.name, leaf.kind.name, "", 0.0, "no GPU")
         return self._scored(leaf, 0.0, sizes.train * settings.epochs * network.epoch)
 
     def _segmenter(self, leaf: Leaf[Any]) -> Cost:

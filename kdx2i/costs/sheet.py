@@ -17,9 +17,9 @@ GIB = 2**30
 class Cost:
     """What one job costs.
 
-    `settings`: what of its spec decides that (`settings_of`). `hours` on one H100, 0 where none are counted; `how`:
-    `measured`, `computed`, or why not counted. In bytes: `gpu`, what is alive on the GPU at most, 0 where not counted;
-    `checkpoint`, one of a training; `published`, what it writes for good.
+    `settings`: what of its spec decides that (`settings_of`). `hours` on one H100, 0 where none are counted, and no
+    `settings`; `how`: `measured`, `computed`, or why not counted. In bytes: `gpu`, what is alive on the GPU at most, 0
+    where not counted; `checkpoint`, one of a training; `published`, what it writes for good.
     """
 
     job: str
