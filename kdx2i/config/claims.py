@@ -50,7 +50,7 @@ class Claim(Strict):
     id: Name
     section: str
     quote: str
-    says: Annotated[str, Field(max_length=56)]
+    says: Annotated[str, Field(max_length=64)]
     effect: float = Field(gt=-1, lt=1)
     over: Literal["each", "mean"] = "each"
     cells: list[ClaimCells] = Field(min_length=1)

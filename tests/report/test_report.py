@@ -142,7 +142,7 @@ def test_the_stage_writes_a_report_that_is_current_and_verified(tmp_path: Path) 
     assert "adv, 0.500 to 1.000, at last 0.500" in page
     assert re.search(r"Of the paper's <a href=\"#claims\">\d+ claims</a>", page)
     claims = plan.root / "benchmarks/claims.yaml"
-    stated = "says: Ours* before StarGANv2* with references (mKID, mFID)"
+    stated = "says: Ours* better than StarGANv2* with references (mKID, mFID)"
     write_text(claims, claims.read_text().replace(stated, "says: X"))
     stale = problem(report.current_report(make_plan(plan.root, "open-smoke"), ["table1"]))
     assert stale is not None
