@@ -75,6 +75,11 @@ class _Reading:
 _reading = _Reading()
 
 
+def leave_large_files_unread() -> None:
+    """Do for the rest of this process what `large_files_unread` does for a block."""
+    _reading.large_files = False
+
+
 @contextmanager
 def large_files_unread() -> Iterator[None]:
     """Let `file_hash` give `UNREAD` for large files whose hash nobody remembers: for what only looks.

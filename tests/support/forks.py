@@ -43,7 +43,8 @@ class Forks:
             text=True,
             env={**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")},
         )
-        register(self.end)
+        owner = os.getpid()
+        register(lambda: os.getpid() == owner and self.end())
 
     def run(
         self, words: Sequence[str], folder: Path, environment: Mapping[str, str], timeout: float

@@ -55,7 +55,8 @@ def _copy_or_link(path: str, to: str) -> str:
 def _weights() -> Path:
     """Copy the shipped weights into a folder of this process, once, and return it."""
     folder = Path(tempfile.mkdtemp(prefix="kdx2i-weights-"))
-    register(shutil.rmtree, folder, ignore_errors=True)
+    owner = os.getpid()  # A fork of this process ends, too.
+    register(lambda: os.getpid() == owner and shutil.rmtree(folder, ignore_errors=True))
     for path in (ROOT / "benchmarks").rglob("*.safetensors"):
         copy = folder / path.relative_to(ROOT / "benchmarks")
         copy.parent.mkdir(parents=True, exist_ok=True)

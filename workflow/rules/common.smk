@@ -3,7 +3,6 @@ import os
 import shlex
 import signal
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 ROOT = Path(workflow.basedir)
@@ -13,7 +12,7 @@ os.environ.update(KDX2I_ROOT=str(ROOT))
 
 from kdx2i.devices import visible as visible_gpus
 from kdx2i.errors import UserError
-from kdx2i.identity import large_files_unread
+from kdx2i.identity import leave_large_files_unread
 from kdx2i.inspection.at_work import enter_workflow
 from kdx2i.inspection.preflight import require_ready
 from kdx2i.suite import make_plan
@@ -37,11 +36,10 @@ def requested_tables():
 
 
 # A dry run where nothing has been made of archives and weights need not read them: 13 GiB take half a minute.
-LOOKING = ExitStack()
 if workflow.output_settings.dryrun and not made_of_large_files(
     ROOT, str(config["preset"])
 ):
-    LOOKING.enter_context(large_files_unread())
+    leave_large_files_unread()
 
 try:
     check_config(config)
