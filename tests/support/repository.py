@@ -51,10 +51,14 @@ def _copy_or_link(path: str, to: str) -> str:
     return shutil.copy2(path, to)
 
 
+_TEMPORARY = tempfile.gettempdir()
+"""Of this process: a test may give itself another one."""
+
+
 @cache
 def _weights() -> Path:
     """Copy the shipped weights into a folder of this process, once, and return it."""
-    folder = Path(tempfile.mkdtemp(prefix="kdx2i-weights-"))
+    folder = Path(tempfile.mkdtemp(prefix="kdx2i-weights-", dir=_TEMPORARY))
     owner = os.getpid()  # A fork of this process ends, too.
     register(lambda: os.getpid() == owner and shutil.rmtree(folder, ignore_errors=True))
     for path in (ROOT / "benchmarks").rglob("*.safetensors"):
