@@ -61,9 +61,7 @@ def make_copy(root: Path) -> Plan:
     text = preset.read_text().replace("distill: {iterations: 2,", f"distill: {{iterations: {ITERATIONS},")
     preset.write_text(f"{text}resources: {{gpus: 2}}\n")
     profile = root / "profiles/slurm/config.yaml"
-    profile.write_text(
-        profile.read_text().replace("set-resources:\n", "set-resources:\n  - distill:slurm_partition=low\n")
-    )
+    profile.write_text(f"{profile.read_text()}set-resources:\n  - distill:slurm_partition=low\n")
     return make_plan(root, "open-smoke")
 
 
