@@ -44,7 +44,7 @@ def legend(table: Table, file: str) -> str:
     if any(not cell.learned for cell in there):
         texts.append(f"{UNLEARNED_MARK}{JOINED}not learned: no better than untrained or blank.")
     if any(row.stage1 for row, _ in rows):
-        texts.append(f"{UNDISTILLED_MARK}{JOINED}the first stage of the paper's method taught it nothing.")
+        texts.append(f"{UNDISTILLED_MARK}{JOINED}its first stage (distillation) misses its yardsticks.")
     if any(table.teacher_note(row, cell.dataset) for row, cell in rows):
         texts.append(f"{SEEN}{JOINED}its pretrained GAN has seen this data.")
     if any(len(cell.seeds) < seeds for cell in there):
