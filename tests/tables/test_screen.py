@@ -57,7 +57,7 @@ def test_a_committed_table_fits_and_has_its_numbers_and_the_papers(path: Path) -
     rows = "\n".join(lines[: -len(legend.splitlines())])
     for sign, meaning in (
         ("²", "² its"),
-        ("§", "§ the first"),
+        ("§", "§ its first stage"),
         (" ref.", "ref.: given"),
         ("real…blank ", "real…blank:"),
     ):
