@@ -37,12 +37,6 @@ def planned(plan: Plan) -> list[str]:
     return [leaf.name for leaf in upstream_of([plan.rendered(name) for name in plan.tables])]
 
 
-@pytest.fixture(scope="module")
-def smoke() -> tuple[Plan, dict[str, Cost]]:
-    plan = make_plan(ROOT, "open-smoke")
-    return plan, Jobs(plan, lambda *_: Sizes(2, 6, 4)).costs()
-
-
 def test_products_are_counted_forwards_and_backwards_and_all_that_is_kept():
     with counting() as counter:
         linear = Linear()
@@ -62,8 +56,9 @@ def test_tensors_that_are_gone_are_no_longer_counted():
         assert (counter.live, counter.peak) == (0, 4096)
 
 
-def test_every_planned_job_has_a_cost_or_a_reason(smoke: tuple[Plan, dict[str, Cost]]):
-    plan, costs = smoke
+def test_every_planned_job_has_a_cost_or_a_reason_and_stands_in_file_and_page(tmp_path: Path):
+    plan = make_plan(ROOT, "open-smoke")
+    costs = Jobs(plan, lambda *_: Sizes(2, 6, 4)).costs()
     assert list(costs) == planned(plan)
     for cost in costs.values():
         trains = cost.kind in ("run", "distilled")
@@ -71,16 +66,11 @@ def test_every_planned_job_has_a_cost_or_a_reason(smoke: tuple[Plan, dict[str, C
         assert cost.hours > 0 or cost.how, cost
     assert {cost.how for cost in costs.values() if cost.kind == "run"} == {"computed"}
 
-
-def test_an_evaluation_makes_the_images_of_both_methods(smoke: tuple[Plan, dict[str, Cost]]):
-    plan, costs = smoke
     leaf = plan.evaluation("open-felid2canid", "stargan_v2", "kd", 32, 0, "latent-cat2dog")
     image = count_run(leaf.inputs["run"].spec, 2, ()).images["latent"]
-    assert costs[leaf.name].hours == pytest.approx(2 * 4 * image / TF32 / 3600), "four images a direction, twice"
+    both = pytest.approx(2 * 4 * image / TF32 / 3600)
+    assert costs[leaf.name].hours == both, "four images a direction by the trained method and by the untrained one"
 
-
-def test_the_page_has_every_table_and_the_file_every_job(smoke: tuple[Plan, dict[str, Cost]], tmp_path: Path):
-    plan, costs = smoke
     page = "\n".join(lines(plan, costs))
     assert all(f"| {name} |" in page for name in (*plan.tables, "all"))
     (tmp_path / "benchmarks").mkdir()

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.workflow
     ("table", "part", "label", "dataset"),
     [
         ("table1", "latent", "DMIT", "animal-faces"),
+        ("table2", "audio2image", "S2IGAN", "oxford-102"),
     ],
 )
 def test_a_row_goes_from_its_archive_to_its_verdict(
