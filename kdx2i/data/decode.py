@@ -2,7 +2,9 @@
 
 import hashlib
 import io
+import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
@@ -17,6 +19,7 @@ MAX_PIXELS = bounds.PIXELS
 LARGE_PIXELS = 16_000_000
 MAX_IMAGE_BYTES = bounds.IMAGE_BYTES
 
+_one_large_at_a_time = threading.Lock()
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
@@ -62,14 +65,18 @@ def is_large(data: bytes, formats: Sequence[str] = FORMATS) -> bool:
 
 
 def read_rgb(path: Path) -> Image.Image:
-    """Decode an image file; see `decode_rgb`. A missing or oversized file raises `UserError` naming it."""
+    """Decode an image file; see `decode_rgb`. A missing or oversized file raises `UserError` naming it.
+
+    Of several threads only one decodes a large image (`is_large`) at a time.
+    """
     data = read_plain(
         path,
         MAX_IMAGE_BYTES,
         "run `kdx2i split` for its dataset",
         f"is larger than {MAX_IMAGE_BYTES} bytes: refused before decoding",
     )
-    return decode_rgb(data, str(path))
+    with _one_large_at_a_time if is_large(data) else nullcontext():
+        return decode_rgb(data, str(path))
 
 
 def pixels_sha256(image: Image.Image) -> str:

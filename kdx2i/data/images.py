@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from math import prod
 from pathlib import Path
@@ -22,6 +23,9 @@ __all__ = ["CACHE_BYTES", "ImageSet", "Split", "load_images", "load_roles", "pix
 CACHE_BYTES = 2 * 2**30
 """Pixels that are held in memory at most; more are mapped from a file."""
 MAX_SIDE = 4096
+DECODERS = min(8, os.cpu_count() or 1)
+"""Threads that decode the images of a batch: Pillow and the checksum of pixels leave the interpreter to others."""
+_AT_A_TIME = 256
 
 
 def pixel_store(shape: Sequence[int], *, memory_bytes: int | None = None) -> Tensor:
@@ -73,20 +77,28 @@ class ImageSet(Dataset[tuple[Tensor, int]]):
         image = load_image(self._folder, self.rows[index], self.size, verify=not self._known[index])
         if self._cache is not None:
             self._cache[index] = image
+            image = self._cache[index]
         self._known[index] = True
         return image, label
 
     def fetch(self, indices: Tensor) -> Tensor:
         """Return the images of indices int64 (B,), uint8 (B, 3, size, size); each is decoded once if the set fits."""
-        return torch.stack([self[int(index)][0] for index in indices])
+        return torch.stack(self._images(indices.tolist()))
 
     def stack(self) -> Tensor:
         """Return all images in order, uint8 (N, 3, size, size); do not write into it."""
-        if self._cache is None:
-            return torch.stack([self[index][0] for index in range(len(self))])
-        for index in range(len(self)):
-            self[index]
-        return self._cache
+        images = self._images(range(len(self)))
+        return torch.stack(images) if self._cache is None else self._cache
+
+    def _images(self, places: Sequence[int]) -> list[Tensor]:
+        """Return images uint8 (3, size, size); what has to be decoded is decoded side by side."""
+        kept = np.zeros_like(self._known) if self._cache is None else self._known
+        wanted = [place for place in dict.fromkeys(places) if not kept[place]]
+        if len(wanted) < 2 or DECODERS < 2:
+            return [self[place][0] for place in places]
+        with ThreadPoolExecutor(DECODERS, thread_name_prefix="decode") as pool:
+            decoded = dict(zip(wanted, pool.map(self.__getitem__, wanted), strict=True))
+        return [(decoded[place] if place in decoded else self[place])[0] for place in places]
 
 
 def load_image(folder: Path, row: ImageRow, size: int, *, verify: bool = True) -> Tensor:
@@ -117,7 +129,8 @@ def load_roles(split: Split, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return the training and then the test images of a split, as `load_images` does, and bool (N,) for test images."""
     roles = [ImageSet(split, role, size, cache_bytes=0) for role in ("train", "test")]
     pixels = pixel_store((sum(map(len, roles)), 3, size, size))
-    for place, image in enumerate(images[index][0] for images in roles for index in range(len(images))):
-        pixels[place] = image
+    for images, into in zip(roles, pixels.split([len(images) for images in roles]), strict=True):
+        for part in torch.arange(len(images)).split(_AT_A_TIME):
+            into[part] = images.fetch(part)
     is_test = torch.arange(len(pixels)) >= len(roles[0])
     return pixels, torch.cat([images.labels for images in roles]), is_test

@@ -25,6 +25,28 @@ def first_shares(scores: Tensor, pool: int) -> Tensor:
     return (summed[better + alike] - summed[better]) / alike
 
 
+def wins(scores: Tensor) -> Tensor:
+    """Return which of two candidates fits a query better, float64 [N, N], for scores [N, N] of pairs.
+
+    `wins[i, j]` is 1 where query i scores higher with its own candidate i than with j, 0.5 for a tie, 0 otherwise.
+    """
+    own = scores.diagonal()[:, None]
+    return (own > scores).double() + (own == scores).double() / 2
+
+
+def win_rate(won: Tensor) -> tuple[float, float | None]:
+    """Return the mean of `wins` [N, N] over all pairs of two, and its standard error (None for N = 2).
+
+    It is the delete-one jackknife's: a query is left out together with its candidate, since both come from one image.
+    """
+    count = len(won)
+    apart = won - torch.diag(won.diagonal())
+    without = (apart.sum() - apart.sum(0) - apart.sum(1)) / max(1, (count - 1) * (count - 2))
+    value = float(apart.sum()) / (count * (count - 1))
+    error = math.sqrt((count - 1) / count * float((without - without.mean()).square().sum()))
+    return value, error if count > 2 else None
+
+
 def matched(shares: Tensor) -> dict[str, float]:
     """Return what shares [N, N] say of pairs (i, i), in %.
 

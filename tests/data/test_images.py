@@ -2,6 +2,8 @@
 
 import errno
 import shutil
+import threading
+import time
 
 import numpy as np
 import psutil
@@ -10,6 +12,7 @@ import torch
 from PIL import Image
 
 from kdx2i.config import load_dataset
+from kdx2i.data import decode as decode_module
 from kdx2i.data import images as images_module
 from kdx2i.data.images import ImageSet, Split, load_images, load_roles, pixel_store
 from kdx2i.data.split import make_split
@@ -95,6 +98,33 @@ def test_mapped_pixels_are_no_memory_of_the_process():
     after = process.memory_info()
     assert int(pixels.view(-1)[-1]) == 7
     assert (after.rss - after.shared) - (before.rss - before.shared) < size // 8
+
+
+def test_the_images_of_a_batch_are_decoded_side_by_side(faces, monkeypatch):
+    wanted = torch.tensor([5, 0, 5, 43])
+    one_by_one = torch.stack([ImageSet(Split(faces), "test", 32)[int(index)][0] for index in wanted])
+    monkeypatch.setattr(images_module, "DECODERS", 3)
+    met, real = threading.Barrier(3), images_module.read_rgb
+    monkeypatch.setattr(images_module, "read_rgb", lambda path: (met.wait(timeout=60), real(path))[1])
+    assert torch.equal(ImageSet(Split(faces), "test", 32).fetch(wanted), one_by_one)
+
+
+def test_of_large_images_one_is_decoded_at_a_time(faces, monkeypatch):
+    monkeypatch.setattr(images_module, "DECODERS", 4)
+    monkeypatch.setattr(decode_module, "LARGE_PIXELS", 0)
+    inside, most, real = [], [], decode_module.decode_rgb
+
+    def decode(*words):
+        inside.append(None)
+        most.append(len(inside))
+        time.sleep(0.01)
+        image = real(*words)
+        inside.pop()
+        return image
+
+    monkeypatch.setattr(decode_module, "decode_rgb", decode)
+    ImageSet(Split(faces), "test", 32).fetch(torch.arange(8))
+    assert most == [1] * 8
 
 
 def test_both_roles_are_loaded_in_order(faces):

@@ -13,6 +13,7 @@ from kdx2i.metrics.extractors.extractor import Extractor
 from kdx2i.metrics.images.real_images import RealImages
 from kdx2i.metrics.images.streams import TensorImages
 from kdx2i.metrics.r_precision import condition_shares
+from kdx2i.metrics.retrieval import win_rate, wins
 from kdx2i.metrics.runs import embed_generated, run_scorer
 from kdx2i.metrics.scorer import Scorer
 from kdx2i.metrics.settings import EvaluationSettings
@@ -57,11 +58,36 @@ def value(scorer: Scorer, images: EmbeddedSet) -> dict[str, Any]:
 def test_it_is_the_mean_over_all_pools_of_the_right_condition() -> None:
     given = torch.tensor([10.0, 50.0, 90.0, 130.0, 170.0])
     levels = torch.tensor([10, 80, 95, 20, 171])
-    shares = condition_shares(made(painted(levels), given), made(painted(levels), given).conditions, Grey(), 3)
+    images = made(painted(levels), given)
+    shares, _ = condition_shares(images, images.conditions, Grey(), 3)
     for image, own in itertools.product(range(5), range(5)):
         pools = [(own, *others) for others in itertools.combinations(set(range(5)) - {own}, 2)]
         firsts = [min(pool, key=lambda c: abs(int(levels[image]) - float(given[c]))) == own for pool in pools]
         assert float(shares[image, own]) == pytest.approx(sum(firsts) / len(firsts))
+
+
+def test_pairs_are_pools_of_two() -> None:
+    given = torch.tensor([10.0, 50.0, 90.0, 130.0, 170.0])
+    images = made(painted(torch.tensor([10, 80, 95, 110, 171])), given)
+    shares, won = condition_shares(images, images.conditions, Grey(), 2)
+    assert win_rate(won)[0] == pytest.approx(float(shares.diagonal().mean()))
+    # By hand: 80 is nearer to 90 than to its 50, and 110 as near to 90 as to its 130.
+    assert won[1].tolist() == [1.0, 0.5, 0.0, 1.0, 1.0] and won[3].tolist() == [1.0, 1.0, 0.5, 0.5, 1.0]
+
+
+def test_the_error_of_pairs_is_that_of_other_draws_of_images() -> None:
+    """The jackknife's error, on average, against the spread of the value over independent draws."""
+    rates, errors = [], []
+    for seed in range(200):
+        generator = torch.Generator().manual_seed(seed)
+        wanted = torch.rand(30, 4, generator=generator)
+        shown = wanted + 1.5 * torch.rand(30, 4, generator=generator)
+        rate, error = win_rate(wins(-torch.cdist(shown, wanted)))
+        rates.append(rate)
+        errors.append(error)
+    spread = float(torch.tensor(rates).std())
+    assert 0.05 > spread > 0.01
+    assert 0.8 < sum(errors) / len(errors) / spread < 1.4
 
 
 def test_images_that_follow_their_conditions_are_all_found(scorer: Scorer) -> None:
@@ -69,16 +95,19 @@ def test_images_that_follow_their_conditions_are_all_found(scorer: Scorer) -> No
     entry = value(scorer, made(painted(levels), levels))
     assert entry["value"] == 100.0 and entry["candidates"] == 100 and entry["chance"] == pytest.approx(1.0)
     assert entry["interval"][1] == 100.0 and entry["interval"][0] > 95.0 and entry["n_generated"] == 120
+    assert entry["pairs"] == {"value": 100.0, "standard_error": 0.0, "interval": [100.0, 100.0]}
 
 
 def test_images_that_ignore_their_conditions_score_chance(scorer: Scorer) -> None:
     levels = torch.arange(120) * 2
     same = value(scorer, made(painted(torch.full((120,), 77)), levels))
     assert same["value"] == pytest.approx(same["chance"]) == pytest.approx(1.0)
+    assert same["pairs"]["value"] == pytest.approx(50.0, abs=1.0)
     shuffled = torch.randperm(120, generator=torch.Generator().manual_seed(1))
     wrong = value(scorer, made(painted(levels[shuffled]), levels))
     assert wrong["value"] <= wrong["chance_95"] < 5.0
     assert wrong["interval"][0] <= wrong["chance"] <= wrong["interval"][1]
+    assert wrong["pairs"]["interval"][0] <= 50.0 <= wrong["pairs"]["interval"][1]
 
 
 def test_the_interval_is_over_real_images_and_not_over_conditions(scorer: Scorer) -> None:

@@ -99,6 +99,18 @@ def test_sides_may_be_merged() -> None:
     assert mean_iou(fewer).value == 100.0 > mean_iou(confusion).value
 
 
+def test_common_classes_are_those_of_half_of_the_maps() -> None:
+    """Class `c` is in one map of three, and missed there: it halves nothing of what is common."""
+    maps = torch.tensor([[[0, 1]], [[0, 1]], [[1, 2]]], dtype=torch.uint8)
+    result = torch.tensor([[[0, 1]], [[0, 1]], [[1, 1]]], dtype=torch.uint8)
+    painter = Painter(("a", "b", "c"))
+    entry = segmentation_entry(pictures(result), maps, painter.classes, painter)
+    assert entry["common"]["classes"] == ["a", "b"]
+    assert entry["common"]["value"] == pytest.approx((100 + 75) / 2)
+    assert entry["value"] == pytest.approx((100 + 75 + 0) / 3)
+    assert entry["common"]["standard_error"] < entry["standard_error"]
+
+
 def test_painting_orders_differ_where_parts_overlap() -> None:
     masks = {"hair": torch.tensor([[True, True, False]]), "neck": torch.tensor([[False, True, True]])}
     names = [[order[n] for n in paint(masks, order)[0]] for order in (CELEBAMASK_HQ, FACE_PARSING)]

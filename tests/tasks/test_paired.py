@@ -230,8 +230,9 @@ def test_controls_have_values_for_what_the_task_provides(name: Name, split: Spli
     assert values["real_vs_real"]["FID"]["value"] < values["noise"]["FID"]["value"]
     assert values["blank"]["KIDx100"]["value"] > values["real_vs_real"]["KIDx100"]["value"]
     if name == "label-map":
-        own, shuffled, noise = (values[row]["mIoU"]["value"] for row in ("real_vs_real", "maps_shuffled", "noise"))
-        assert own == pytest.approx(100.0) and own > shuffled > noise
+        rows = ("real_vs_real", "blurred", "maps_shuffled", "noise")
+        own, blurred, shuffled, noise = (values[row]["mIoU"]["value"] for row in rows)
+        assert own == pytest.approx(100.0) and own > blurred > shuffled > noise
 
 
 class Reader:

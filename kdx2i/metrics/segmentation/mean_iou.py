@@ -1,8 +1,9 @@
 """mIoU: a segmenter's maps of generated images against the maps that they were generated from."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import torch
@@ -58,12 +59,15 @@ def confusion_matrix(prediction: Tensor, target: Tensor, classes: int) -> Tensor
     return torch.bincount(pairs.flatten().cpu(), minlength=classes**2).view(classes, classes)
 
 
-def mean_iou(confusion: Tensor, *, absent: AbsentClasses = "exclude", background: bool = True) -> MeanIoU:
+def mean_iou(
+    confusion: Tensor, *, absent: AbsentClasses = "exclude", background: bool = True, among: Tensor | None = None
+) -> MeanIoU:
     """Return the mean over classes of TP / (TP + FP + FN) of a confusion matrix (C, C).
 
     `absent` says what happens to a class that does not occur: `exclude` leaves out classes that neither map has,
     `target` all that the target lacks, `zero` counts 0 for those. Without `background`, class 0 does not
-    enter the mean (its pixels still count against the others). The value is None when no class counts.
+    enter the mean (its pixels still count against the others), and with `among`, bool (C,), no other class does. The
+    value is None when no class counts.
     """
     hits = confusion.diagonal()
     unions = confusion.sum(0) + confusion.sum(1) - hits
@@ -72,6 +76,8 @@ def mean_iou(confusion: Tensor, *, absent: AbsentClasses = "exclude", background
         counted = torch.ones_like(counted)
     if not background:
         counted[0] = False
+    if among is not None:
+        counted &= among
     ious = 100.0 * hits.double() / unions.clamp_min(1)
     per_class = tuple(iou if use else None for iou, use in zip(ious.tolist(), counted.tolist(), strict=True))
     present = [iou for iou in per_class if iou is not None]
@@ -103,7 +109,8 @@ def segmentation_entry(
     `names` are the classes of the maps in their numbering, which may be another one than the segmenter's. The
     comparison is at `resolution` pixels (None: the segmenter's own), labels resized by the nearest pixel's
     centre. The standard error is that of the value under resampling of images (delete-one jackknife). `same`
-    adds `merged_value`, with some classes counted as another. `UserError` for images without maps.
+    adds `merged_value`, with some classes counted as another. `common` is the mean over the classes that at least half
+    of the label maps have: a class of a few images moves it less. `UserError` for images without maps.
     """
     if len(images) != len(labels):
         raise UserError(f"mIoU needs one label map for each image, got {len(labels)} for {len(images)}")
@@ -122,10 +129,17 @@ def segmentation_entry(
         entry["reason"] = "no class of the label maps or predictions counts"
     else:
         entry |= {
-            "standard_error": _jackknife(per_image, absent, background),
+            "standard_error": _jackknife(per_image, partial(mean_iou, absent=absent, background=background)),
             "pixel_accuracy": 100.0 * int(confusion.diagonal().sum()) / int(confusion.sum()),
         }
     entry["per_class"] = dict(zip(segmenter.classes, result.per_class, strict=True))
+    common = 2 * (per_image.sum(2) > 0).sum(0) >= len(per_image)
+    over_common = partial(mean_iou, absent=absent, background=background, among=common)
+    entry["common"] = {
+        "value": over_common(confusion).value,
+        "standard_error": _jackknife(per_image, over_common),
+        "classes": [name for name, often in zip(segmenter.classes, common.tolist(), strict=True) if often],
+    }
     if same:
         fewer, _ = merged(confusion, segmenter.classes, same)
         entry["merged_value"] = mean_iou(fewer, absent=absent, background=background).value
@@ -147,12 +161,12 @@ def at_size(labels: Tensor, size: int) -> Tensor:
     return resized[:, 0].to(labels.dtype)
 
 
-def _jackknife(per_image: Tensor, absent: AbsentClasses, background: bool) -> float | None:
-    """Return the delete-one standard error of the mean IoU; None for one image or where a class would vanish."""
+def _jackknife(per_image: Tensor, mean: Callable[[Tensor], MeanIoU]) -> float | None:
+    """Return the delete-one standard error of a mean IoU; None for one image or where a class would vanish."""
     count, total = len(per_image), per_image.sum(0)
-    left_out = [mean_iou(total - one, absent=absent, background=background).value for one in per_image]
+    left_out = [mean(total - one).value for one in per_image]
     values = [value for value in left_out if value is not None]
     if count < 2 or len(values) < count:
         return None
-    mean = math.fsum(values) / count
-    return math.sqrt((count - 1) / count * math.fsum((value - mean) ** 2 for value in values))
+    average = math.fsum(values) / count
+    return math.sqrt((count - 1) / count * math.fsum((value - average) ** 2 for value in values))
