@@ -14,7 +14,7 @@ from safetensors.numpy import save
 
 from kdx2i.config import names_in
 from kdx2i.errors import UserError
-from kdx2i.files import write_bytes
+from kdx2i.files import sha256_file, write_bytes
 from kdx2i.methods.catalogue import architectures
 from kdx2i.plan import Leaf, Plan
 from kdx2i.plan.mode import Mode
@@ -303,6 +303,16 @@ def test_a_method_made_from_a_teacher_depends_on_its_file(tmp_path: Path) -> Non
         identities.append(run.identity)
     assert identities[0] != identities[1]
     assert plan.run("open-birds", "sdit", "scratch", 32, 0).spec.teacher_file is None
+
+
+def test_an_official_checkpoint_in_its_own_format_is_a_teacher(tmp_path: Path) -> None:
+    """DeepI2I's start at 256 px is a file of `torch.save`, which its reader bounds: planning asks for its hash alone."""
+    plan = make_plan(settings_copy(tmp_path / "repository"), "paper")
+    source = "weights/stylegan-256px-new.model"
+    (plan.root / "weights").mkdir()
+    write_bytes(plan.root / source, b"PK\x03\x04 no safetensors file")
+    run = plan.run("cat2dog-200", "deepi2i", "scratch", 256, 0)
+    assert run.files[source] == sha256_file(plan.root / source)
 
 
 def test_a_dataset_changes_all_that_uses_it_and_nothing_else(tmp_path: Path) -> None:
