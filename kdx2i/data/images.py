@@ -129,8 +129,8 @@ def load_roles(split: Split, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return the training and then the test images of a split, as `load_images` does, and bool (N,) for test images."""
     roles = [ImageSet(split, role, size, cache_bytes=0) for role in ("train", "test")]
     pixels = pixel_store((sum(map(len, roles)), 3, size, size))
-    for images, into in zip(roles, pixels.split([len(images) for images in roles]), strict=True):
-        for part in torch.arange(len(images)).split(_AT_A_TIME):
+    for images, into in zip(roles, torch.split(pixels, [len(images) for images in roles]), strict=True):
+        for part in torch.split(torch.arange(len(images)), _AT_A_TIME):
             into[part] = images.fetch(part)
     is_test = torch.arange(len(pixels)) >= len(roles[0])
     return pixels, torch.cat([images.labels for images in roles]), is_test

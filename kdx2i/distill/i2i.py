@@ -29,6 +29,7 @@ from kdx2i.teacher.stylegan2.weights import Teacher
 from kdx2i.teacher.triplets import Triplets, draw_triplets
 from kdx2i.training.optimizers import adam, step_optimizers
 from kdx2i.training.precision import autocast, place
+from kdx2i.training.sampling import columns
 
 
 class I2IDistillation:
@@ -46,7 +47,7 @@ class I2IDistillation:
         _check_fit(student, teacher)
         self.teacher_generator = place(teacher.generator, device)
         self.teacher_discriminator = place(teacher.discriminator, device)
-        self.preview_triplets = self.draw(8, share=False)
+        self.preview_triplets = self.draw(columns(settings.batch), share=False)
         hints = {"hints": place(self._hint_layers(), device)} if transfer.alignment else {}
         self.networks: Mapping[str, nn.Module] = {**student.networks, **hints}
         self.averages: Mapping[str, nn.Module] = {

@@ -32,11 +32,10 @@ from kdx2i.teacher.stylegan2.weights import Teacher
 from kdx2i.training.distributed import shard, world_size
 from kdx2i.training.optimizers import adam, step_optimizers
 from kdx2i.training.precision import autocast, place
+from kdx2i.training.sampling import columns
 
-PREVIEW = 8
-"""Pairs of a preview."""
 CALIBRATION = 8
-"""Batches of `PREVIEW` pairs from which statistics of the teacher and the student's size are taken."""
+"""Batches as large as a preview from which statistics of the teacher and the student's size are taken."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,9 @@ class X2IDistillation:
         _check_fit(student, teacher, settings, transfer)
         self.semantic_encoder: SemanticEncoder | None = None
         self.teacher_generator = place(teacher.generator, device)
-        self.preview_pairs = self.draw(PREVIEW, share=False)
-        self.preview_noise = torch.randn(PREVIEW, student.noise_dim).to(device)
+        self.shown = columns(settings.batch)
+        self.preview_pairs = self.draw(self.shown, share=False)
+        self.preview_noise = torch.randn(self.shown, student.noise_dim).to(device)
         generating = {name: network for name, network in student.networks.items() if name != "discriminator"}
         self.initial = {
             name: {key: t.detach().cpu().clone() for key, t in network.state_dict().items()}
@@ -105,13 +105,13 @@ class X2IDistillation:
     def _own_networks(self, teacher: Teacher) -> dict[str, nn.Module]:
         """Return the networks of stage 1, sized and scaled by what the teacher and the new student draw."""
         s = self.settings
-        batches = [self.draw(PREVIEW, share=False) for _ in range(CALIBRATION)]
+        batches = [self.draw(self.shown, share=False) for _ in range(CALIBRATION)]
         own = self._condition_networks(teacher, batches) if self.transfer.condition == "pseudo" else {}
         self.networks = own
         c = self.pseudo_condition(batches[0].x1)
         # Of a copy: a forward pass moves batch statistics.
         trial = self.student.with_networks(copy.deepcopy(dict(self.student.networks)))
-        drawn = trial.generate(torch.randn(PREVIEW, self.student.noise_dim).to(self.device), c, None)[1]
+        drawn = trial.generate(torch.randn(self.shown, self.student.noise_dim).to(self.device), c, None)[1]
         if s.first_resolution not in drawn:
             raise UserError(
                 f"the student has features at {sorted(drawn)} px, and none at {s.first_resolution} px, where the "
@@ -266,7 +266,7 @@ class X2IDistillation:
         first = self.first_feature(p.features_x[self.settings.first_resolution], networks)
         c_x, c_y = (self.pseudo_condition(images, networks) for images in (p.x1, p.y))
         rows = [student.generate(z, c, f)[0] for c, f in ((c_x, first), (c_y, first), (c_y, None))]
-        return torch.cat([p.x1, p.y, *rows]), PREVIEW
+        return torch.cat([p.x1, p.y, *rows]), self.shown
 
     def scalars(self) -> dict[str, float]:
         """Nothing beside tensors."""

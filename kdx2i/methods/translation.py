@@ -15,9 +15,7 @@ from kdx2i.methods.settings import TranslationSettings
 from kdx2i.tasks.conditions import TranslationCondition
 from kdx2i.training import distributed
 from kdx2i.training.optimizers import adam
-from kdx2i.training.sampling import BalancedImages
-
-SHOWN = 8
+from kdx2i.training.sampling import BalancedImages, columns
 
 TranslationSettingsT = TypeVar("TranslationSettingsT", bound=TranslationSettings)
 
@@ -144,12 +142,13 @@ class TranslationMethod(Generic[TranslationSettingsT]):
     def preview(self) -> tuple[Tensor, int]:
         """Eight sources, references where they are used, and translations to random domains, a row a guidance."""
         torch.manual_seed(0)
-        y, targets = self.images.draw_labels(SHOWN), self.images.draw_labels(SHOWN)
+        count = columns(self.settings.train.batch)
+        y, targets = self.images.draw_labels(count), self.images.draw_labels(count)
         x, references = (self.images.draw(labels, 0.0, share=False) for labels in (y, targets))
         shown = [x, references] if "reference" in self.guidances else [x]
         rows = self.guidances if len(self.guidances) > 1 else 2 * self.guidances
         shown += [self.generate(TranslationCondition(x, targets, guidance, references)) for guidance in rows]
-        return torch.cat(shown), SHOWN
+        return torch.cat(shown), count
 
     def scalars(self) -> dict[str, float]:
         """Nothing beside tensors: rates and weights follow from the step."""

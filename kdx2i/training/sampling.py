@@ -12,6 +12,11 @@ from kdx2i.training.distributed import shard
 from kdx2i.training.precision import to_images
 
 
+def columns(batch: int) -> int:
+    """Return the columns of a preview: eight, or a batch where that is less: it fits where the training does."""
+    return min(8, batch)
+
+
 class BalancedImages:
     """Class-balanced draws with replacement from labelled uint8 images.
 

@@ -27,8 +27,8 @@ from kdx2i.tasks.label_map import coloured
 from kdx2i.training import distributed
 from kdx2i.training.optimizers import adam, step_optimizers
 from kdx2i.training.precision import autocast, place, to_images
+from kdx2i.training.sampling import columns
 
-SHOWN = 8
 SMALLEST = 64
 """Pixels: five halvings of it leave 2, of which a reflected border of 1 can be made."""
 
@@ -247,7 +247,7 @@ class Method:
     def preview(self) -> tuple[Tensor, int]:
         """Eight training images, their maps, the exemplars and what is drawn of maps and exemplars, a row each."""
         torch.manual_seed(0)
-        images, condition = self.images.draw(SHOWN)
+        images, condition = self.images.draw(columns(self.settings.train.batch))
         drawn, exemplars = self._draw_images(condition)
         return torch.cat([images, to_images(coloured(condition.maps.cpu()), self.device), exemplars, drawn]), len(
             images

@@ -31,8 +31,7 @@ from kdx2i.training.checkpoint import load_module, select
 from kdx2i.training.distributed import shard
 from kdx2i.training.optimizers import adam, step_optimizers
 from kdx2i.training.precision import autocast, place
-
-SHOWN = 8
+from kdx2i.training.sampling import columns
 
 
 def build_networks(sizes: Networks, resolution: int, device: torch.device, *, relation: bool) -> dict[str, nn.Module]:
@@ -181,7 +180,7 @@ class Method:
     def preview(self) -> tuple[Tensor, int]:
         """Eight training images, and two rows of images made of their utterances."""
         torch.manual_seed(0)
-        images, condition = self.images.draw(SHOWN)
+        images, condition = self.images.draw(columns(self.settings.train.batch))
         return torch.cat([images, *(self.generate(condition) for _ in range(2))]), len(images)
 
     def scalars(self) -> dict[str, float]:

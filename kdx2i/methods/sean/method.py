@@ -25,8 +25,8 @@ from kdx2i.training import distributed
 from kdx2i.training.checkpoint import select
 from kdx2i.training.optimizers import adam, step_optimizers
 from kdx2i.training.precision import autocast, place, to_images
+from kdx2i.training.sampling import columns
 
-SHOWN = 8
 GENERATING = ("generator", "styles")
 
 
@@ -194,11 +194,12 @@ class Method:
         """Eight training images, their label maps, images of the maps alone, and with the first row as references."""
         torch.manual_seed(0)
         # Each process gets its share of a draw, and only one draws a preview.
-        images, condition = self.images.draw(SHOWN * distributed.world_size())
+        count = columns(self.settings.train.batch)
+        images, condition = self.images.draw(count * distributed.world_size())
         maps, labels = condition.maps, condition.labels
         by_mode = (LabelMapCondition(maps, labels), LabelMapCondition(maps, labels, images, maps))
         shown = [images, to_images(coloured(maps.cpu()), self.device), *(self.generate(given) for given in by_mode)]
-        return torch.cat(shown), SHOWN
+        return torch.cat(shown), count
 
     def scalars(self) -> dict[str, float]:
         """Nothing beside tensors: rates follow from the step."""

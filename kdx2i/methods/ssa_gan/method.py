@@ -23,8 +23,8 @@ from kdx2i.training import distributed
 from kdx2i.training.checkpoint import select
 from kdx2i.training.optimizers import adam, step_optimizers
 from kdx2i.training.precision import autocast, place
+from kdx2i.training.sampling import columns
 
-SHOWN = 8
 NETWORKS = ("generator", "discriminator")
 
 
@@ -175,8 +175,9 @@ class Method:
     def preview(self) -> tuple[Tensor, int]:
         """Eight training images, and two rows of images of their captions."""
         torch.manual_seed(0)
-        images, condition = self.images.draw(SHOWN * distributed.world_size())
-        return torch.cat([images, self.generate(condition), self.generate(condition)]), SHOWN
+        count = columns(self.settings.train.batch)
+        images, condition = self.images.draw(count * distributed.world_size())
+        return torch.cat([images, self.generate(condition), self.generate(condition)]), count
 
     def scalars(self) -> dict[str, float]:
         """Nothing beside tensors: rates and weights do not change."""

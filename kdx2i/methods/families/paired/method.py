@@ -14,8 +14,7 @@ from kdx2i.methods.families.paired.settings import PairedSettings
 from kdx2i.tasks.paired import PairedImages
 from kdx2i.training import distributed
 from kdx2i.training.optimizers import adam
-
-SHOWN = 8
+from kdx2i.training.sampling import columns
 
 PairedSettingsT = TypeVar("PairedSettingsT", bound=PairedSettings)
 ConditionT = TypeVar("ConditionT")
@@ -94,8 +93,9 @@ class PairedMethod(Generic[PairedSettingsT, ConditionT]):
         """Eight training images, what can be shown of their conditions, and what is made of these conditions."""
         torch.manual_seed(0)
         # Each process gets its share of a draw, and only one draws a preview.
-        images, condition = self.images.draw(SHOWN * distributed.world_size())
-        return torch.cat([images, *self.pictures(condition), self.generate(condition)]), SHOWN
+        count = columns(self.settings.train.batch)
+        images, condition = self.images.draw(count * distributed.world_size())
+        return torch.cat([images, *self.pictures(condition), self.generate(condition)]), count
 
     def scalars(self) -> dict[str, float]:
         """Nothing beside tensors: rates and weights follow from the step."""
