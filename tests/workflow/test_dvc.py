@@ -81,6 +81,7 @@ def test_after_a_failed_job_no_old_table_is_there_and_nothing_is_trained_again(f
     assert not [text for text in cached if "snakemake" in text]
 
 
+@pytest.mark.nightly
 def test_an_experiment_with_another_preset_is_compared_with_the_commit(origin: Path, tmp_path: Path) -> None:
     """It starts from what dvc.lock has: DVC takes away what else lies in its outputs (docs/dvc.md)."""
     root = shutil.copytree(origin, tmp_path / "experiment", symlinks=True)

@@ -178,7 +178,7 @@ def test_images_follow_the_utterance_the_noise_and_nothing_else(method):
     with pytest.raises(UserError, match="8000 Hz"):
         subject.generate(SpeechCondition(condition(1).waveforms, 8000))
     shown, per_row = subject.preview()
-    assert shown.shape == (24, 3, SIDE, SIDE) and per_row == 8
+    assert shown.shape == (3 * per_row, 3, SIDE, SIDE) and per_row == subject.settings.train.batch
 
 
 def test_a_students_networks_are_where_it_starts(method):

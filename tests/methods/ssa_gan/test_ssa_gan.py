@@ -224,7 +224,7 @@ def test_images_are_of_the_averaged_generator_and_its_running_statistics(encoder
     with torch.no_grad():
         expected = network(z, subject.damsm.encode_text(condition.captions).sentences)
     torch.testing.assert_close(images, expected)
-    assert subject.preview()[0].shape == (24, 3, SIDE, SIDE)
+    assert subject.preview()[0].shape == (3 * subject.settings.train.batch, 3, SIDE, SIDE)
 
 
 def test_a_resumed_training_ends_in_the_same_bytes(encoders, tmp_path):
