@@ -198,8 +198,10 @@ def stylegan1_model(path: Path) -> None:
     """Write DeepI2I's start at 256 px, as its authors give it."""
     config = stylegan1.StyleGAN1Config()
     generator, discriminator = stylegan1.Generator(config), stylegan1.Discriminator(config)
-    state = generator.state_dict()
-    torch.save({"generator": state, "g_running": state, "discriminator": discriminator.state_dict()}, path)
+    average = stylegan1.Generator(config)
+    average.load_state_dict(generator.state_dict())
+    states = {"generator": generator, "g_running": average, "discriminator": discriminator}
+    torch.save({name: network.state_dict() for name, network in states.items()}, path)
 
 
 def text_encoder(path: Path) -> None:

@@ -26,8 +26,12 @@ def stylegan2_configs(
         channel_base=base,
         channel_max=largest,
         equalized_demodulation=sizes.equalized_demodulation,
+        conv_clamp=sizes.conv_clamp,
     )
-    return generator, stylegan2.DiscriminatorConfig(resolution, channel_base=base, channel_max=largest)
+    discriminator = stylegan2.DiscriminatorConfig(
+        resolution, channel_base=base, channel_max=largest, conv_clamp=sizes.conv_clamp
+    )
+    return generator, discriminator
 
 
 class Backbone:

@@ -19,6 +19,7 @@ class StyleGANSizes(StrictSettings):
     channel_base: int = Field(default=16384, ge=1)
     channel_max: int = Field(default=512, ge=1)
     equalized_demodulation: bool = Field(default=False, description="stylegan2: teachers of rosinality's code")
+    conv_clamp: float | None = Field(default=None, gt=0, description="stylegan2: activations' bound, NVIDIA's 256")
     noise: Literal["random", "none"] = Field(default="random", description="noise maps of the generator")
 
 
