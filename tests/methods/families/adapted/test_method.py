@@ -1,5 +1,7 @@
 """The adapted baselines of Appendix B.3: networks made from a teacher, phases, and that they learn one small batch."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -179,6 +181,25 @@ def test_mistakes_are_one_sentence(started):
         method(networks={"w_dim": 8}).start_from_teacher(started[1])
     with pytest.raises(ValueError, match=r"`iterations` \(4\) must be more than the 4 that come before"):
         method("transferi2i", iterations=4)
+
+
+def test_a_teacher_with_bounded_activations_is_taken_where_the_settings_say_so(started, tmp_path):
+    """NVIDIA's files bound them by 256, far above what occurs: here by so little that images show it."""
+    plain, _ = started
+    bound = [type(net)(replace(net.config, conv_clamp=0.1)) for net in (plain.generator, plain.discriminator)]
+    for network, source in zip(bound, (plain.generator, plain.discriminator), strict=True):
+        network.load_state_dict(source.state_dict())
+    path = tmp_path / "teacher.safetensors"
+    save_teacher(path, *bound, {})
+    subject = method("transferi2i", networks={"conv_clamp": 0.1})
+    subject.start_from_teacher(path)
+    z = torch.randn(3, 6)
+    image, _ = subject._generate(subject.networks["mapping_network"](z, torch.tensor([0, 1, 1])))
+    images = [net.synthesis(net.styles(z), "none")[0] for net in (bound[0], plain.generator)]
+    torch.testing.assert_close(image, images[0])
+    assert (image - images[1]).abs().max() > 1e-3
+    with pytest.raises(UserError, match=r"it has conv_clamp 0\.1, not None"):
+        method("transferi2i").start_from_teacher(path)
 
 
 def test_budgets_count_updates_of_the_whole_generator():
