@@ -306,7 +306,7 @@ def test_a_method_made_from_a_teacher_depends_on_its_file(tmp_path: Path) -> Non
 
 
 def test_an_official_checkpoint_in_its_own_format_is_a_teacher(tmp_path: Path) -> None:
-    """DeepI2I's start at 256 px is a file of `torch.save`, which its reader bounds: planning asks for its hash alone."""
+    """DeepI2I's start at 256 px is a file of `torch.save`, bounded by its reader: planning asks for its hash alone."""
     plan = make_plan(settings_copy(tmp_path / "repository"), "paper")
     source = "weights/stylegan-256px-new.model"
     (plan.root / "weights").mkdir()
