@@ -315,7 +315,7 @@ def test_translation_refuses_what_it_cannot_do(guidance, with_references, error,
 
 
 def test_preview_is_four_rows_and_repeats():
-    method = tiny.method()
+    method = tiny.method(batch=9)
     images, columns = method.preview()
     assert columns == 8
     assert images.shape == (32, 3, 8, 8)
