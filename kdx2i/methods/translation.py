@@ -140,7 +140,7 @@ class TranslationMethod(Generic[TranslationSettingsT]):
 
     @torch.no_grad()
     def preview(self) -> tuple[Tensor, int]:
-        """Eight sources, references where they are used, and translations to random domains, a row a guidance."""
+        """Up to eight sources, references where they are used, and translations to random domains, a row a guidance."""
         torch.manual_seed(0)
         count = columns(self.settings.train.batch)
         y, targets = self.images.draw_labels(count), self.images.draw_labels(count)

@@ -178,7 +178,7 @@ class Method:
 
     @torch.no_grad()
     def preview(self) -> tuple[Tensor, int]:
-        """Eight training images, and two rows of images made of their utterances."""
+        """Up to eight training images, and two rows of images made of their utterances."""
         torch.manual_seed(0)
         images, condition = self.images.draw(columns(self.settings.train.batch))
         return torch.cat([images, *(self.generate(condition) for _ in range(2))]), len(images)

@@ -173,7 +173,7 @@ class Method:
 
     @torch.no_grad()
     def preview(self) -> tuple[Tensor, int]:
-        """Eight training images, and two rows of images of their captions."""
+        """Up to eight training images, and two rows of images of their captions."""
         torch.manual_seed(0)
         count = columns(self.settings.train.batch)
         images, condition = self.images.draw(count * distributed.world_size())

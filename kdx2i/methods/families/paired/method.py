@@ -90,7 +90,7 @@ class PairedMethod(Generic[PairedSettingsT, ConditionT]):
 
     @torch.no_grad()
     def preview(self) -> tuple[Tensor, int]:
-        """Eight training images, what can be shown of their conditions, and what is made of these conditions."""
+        """Up to eight training images, what can be shown of their conditions, and what is made of these conditions."""
         torch.manual_seed(0)
         # Each process gets its share of a draw, and only one draws a preview.
         count = columns(self.settings.train.batch)
