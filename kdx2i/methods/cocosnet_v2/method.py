@@ -245,7 +245,7 @@ class Method:
 
     @torch.no_grad()
     def preview(self) -> tuple[Tensor, int]:
-        """Up to eight training images, their maps, the exemplars and what is drawn of maps and exemplars, a row each."""
+        """Up to eight training images, their maps, the exemplars and what is drawn of both, a row each."""
         torch.manual_seed(0)
         images, condition = self.images.draw(columns(self.settings.train.batch))
         drawn, exemplars = self._draw_images(condition)

@@ -191,7 +191,7 @@ class Method:
 
     @torch.no_grad()
     def preview(self) -> tuple[Tensor, int]:
-        """Up to eight training images, their label maps, images of the maps alone, and with the first row as references."""
+        """Up to eight training images, their maps, images of the maps alone, and with the first row as references."""
         torch.manual_seed(0)
         # Each process gets its share of a draw, and only one draws a preview.
         count = columns(self.settings.train.batch)
