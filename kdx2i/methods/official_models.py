@@ -15,6 +15,7 @@ from kdx2i.methods.build import build_method
 from kdx2i.methods.catalogue import architectures
 from kdx2i.methods.published import Published
 from kdx2i.teacher.official.state_dicts import load_official_state
+from kdx2i.training.starts import weights_follow
 
 
 def with_published() -> list[str]:
@@ -62,9 +63,10 @@ def build_published(
     check_network({"config": {**settings, "resolution": published.resolution, "classes": count}}, where)
     validate(architectures()[architecture].settings, {"networks": settings}, str(where))
     try:
-        method = build_method(
-            architecture, {"networks": settings}, published.resolution, count, device, images, encoders
-        )
+        with weights_follow():
+            method = build_method(
+                architecture, {"networks": settings}, published.resolution, count, device, images, encoders
+            )
     except (ValueError, RuntimeError) as error:
         raise UserError(f"{where} describes no network of {architecture}: {' '.join(str(error).split())}") from None
     for name, state in published.states.items():

@@ -24,6 +24,7 @@ from kdx2i.training.checkpoint import load_module, load_tensors, select
 from kdx2i.training.determinism import derive_seed, describe_device, make_deterministic, pick_device
 from kdx2i.training.loop import save_grid
 from kdx2i.training.precision import to_images
+from kdx2i.training.starts import weights_follow
 
 GRID_COLUMNS = 16
 GRID_BLOCKS = 3
@@ -86,7 +87,9 @@ def load_method(run: Leaf[RunSpec], num_classes: int, device: torch.device) -> A
     """Return a run's method with its averaged networks."""
     spec = run.spec
     settings = {"networks": spec.networks}
-    method = build_method(spec.architecture, settings, spec.resolution, num_classes, device, encoders=encoder_file(run))
+    encoders = encoder_file(run)
+    with weights_follow():
+        method = build_method(spec.architecture, settings, spec.resolution, num_classes, device, encoders=encoders)
     path = run.file("networks.safetensors")
     tensors, _ = load_tensors(path)
     for name, module in method.averages.items():

@@ -22,6 +22,7 @@ from kdx2i.plan.specs import RunSpec
 from kdx2i.stages.own_inputs import listed_images, maps_by_name, squares
 from kdx2i.stages.student_files import student_tensors
 from kdx2i.training.checkpoint import load_module, load_tensors, select
+from kdx2i.training.starts import weights_follow
 
 STUDENTS = Path("benchmarks") / "students"
 _READ = {"text": "captions", "speech": "utterances", "label-map": "label maps"}
@@ -183,7 +184,10 @@ def _built(
     """Build a method from the description that a file gives, after the bounds of such descriptions."""
     check_network({"config": {**networks, "resolution": resolution}}, where)
     validate(architectures()[architecture].settings, {"networks": dict(networks)}, str(where))
-    return build_method(architecture, {"networks": dict(networks)}, resolution, num_classes, device, encoders=encoders)
+    with weights_follow():
+        return build_method(
+            architecture, {"networks": dict(networks)}, resolution, num_classes, device, encoders=encoders
+        )
 
 
 def _load(method: Any, tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -1,5 +1,6 @@
 """Stage `train`: a split, and a distilled student or a teacher where the method starts from one -> a trained run."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from kdx2i.tasks.opening import Task, open_task
 from kdx2i.training import distributed
 from kdx2i.training.determinism import derive_seed, describe_device, make_deterministic, pick_device
 from kdx2i.training.loop import train
+from kdx2i.training.starts import weights_follow
 
 
 def run(plan: Plan, leaf: Leaf[RunSpec]) -> None:
@@ -49,9 +51,11 @@ def initial_method(plan: Plan, leaf: Leaf[RunSpec], task: Task, device: torch.de
     settings = {"networks": spec.networks, "train": spec.train}
     data = task.training_data(device)
     torch.manual_seed(derive_seed(spec.seed, "initialise"))
-    method = build_method(
-        spec.architecture, settings, spec.resolution, len(task.classes), device, data, encoder_file(leaf)
-    )
+    # A teacher replaces every network that would start orthogonal.
+    with nullcontext() if spec.teacher_file is None else weights_follow():
+        method = build_method(
+            spec.architecture, settings, spec.resolution, len(task.classes), device, data, encoder_file(leaf)
+        )
     transfer = TransferSettings.from_json(spec.transfer_settings)
     if transfer.distils:
         method.initialise(starting_tensors(plan, leaf, transfer), reset_encoders=transfer.reset_encoders)

@@ -13,6 +13,7 @@ from kdx2i.foreign import check_network, tensor_metadata
 from kdx2i.teacher.biggan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from kdx2i.teacher.outlines import shapes_only
 from kdx2i.training.checkpoint import load_module, load_tensors, prefixed, save_tensors, select
+from kdx2i.training.starts import weights_follow
 
 FORM = "biggan"
 MORE = ("encoder", "adaptor")
@@ -66,7 +67,8 @@ def load_biggan(path: Path) -> BigGANTeacher:
             wrong = sorted(k for k in expected.keys() | held.keys() if expected.get(k) != held.get(k))
             if wrong:
                 raise UserError(f"{path} does not fit the {name} that its configuration describes: see {wrong[0]}")
-        networks = _networks(config)
+        with weights_follow():
+            networks = _networks(config)
     except (TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError, KeyError) as error:
         raise UserError(f"{path} has a configuration that this version does not know: {error}") from None
     for name, module in networks.items():

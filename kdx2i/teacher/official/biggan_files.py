@@ -26,6 +26,7 @@ from kdx2i.teacher.biggan import (
 from kdx2i.teacher.biggan.weights import BigGANTeacher
 from kdx2i.teacher.official.torch_files import LazyTensor, materialise, read_torch_file
 from kdx2i.teacher.outlines import shapes_only
+from kdx2i.training.starts import weights_follow
 
 Sizes = Mapping[str, tuple[int, ...]]
 
@@ -55,7 +56,8 @@ def import_biggan(paths: Sequence[Path]) -> BigGANTeacher:
         outlines: dict[str, nn.Module] = {"generator": Generator(g_config), "discriminator": Discriminator(d_config)}
     outlines["encoder"] = outlines["discriminator"]
     tensors = {role: _fit(outlines.get(role), *states[role]) for role in states}
-    generator, discriminator = Generator(g_config), Discriminator(d_config)
+    with weights_follow():
+        generator, discriminator = Generator(g_config), Discriminator(d_config)
     generator.load_state_dict(tensors.pop("generator"))
     discriminator.load_state_dict(tensors.pop("discriminator"))
     generator.eval().requires_grad_(False)

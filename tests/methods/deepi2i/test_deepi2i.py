@@ -15,6 +15,7 @@ from kdx2i.methods.families.biggan.settings import BigGANNetworks
 from kdx2i.methods.settings import updates_after_first_phases
 from kdx2i.teacher.biggan.weights import save_biggan
 from kdx2i.training.loop import LoopSettings, train
+from kdx2i.training.starts import weights_follow
 
 CLASSES = 3
 TEACHER_CLASSES = 5
@@ -64,6 +65,21 @@ def test_it_starts_from_the_teacher(teacher):
             subject.networks[name].parameters(), subject.averages[name].parameters(), strict=True
         ):
             assert torch.equal(tensor, expected)
+
+
+def test_networks_that_a_teacher_replaces_need_no_start_of_their_own(teacher):
+    whole = method()
+    drawn = torch.rand(4)
+    with weights_follow():
+        subject = method()
+    assert torch.equal(torch.rand(4), drawn)
+    whole.start_from_teacher(teacher)
+    subject.start_from_teacher(teacher)
+    for name in (*subject.networks, *subject.averages):
+        networks = subject.networks if name in subject.networks else subject.averages
+        for key, tensor in networks[name].state_dict().items():
+            expected = (whole.networks if name in whole.networks else whole.averages)[name].state_dict()[key]
+            assert torch.equal(tensor, expected), f"{name}.{key}"
 
 
 def test_classes_may_start_from_the_mean(teacher):
