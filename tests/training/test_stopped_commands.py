@@ -111,6 +111,7 @@ def test_stopped_alone_and_as_a_warm_job_it_ends_in_the_same_bytes(tmp_path: Pat
     assert outputs(command) == whole
 
 
+@pytest.mark.nightly  # Slurm's test starts and stops two processes too.
 def test_two_processes_of_torchrun_distil_one_student_and_stop_at_the_same_step(tmp_path: Path) -> None:
     command = make(tmp_path, 2)
     assert 0 < stopped(command, signal.SIGTERM) < ITERATIONS
