@@ -194,6 +194,7 @@ def test_a_clone_pulls_restores_and_runs_only_what_changed(reproduced: Path, tmp
     assert kdx2i(fresh, "restore", "--preset", "open-smoke").stdout.count("removed: ") == 6
 
 
+@pytest.mark.nightly  # tests/faults kills a stage, tests/training a training at its worst moments.
 def test_a_killed_training_ends_in_the_same_bytes(finished: Path) -> None:
     root = finished
     path = root / "benchmarks/presets/open-smoke.yaml"

@@ -4,7 +4,6 @@ The GPUs are none, and PyTorch is told that it sees four: each job of two takes 
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -51,11 +50,13 @@ SLURM += ["--slurm-status-attempts", "1"]  # A busy machine may make it ask sacc
 
 
 def make_copy(root: Path) -> Plan:
-    """A copy whose Table 1 has one row, and whose trainings take two GPUs.
+    """A copy whose Table 1 has one row, and whose trainings take two GPUs, with `site_of` it.
 
     A student is distilled beside it, in a partition whose jobs give way to others.
     """
     working_copy(root)
+    site_of(root).mkdir()
+    (site_of(root) / "sitecustomize.py").write_text(SITE)
     (root / "benchmarks/tables/table1.yaml").write_text(TABLE.replace("transfer: kd", "transfer: scratch"))
     preset = root / "benchmarks/presets/open-smoke.yaml"
     text = preset.read_text().replace("distill: {iterations: 2,", f"distill: {{iterations: {ITERATIONS},")
@@ -65,9 +66,14 @@ def make_copy(root: Path) -> Plan:
     return make_plan(root, "open-smoke")
 
 
-def snakemake(root: Path, site: Path, *words: str) -> "subprocess.Popen[bytes]":
+def site_of(root: Path) -> Path:
+    """Return the folder of what all processes of a copy read first, and of what they tell."""
+    return root.with_name(f"{root.name}-site")
+
+
+def snakemake(root: Path, *words: str) -> "subprocess.Popen[bytes]":
     """Start Snakemake for the table and the student, with its words in `log.txt`."""
-    plan = make_plan(root, "open-smoke")
+    plan, site = make_plan(root, "open-smoke"), site_of(root)
     targets = [str(leaf.directory / leaf.outputs[0]) for leaf in wanted(plan)]
     environment = {name: value for name, value in os.environ.items() if name not in ("KDX2I_ROOT", "KDX2I_WARM")}
     environment |= {
@@ -118,20 +124,15 @@ def has(path: Path, text: str) -> bool:
 
 
 def test_a_table_and_a_training_that_is_stopped_twice_are_those_of_this_machine(cluster: Path, tmp_path: Path) -> None:
-    root, site = tmp_path / "copy", tmp_path / "site"
-    plan = make_copy(root)
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(SITE)
-    assert snakemake(root, site, "--cores", "2").wait(1500) == 0, said(root)
-    here = outputs(plan)
-    shutil.rmtree(root / "results")
-    (site / "ranks").unlink()
-
+    root, here = tmp_path / "copy", tmp_path / "here"
+    plan, expected, site = make_copy(root), make_copy(here), site_of(root)
     (site / "slow").touch()
-    process, student = snakemake(root, site, *SLURM), wanted(plan)[1]
+    process, student = snakemake(root, *SLURM), wanted(plan)[1]
     log = root / "results/open-smoke/logs/distill/stargan_v2/kd/32/0.log"
     steps = student.work / "log.jsonl"
     eventually(root, process, lambda: has(steps, "}\n"))
+    # What this machine makes by itself it makes while there is waiting for Slurm.
+    alone = snakemake(here, "--cores", "2")
     jobs = one_host_slurm.run("squeue", "-h", "-o", "%i %k").splitlines()
     (job,) = [line.split()[0] for line in jobs if "_kd_" in line]
     # What is urgent takes all GPUs, as soon as the row, which gives way to nobody, has its bytes.
@@ -146,7 +147,8 @@ def test_a_table_and_a_training_that_is_stopped_twice_are_those_of_this_machine(
     eventually(root, process, lambda: has(log, "stopped by SIGUSR1 after step "))
     (site / "slow").unlink()
     assert process.wait(1500) == 0, said(root)
-    assert outputs(plan) == here
+    assert alone.wait(1500) == 0, said(here)
+    assert outputs(plan) == outputs(expected)
 
     told = one_host_slurm.run("scontrol", "show", "job", job)
     assert "Restarts=1" in told and "JobState=FAILED" in told, told
