@@ -20,11 +20,8 @@ settings.load_profile("kdx2i")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put what takes longest first: at the end, one worker would go on alone with it.
-
-    The very first is Slurm's, which waits more than it works: .ci/run does other things meanwhile.
-    """
-    items.sort(key=lambda item: (item.get_closest_marker("workflow") is None, item.path.name != "test_slurm.py"))
+    """Put what takes longest first: at the end, one worker would go on alone with it."""
+    items.sort(key=lambda item: item.get_closest_marker("workflow") is None)
 
 
 @pytest.fixture(autouse=True)
