@@ -22,9 +22,9 @@ from kdx2i.tasks.facts import TASKS
 PACKAGE = Path(__file__).parents[1] / "kdx2i"
 # From left to right: a room imports from itself and from the rooms before it.
 ORDER = [
-    "bounds", "errors", "foreign", "files", "metric_catalogue", "config", "identity", "plan", "provenance", "data",
-    "metrics", "training", "tasks", "teacher", "features", "encoders", "methods", "distill", "suite", "tables",
-    "frames", "report", "study", "stages", "costs", "devices", "launcher", "inspection", "workflow",
+    "bounds", "errors", "foreign", "files", "devices", "metric_catalogue", "config", "identity", "plan", "provenance",
+    "data", "metrics", "training", "tasks", "teacher", "features", "encoders", "methods", "distill", "suite", "tables",
+    "frames", "report", "study", "stages", "costs", "launcher", "inspection", "workflow",
     "workflow_progress", "completion", "version", "cli", "warm", "__main__",
 ]  # fmt: skip
 # Rooms that need even less than their place allows.

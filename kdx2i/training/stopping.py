@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from kdx2i.devices import under_torchrun
+
 EXIT_STATUS = 75
 """What a stopped command ends with: EX_TEMPFAIL of sysexits.h."""
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
@@ -46,12 +48,17 @@ def heeded() -> Iterator[None]:
     """Let the signals stop the training in this block: after its step, where it has begun, else at once.
 
     `Stopped` is raised then. Belongs into the main thread. Ctrl-C stays ignored where a shell has it ignored, as it
-    does for what a script starts in the background.
+    does for what a script starts in the background. A process of torchrun that has stopped ignores them from then on.
     """
     spared = {signal.SIGINT} if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else set()
     before = {number: signal.signal(number, _stop) for number in SIGNALS if number not in spared}
     try:
         yield
+    except Stopped:
+        if under_torchrun():
+            # torchrun asks the others to end as soon as one has: this one is ending, and has still to say so.
+            before = dict.fromkeys(before, signal.SIG_IGN)
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

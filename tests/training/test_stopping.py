@@ -20,9 +20,11 @@ ITERATIONS = 4
 @pytest.fixture(autouse=True)
 def interruptions_arrive() -> Iterator[None]:
     """Let Ctrl-C reach these tests, also where they run in the background of a script, which ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = {one: signal.getsignal(one) for one in stopping.SIGNALS}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGINT, before)
+    for one, handler in before.items():
+        signal.signal(one, handler)
 
 
 def run(kind, work, at=None, *signals):
@@ -96,3 +98,20 @@ def test_outside_of_steps_it_stops_at_once(capsys, number):
 
     assert guarded(command) == 75
     assert capsys.readouterr().err == f"stopped by {number.name}: the same command goes on\n"
+
+
+def test_a_process_of_torchrun_that_has_stopped_still_says_so(monkeypatch, capsys):
+    # torchrun sends SIGTERM to the others as soon as one has ended.
+    monkeypatch.setenv("RANK", "0")
+
+    def command() -> int:
+        try:
+            with stopping.heeded():
+                os.kill(os.getpid(), signal.SIGUSR1)
+                time.sleep(60)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return 0
+
+    assert guarded(command) == 75
+    assert capsys.readouterr().err == "stopped by SIGUSR1: the same command goes on\n"

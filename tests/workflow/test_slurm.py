@@ -111,11 +111,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-def eventually(root: Path, process: "subprocess.Popen[bytes]", condition: Callable[[], bool]) -> None:
-    """Wait until something holds while Snakemake works."""
+def before_it_ends(training: Leaf, process: "subprocess.Popen[bytes]", condition: Callable[[], bool]) -> None:
+    """Wait until something holds while Snakemake works, and before the training has ended."""
     end = time.monotonic() + 1200
     while not condition():
-        assert process.poll() is None and time.monotonic() < end, said(root)
+        going = process.poll() is None and not training.provenance_path.exists()
+        assert going and time.monotonic() < end, said(training.root)
         time.sleep(0.05)
 
 
@@ -130,7 +131,7 @@ def test_a_table_and_a_training_that_is_stopped_twice_are_those_of_this_machine(
     process, student = snakemake(root, *SLURM), wanted(plan)[1]
     log = root / "results/open-smoke/logs/distill/stargan_v2/kd/32/0.log"
     steps = student.work / "log.jsonl"
-    eventually(root, process, lambda: has(steps, "}\n"))
+    before_it_ends(student, process, lambda: has(steps, "}\n"))
     # What this machine makes by itself it makes while there is waiting for Slurm.
     alone = snakemake(here, "--cores", "2")
     jobs = one_host_slurm.run("squeue", "-h", "-o", "%i %k").splitlines()
@@ -138,13 +139,13 @@ def test_a_table_and_a_training_that_is_stopped_twice_are_those_of_this_machine(
     # What is urgent takes all GPUs, as soon as the row, which gives way to nobody, has its bytes.
     one_host_slurm.run("scontrol", "update", "PartitionName=main", "State=DOWN")
     one_host_slurm.run("sbatch", "--partition=urgent", "--gpus=4", "--output=/dev/null", "--wrap=true")
-    eventually(root, process, lambda: has(log, "stopped by SIGTERM after step "))
+    before_it_ends(student, process, lambda: has(log, "stopped by SIGTERM after step "))
     written = steps.stat().st_mtime_ns
     one_host_slurm.run("scontrol", "update", "PartitionName=main", "State=UP")
     # Slurm itself starts it again; then its time is nearly up, so that it is warned, and Snakemake starts it again.
-    eventually(root, process, lambda: steps.stat().st_mtime_ns != written)
+    before_it_ends(student, process, lambda: steps.stat().st_mtime_ns != written)
     one_host_slurm.run("scontrol", "update", f"JobId={job}", "TimeLimit=5")
-    eventually(root, process, lambda: has(log, "stopped by SIGUSR1 after step "))
+    before_it_ends(student, process, lambda: has(log, "stopped by SIGUSR1"))  # Perhaps before its first step.
     (site / "slow").unlink()
     assert process.wait(1500) == 0, said(root)
     assert alone.wait(1500) == 0, said(here)
