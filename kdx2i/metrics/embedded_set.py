@@ -36,12 +36,20 @@ class GivenConditions:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """Images uint8 (N, 3, H, W) with the conditions that they were made from."""
+
+    pixels: Tensor
+    conditions: GivenConditions
+
+
+@dataclass(frozen=True)
 class EmbeddedSet:
     """Images with class indices int64 (N,) and float32 features (N, d), all on the CPU.
 
     `logits` float32 (N, K) where the extractor is a classifier. What few metrics need is made when it is asked for:
-    `outputs`, of each of some sources several outputs uint8 (K, 3, H, W), `label_maps`, one an image, and
-    `conditions`.
+    `outputs`, of each of some sources several outputs uint8 (K, 3, H, W), `label_maps`, one an image, `conditions`, and
+    `training_answers`, further images of the same generator from conditions of its training.
     """
 
     images: Images
@@ -51,6 +59,7 @@ class EmbeddedSet:
     outputs: Iterable[Tensor] | None = None
     label_maps: Callable[[], LabelMaps] | None = None
     conditions: GivenConditions | None = None
+    training_answers: Callable[[], Answers] | None = None
 
     @classmethod
     def of(cls, images: Images, labels: Tensor, embedding: Embedding) -> "EmbeddedSet":

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kdx2i.metrics.classifiers.classifier import wilson_interval
 from kdx2i.metrics.distances.estimates import normal_estimate
-from kdx2i.metrics.embedded_set import EmbeddedSet, GivenConditions
+from kdx2i.metrics.embedded_set import Answers
 from kdx2i.metrics.entries import Entry
 from kdx2i.metrics.retrieval import first_shares, matched, win_rate, wins
 from kdx2i.metrics.trial import Matcher, Trial
@@ -30,15 +30,26 @@ def r_precision(trial: Trial) -> Entry:
     `chance` is what an image of another condition scores on average, `chance_95` what 95 % of random pairings do not
     exceed. The interval is Wilson's over the real images that conditions belong to. `pairs`: how often an image fits
     its own condition better than that of another real image, in %, a tie as a half, with its 95 % interval, 50 by
-    chance. Null for less than two real images.
+    chance. `training` has the same of conditions of training images, where the generator was asked with these too: an
+    encoder knows them, so that who listens at all is heard. Null for less than two real images.
     """
-    given, matcher = trial.generated.conditions, trial.real.matcher
+    generated, matcher = trial.generated, trial.real.matcher
+    given = generated.conditions
     assert given is not None and matcher is not None  # the catalogue's entry needs them
-    count = len(set(given.sources.tolist()))
-    if count < 2:
+    if len(set(given.sources.tolist())) < 2:
         return trial.missing("R-precision needs the conditions of two images", n_real=0)
+    asked = matcher()
+    entry = _fidelity(Answers(generated.pixels(), given), asked)
+    if generated.training_answers is not None:
+        entry["training"] = _fidelity(generated.training_answers(), asked)
+    return entry
+
+
+def _fidelity(answers: Answers, matcher: Matcher) -> Entry:
+    """Return the values of images from the conditions of two real images or more."""
+    count = len(set(answers.conditions.sources.tolist()))
     pool = min(POOL, count)
-    shares, won = condition_shares(trial.generated, given, matcher(), pool)
+    shares, won = condition_shares(answers, matcher, pool)
     right = shares.diagonal()
     rate, error = win_rate(won)
     pairs = normal_estimate(100.0 * rate, None if error is None else 100.0 * error)
@@ -46,7 +57,7 @@ def r_precision(trial: Trial) -> Entry:
         "value": 100.0 * float(right.mean()),
         "standard_error": 100.0 * float(right.std()) / math.sqrt(count),
         "interval": list(wilson_interval(float(right.sum()), count)),
-        "n_generated": len(trial.generated),
+        "n_generated": len(answers.pixels),
         "candidates": pool,
         "chance": 100.0 / pool,
         "chance_95": matched(shares)["chance_95"],
@@ -58,22 +69,23 @@ def r_precision(trial: Trial) -> Entry:
     }
 
 
-def condition_shares(images: EmbeddedSet, given: GivenConditions, matcher: Matcher, pool: int) -> tuple[Tensor, Tensor]:
+def condition_shares(answers: Answers, matcher: Matcher, pool: int) -> tuple[Tensor, Tensor]:
     """Return how often each condition is first in pools of `pool` of them, and `wins`, float64 [M, M] of M real images.
 
     Of several conditions of a real image the first of all real images make one round, the second ones another, so that
     a pool never holds two of one image; the values are means over rounds. `ValueError` where numbers differ.
     """
+    given = answers.conditions
     order = torch.argsort(given.sources, stable=True)
     sources, counts = torch.unique(given.sources, return_counts=True)
     if len(set(counts.tolist())) != 1:
         raise ValueError("the real images have different numbers of conditions")
-    pixels, rounds = images.pixels(), order.view(len(sources), -1).T
+    rounds = order.view(len(sources), -1).T
     shares, won = torch.zeros(2, len(sources), len(sources), dtype=torch.float64)
     rows = max(1, _TRIPLES // len(sources) ** 2)
     for index in rounds:
         condition = given.of(index)
-        seen = (pixels[part].float().div(127.5).sub(1.0) for part in torch.split(index, _IMAGES))
+        seen = (answers.pixels[part].float().div(127.5).sub(1.0) for part in torch.split(index, _IMAGES))
         scores = torch.cat([matcher.agreement(part, condition) for part in seen])
         shares += torch.cat([first_shares(part, pool) for part in torch.split(scores, rows)])
         won += wins(scores)

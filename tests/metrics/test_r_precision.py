@@ -1,5 +1,6 @@
 """R-precision against a direct count over drawn pools, and what images that ignore their conditions score."""
 
+import dataclasses
 import itertools
 import math
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kdx2i.metrics.embedded_set import EmbeddedSet, GivenConditions
+from kdx2i.metrics.embedded_set import Answers, EmbeddedSet, GivenConditions
 from kdx2i.metrics.extractors.extractor import Extractor
 from kdx2i.metrics.images.real_images import RealImages
 from kdx2i.metrics.images.streams import TensorImages
@@ -59,7 +60,7 @@ def test_it_is_the_mean_over_all_pools_of_the_right_condition() -> None:
     given = torch.tensor([10.0, 50.0, 90.0, 130.0, 170.0])
     levels = torch.tensor([10, 80, 95, 20, 171])
     images = made(painted(levels), given)
-    shares, _ = condition_shares(images, images.conditions, Grey(), 3)
+    shares, _ = condition_shares(Answers(images.pixels(), images.conditions), Grey(), 3)
     for image, own in itertools.product(range(5), range(5)):
         pools = [(own, *others) for others in itertools.combinations(set(range(5)) - {own}, 2)]
         firsts = [min(pool, key=lambda c: abs(int(levels[image]) - float(given[c]))) == own for pool in pools]
@@ -69,7 +70,7 @@ def test_it_is_the_mean_over_all_pools_of_the_right_condition() -> None:
 def test_pairs_are_pools_of_two() -> None:
     given = torch.tensor([10.0, 50.0, 90.0, 130.0, 170.0])
     images = made(painted(torch.tensor([10, 80, 95, 110, 171])), given)
-    shares, won = condition_shares(images, images.conditions, Grey(), 2)
+    shares, won = condition_shares(Answers(images.pixels(), images.conditions), Grey(), 2)
     assert win_rate(won)[0] == pytest.approx(float(shares.diagonal().mean()))
     # By hand: 80 is nearer to 90 than to its 50, and 110 as near to 90 as to its 130.
     assert won[1].tolist() == [1.0, 0.5, 0.0, 1.0, 1.0] and won[3].tolist() == [1.0, 1.0, 0.5, 0.5, 1.0]
@@ -128,6 +129,18 @@ def test_rounds_are_averaged(scorer: Scorer) -> None:
     entry = value(scorer, made(painted(shown), asked, torch.arange(6).repeat_interleave(2)))
     assert entry["value"] == pytest.approx(50.0)
     assert entry["standard_error"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_conditions_of_training_have_values_of_their_own(scorer: Scorer) -> None:
+    """A generator that follows what it was trained with and nothing else."""
+    levels, learned = torch.arange(6) * 40, torch.arange(60) * 4
+    images = made(painted(torch.full((6,), 77)), levels)
+    seen = Answers(painted(learned), GivenConditions(lambda index: learned[index].float(), torch.arange(60)))
+    entry = value(scorer, dataclasses.replace(images, training_answers=lambda: seen))
+    assert {name: entry[name] for name in value(scorer, images)} == value(scorer, images)
+    training = entry["training"]
+    assert training["value"] == training["pairs"]["value"] == 100.0
+    assert training["candidates"] == training["n_generated"] == 60
 
 
 def test_without_encoder_or_with_one_image_it_says_why(scorer: Scorer) -> None:

@@ -82,6 +82,7 @@ def test_a_run_and_its_controls_are_retrieved_by_the_encoder(plan: Plan) -> None
     document = read(plan.evaluation(BIRDS, "ssa_gan", "scratch", 64, 0, "text"))
     entry = document["values"]["R-precision"]
     assert (entry["candidates"], entry["chance"], entry["n_generated"]) == (2, 50.0, 2)
+    assert entry["training"]["n_generated"] == entry["training"]["candidates"] > 2
     rows = read(plan.controls(BIRDS, 64))["values"]
     assert rows["blank"]["R-precision"]["value"] == 50.0
     assert set(rows) == {"real_vs_real", "conditions_shuffled", "blank", "noise"}

@@ -258,6 +258,17 @@ def test_controls_of_condition_fidelity_have_the_pools_of_the_runs(split: Split,
     asked = requests("text", split)
     images = scoring.task.images[asked.images]
     generated = embed_generated(scorer, images, asked.labels)
-    completed = scoring.completed(generated, asked, lambda _: images, SETTINGS)
-    # A run that gives back the images of its captions scores what the real images score.
+    further: list[Tensor] = []
+
+    def answer(more: Any) -> Tensor:
+        further.append(more.images)
+        return scoring.task.images[more.images]
+
+    completed = scoring.completed(generated, asked, answer, SETTINGS)
+    assert further == [], "a metric asks for them"
+    # A run that gives back the images of its captions scores what the real images score, of training images too.
     assert scorer.score(completed, ["R-precision"])["R-precision"] == rows["real_vs_real"]
+    (training,) = further
+    assert not scoring.real.is_test[training].any() and len(set(training.tolist())) == len(training)
+    assert rows["real_vs_real"]["training"]["candidates"] == len(training)
+    assert all("training" not in row for name, row in rows.items() if name != "real_vs_real")

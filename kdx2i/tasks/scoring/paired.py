@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kdx2i.metric_catalogue import METRICS, Need
-from kdx2i.metrics.embedded_set import EmbeddedSet, GivenConditions
+from kdx2i.metrics.embedded_set import Answers, EmbeddedSet, GivenConditions
 from kdx2i.metrics.entries import Entry
 from kdx2i.metrics.images.real_images import RealImages
 from kdx2i.metrics.runs import embed_generated
@@ -21,6 +21,9 @@ from kdx2i.tasks.scoring.translation_controls import blank_image
 from kdx2i.training.precision import to_images
 
 TaskType = TypeVar("TaskType", bound=PairedTask[Any])
+
+TRAINING_CONDITIONS = 100
+"""Conditions of training images that a generator is asked with beside those of test images: R-precision's pool."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,25 @@ class TaskScoring(Generic[TaskType]):
     def completed(
         self, generated: EmbeddedSet, requests: Any, answer: Callable[[Any], Tensor], settings: EvaluationSettings
     ) -> EmbeddedSet:
-        """Return the generated images with the conditions that they were asked to follow, where metrics need them."""
-        return self.with_conditions(generated, requests.images, requests.draws)
+        """Return the generated images with the conditions that they were asked to follow, where metrics need them.
+
+        Those from conditions of training are made when a metric asks for them, after all others.
+        """
+        training, draws = self._training(settings)
+
+        def answers() -> Answers:
+            asked = PairedRequests(self.task, self.real.labels[training], training, draws, None)
+            return Answers(answer(asked), self._given(training, draws))
+
+        completed = self.with_conditions(generated, requests.images, requests.draws)
+        return replace(completed, training_answers=answers)
+
+    def _training(self, settings: EvaluationSettings) -> tuple[Tensor, Tensor]:
+        """Return some training images int64 [N], and draws [N] in [0, 1) among the conditions of each."""
+        generator = torch.Generator().manual_seed(1_000_003 * settings.seed + 4)
+        images = torch.nonzero(~self.real.is_test).flatten()
+        images = images[torch.randperm(len(images), generator=generator)[:TRAINING_CONDITIONS]]
+        return images, torch.rand(len(images), generator=generator)
 
     def controls(self, scorer: Scorer, spec: ControlsSpec) -> dict[str, Any]:
         """Return the control rows: one half of the pooled real images against the other, blank images, and noise.
@@ -128,8 +148,10 @@ class TaskScoring(Generic[TaskType]):
         others = torch.randperm(len(asked), generator=stream)
         real = scorer.real.where(asked)
         numbers = torch.arange(len(asked))
+        training, training_draws = self._training(settings)
+        seen = Answers(self.real.images[training], self._given(training, training_draws))
         rows = {
-            "real_vs_real": self.with_conditions(real, asked, draws),
+            "real_vs_real": replace(self.with_conditions(real, asked, draws), training_answers=lambda: seen),
             "conditions_shuffled": self.with_conditions(real, asked[others], draws[others]),
             "blank": self.with_conditions(blank.where(numbers % len(blank)), asked, draws),
             "noise": self.with_conditions(noise.where(numbers % len(noise)), asked, draws),
@@ -152,8 +174,12 @@ class TaskScoring(Generic[TaskType]):
         """
         if draws is None:
             return images
+        return replace(images, conditions=self._given(given, draws))
+
+    def _given(self, images: Tensor, draws: Tensor) -> GivenConditions:
+        """Return the conditions of real images (indices int64 [N]) that draws [N] in [0, 1) choose."""
 
         def of(index: Tensor) -> Any:
-            return self.task.given(given[index], draws[index], None, torch.device("cpu"))
+            return self.task.given(images[index], draws[index], None, torch.device("cpu"))
 
-        return replace(images, conditions=GivenConditions(of, given))
+        return GivenConditions(of, images)
