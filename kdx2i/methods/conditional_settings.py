@@ -1,4 +1,7 @@
-"""Settings of stage 1 for text, speech and label maps (section 3.3, Appendix A.1 to A.3). Torch-free."""
+"""Settings of stage 1 for text, speech and label maps (section 3.3, Appendix A.1 to A.3), and what stage 2 shares.
+
+Torch-free.
+"""
 
 import math
 from typing import Literal, Self
@@ -6,6 +9,14 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from kdx2i.methods.settings import LoopBudget
+
+
+class EmbeddingTrainSettings(LoopBudget):
+    """What the trainings of stage 2 have in common whose conditions are embeddings."""
+
+    embedding_scale: Literal["students", "all", "raw"] = Field(
+        default="students", description="protocol entry x2i-embedding-scale"
+    )
 
 
 class X2IDistillSettings(LoopBudget):

@@ -3,6 +3,7 @@
 The classes of the test images need not be those of the training images.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeVar
@@ -76,6 +77,12 @@ class PairedImages(Generic[ConditionType]):
         condition = self.task.given(shard(own), shard(draws), None, self.device)
         images, others, same = (self.task.images[shard(chosen)] for chosen in (own, wrong, similar))
         return RelatedImages(images, others, same, condition)
+
+    def conditions(self, most: int, batch: int = 64) -> Iterator[ConditionType]:
+        """Give conditions of up to `most` of the images, spread over all, in batches; of several the middle one."""
+        spread = torch.linspace(0, len(self._training) - 1, min(most, len(self._training))).long()
+        for index in torch.split(self._training[spread], batch):
+            yield self.task.given(index, torch.full((len(index),), 0.5), None, self.device)
 
     def _one_of(self, allowed: Tensor, otherwise: Tensor) -> Tensor:
         """Draw for each of B one of the training images of its row of `allowed` [B, N]; `otherwise` [B] without any."""

@@ -178,7 +178,9 @@ def small_method(small: Small, images: Any = None) -> Any:
     method = build_method(
         small.architecture, settings, small.resolution, small.classes, CPU, images, encoders=small.encoders
     )
-    for module in method.averages.values():
+    for name, module in method.averages.items():
+        if name == "embeddings":  # Published models read embeddings as the encoder puts them out.
+            continue
         for tensor in module.state_dict().values():
             if tensor.is_floating_point():
                 tensor.add_(0.05 * torch.rand_like(tensor))

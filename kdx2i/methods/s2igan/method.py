@@ -12,6 +12,7 @@ from kdx2i.encoders.speech.augmentation import crop_and_mirror
 from kdx2i.encoders.speech.encoder import SpeechEncoder, load_speech_encoder
 from kdx2i.errors import UserError
 from kdx2i.methods.base import MethodSetup
+from kdx2i.methods.embedding_scale import CONDITIONS, EmbeddingScale
 from kdx2i.methods.s2igan.discriminators import Discriminator, RelationSupervisor
 from kdx2i.methods.s2igan.images import pyramid
 from kdx2i.methods.s2igan.losses import (
@@ -32,6 +33,8 @@ from kdx2i.training.distributed import shard
 from kdx2i.training.optimizers import adam, step_optimizers
 from kdx2i.training.precision import autocast, place
 from kdx2i.training.sampling import columns
+
+EMBEDDINGS = "embeddings"
 
 
 def build_networks(sizes: Networks, resolution: int, device: torch.device, *, relation: bool) -> dict[str, nn.Module]:
@@ -72,13 +75,25 @@ class Method:
                 f"and `speech_dim` is {n.speech_dim}"
             )
         networks = build_networks(n, setup.resolution, self.device, relation=self.has_relation)
-        self.networks: Mapping[str, nn.Module] = networks
+        self.networks: Mapping[str, nn.Module] = {
+            **networks,
+            EMBEDDINGS: EmbeddingScale(n.speech_dim).to(self.device),
+        }
         self.discriminators = [name for name in networks if name.startswith("discriminator")]
-        self.averages: Mapping[str, nn.Module] = averages_of(networks, ["generator"])
+        self.averages: Mapping[str, nn.Module] = averages_of(self.networks, ["generator", EMBEDDINGS])
         betas = (t.beta1, t.beta2)
         self.optimizers: Mapping[str, Optimizer] = {
             name: adam(network.parameters(), t.learning_rate, betas) for name, network in networks.items()
         }
+
+        if setup.images is not None and t.embedding_scale == "all":
+            self._fit_scale()
+
+    def _fit_scale(self) -> None:
+        """Put speech embeddings on the scale of stage 1."""
+        scale = cast(EmbeddingScale, self.networks[EMBEDDINGS])
+        scale.fit(self.encoder.embed_speech(condition) for condition in self.images.conditions(CONDITIONS))
+        self.averages[EMBEDDINGS].load_state_dict(scale.state_dict())
 
     @property
     def images(self) -> PairedImages[SpeechCondition]:
@@ -103,6 +118,8 @@ class Method:
             if tensors := select(student, place_of):
                 load_module(network, tensors, where)
         self.averages["generator"].load_state_dict(self.networks["generator"].state_dict())
+        if self.settings.train.embedding_scale != "raw":
+            self._fit_scale()
 
     def training_step(self, step: int) -> dict[str, Tensor]:
         """Update the discriminators, the relation supervisor and the generator, in the official order."""
@@ -110,7 +127,7 @@ class Method:
         if t.average_takes_over_every and step and step % t.average_takes_over_every == 0:
             self._continue_from_average()
         drawn = self.images.draw_related(t.batch, always_other_class=t.wrong_images == "other-class")
-        speech = self.encoder.embed_speech(drawn.condition)
+        speech = self.networks[EMBEDDINGS](self.encoder.embed_speech(drawn.condition))
         noise, eps = self._draw_noise(t.batch)
         noise, eps = (shard(joint).to(self.device) for joint in (noise, eps))
         real, wrong, similar = self._real_images(drawn)
@@ -171,7 +188,7 @@ class Method:
 
         `UserError` for speech that the encoder cannot hear (another rate, less than 0.15 s).
         """
-        speech = self.encoder.embed_speech(condition)
+        speech = self.averages[EMBEDDINGS](self.encoder.embed_speech(condition))
         noise, eps = (part.to(self.device) for part in self._draw_noise(len(speech)))
         made: Generated = self.averages["generator"](noise, speech, eps)
         return made.images[-1].clamp(-1, 1)

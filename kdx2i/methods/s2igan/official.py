@@ -27,8 +27,9 @@ def load_official_folder(networks: Mapping[str, nn.Module], folder: Path, epoch:
     resolutions = sorted(int(name.removeprefix("discriminator")) for name in networks if name.startswith("discrim"))
     files = {f"discriminator{r}": f"netD{number}.pth" for number, r in enumerate(resolutions)}
     files |= {"generator": f"netG_{epoch}.pth", "relation": "netMD.pth"}
-    for name, network in networks.items():
-        load_official(network, folder / files[name])
+    for name, file in files.items():
+        if name in networks:
+            load_official(networks[name], folder / file)
 
 
 def read_published(path: Path, resolution: int | None) -> Published:

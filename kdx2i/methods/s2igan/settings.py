@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from kdx2i.methods.conditional_settings import SpeechDistillSettings
-from kdx2i.methods.settings import LoopBudget, StrictSettings
+from kdx2i.methods.conditional_settings import EmbeddingTrainSettings, SpeechDistillSettings
+from kdx2i.methods.settings import StrictSettings
 
 
 class Networks(StrictSettings):
@@ -29,7 +29,7 @@ class Networks(StrictSettings):
     image_weights: str | None = Field(default=None, description="file of the image network; None: where it is cached")
 
 
-class Train(LoopBudget):
+class Train(EmbeddingTrainSettings):
     """Training of `steps/trainer.py`. An official epoch of Oxford-102 is 293 batches; 600 are run."""
 
     iterations: int = Field(default=175_800, ge=1)

@@ -13,6 +13,7 @@ from kdx2i.encoders.damsm.files import load_damsm
 from kdx2i.encoders.damsm.losses import Encoded, Sharpness, damsm_loss
 from kdx2i.errors import UserError
 from kdx2i.methods.base import MethodSetup
+from kdx2i.methods.embedding_scale import CONDITIONS, EmbeddingScale
 from kdx2i.methods.ssa_gan.losses import discriminator_loss, generator_loss, matching_penalty
 from kdx2i.methods.ssa_gan.networks import BOTTOM, OFFICIAL_RESOLUTION, Discriminator, Generator
 from kdx2i.methods.ssa_gan.settings import Networks, Settings
@@ -26,6 +27,7 @@ from kdx2i.training.precision import autocast, place
 from kdx2i.training.sampling import columns
 
 NETWORKS = ("generator", "discriminator")
+EMBEDDINGS = "embeddings"
 
 
 def build_networks(sizes: Networks, resolution: int, device: torch.device) -> dict[str, nn.Module]:
@@ -58,12 +60,25 @@ class Method:
         self.setup, self.settings, self.device = setup, setup.settings, setup.device
         n, t = self.settings.networks, self.settings.train
         self.damsm = self._load_encoders(n)
-        self.networks: Mapping[str, nn.Module] = build_networks(n, setup.resolution, setup.device)
-        self.averages: Mapping[str, nn.Module] = averages_of(self.networks, ["generator"])
+        self.networks: Mapping[str, nn.Module] = {
+            **build_networks(n, setup.resolution, setup.device),
+            EMBEDDINGS: EmbeddingScale(n.condition_dim).to(self.device),
+        }
+        self.averages: Mapping[str, nn.Module] = averages_of(self.networks, ["generator", EMBEDDINGS])
         rates = {"generator": t.generator_rate, "discriminator": t.discriminator_rate}
         self.optimizers: Mapping[str, Optimizer] = {
             name: adam(self.networks[name].parameters(), rate, (t.beta1, t.beta2)) for name, rate in rates.items()
         }
+
+        if setup.images is not None and t.embedding_scale == "all":
+            self._fit_scale()
+
+    def _fit_scale(self) -> None:
+        """Put sentence vectors on the scale of stage 1."""
+        conditions = self.images.conditions(CONDITIONS)
+        scale = cast(EmbeddingScale, self.networks[EMBEDDINGS])
+        scale.fit(self.damsm.encode_text(condition.captions).sentences for condition in conditions)
+        self.averages[EMBEDDINGS].load_state_dict(scale.state_dict())
 
     def _load_encoders(self, sizes: Networks) -> Damsm:
         path = self.setup.encoders
@@ -105,6 +120,8 @@ class Method:
                 reason = " ".join(str(error).split())[:200]
                 raise UserError(f"the distilled {name} does not fit this run's {name}: {reason}") from None
         self.averages["generator"].load_state_dict(self.networks["generator"].state_dict())
+        if self.settings.train.embedding_scale != "raw":
+            self._fit_scale()
 
     def noise(self, batch: int) -> Tensor:
         """Draw this process's share of the noise [B, Z] of a joint batch."""
@@ -133,7 +150,7 @@ class Method:
         t = self.settings.train
         z = self.noise(t.batch)
         real, text, classes = self.draw()
-        c = text.sentences
+        c = self.networks[EMBEDDINGS](text.sentences)
         generator, discriminator = self.networks["generator"], cast(Discriminator, self.networks["discriminator"])
         with autocast(self.device, t.precision):
             fake = generator(z, c)
@@ -168,7 +185,7 @@ class Method:
         """Return images [B, 3, R, R] in [-1, 1] of the averaged generator; noise is from torch's global generator."""
         z = torch.randn(len(condition.captions), self.settings.networks.noise_dim).to(self.device)
         sentences = self.damsm.encode_text(condition.captions).sentences
-        image: Tensor = self.averages["generator"](z, sentences)
+        image: Tensor = self.averages["generator"](z, self.averages[EMBEDDINGS](sentences))
         return image
 
     @torch.no_grad()

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from kdx2i.methods.conditional_settings import X2IDistillSettings
-from kdx2i.methods.settings import LoopBudget, StrictSettings
+from kdx2i.methods.conditional_settings import EmbeddingTrainSettings, X2IDistillSettings
+from kdx2i.methods.settings import StrictSettings
 
 BIRDS_AN_EPOCH = 8855 // 24
 """Official batches of an epoch: 8,855 training images, the last batch dropped."""
@@ -24,7 +24,7 @@ class Networks(StrictSettings):
     )
 
 
-class Train(LoopBudget):
+class Train(EmbeddingTrainSettings):
     """Stage 2; the official schedule counts 600 epochs."""
 
     iterations: int = Field(default=600 * BIRDS_AN_EPOCH, ge=1)

@@ -57,12 +57,14 @@ def condition(count):
 
 def test_a_step_moves_all_networks_and_no_encoder(method):
     subject = method()
-    assert list(subject.networks) == ["generator", "discriminator8", "discriminator16", "discriminator32", "relation"]
+    trained = ["generator", "discriminator8", "discriminator16", "discriminator32", "relation"]
+    assert list(subject.networks) == [*trained, "embeddings"]
     before, encoder = parameters(subject), [p.clone() for p in subject.encoder.speech.parameters()]
     heads = [p.clone() for p in subject.encoder.image.parameters()]
     scalars = step(subject, 0)
-    assert set(scalars) == {*list(subject.networks)[1:], "g_adversarial", "g_kl", "g_relation"}
-    for name, old in before.items():
+    assert set(scalars) == {*trained[1:], "g_adversarial", "g_kl", "g_relation"}
+    for name in trained:
+        old = before[name]
         assert all(not torch.equal(a, b) for a, b in zip(old, subject.networks[name].parameters(), strict=True)), name
     assert all(torch.equal(a, b) for a, b in zip(encoder, subject.encoder.speech.parameters(), strict=True))
     assert all(torch.equal(a, b) for a, b in zip(heads, subject.encoder.image.parameters(), strict=True))
@@ -211,13 +213,14 @@ def test_official_checkpoints_are_loaded_by_their_keys(method, tmp_path):
     source, subject = method(), method()
     files = {"generator": "netG_600", "relation": "netMD"}
     files |= {f"discriminator{side}": f"netD{number}" for number, side in enumerate((8, 16, 32))}
-    for name, network in source.networks.items():
+    published = {name: source.networks[name] for name in files}
+    for name, network in published.items():
         for parameter in network.parameters():
             torch.nn.init.normal_(parameter)
         state = OrderedDict((f"module.{key}", tensor) for key, tensor in network.state_dict().items())
         torch.save(state, tmp_path / f"{files[name]}.pth")
     load_official_folder(subject.networks, tmp_path, 600)
-    for name, network in source.networks.items():
+    for name, network in published.items():
         other = subject.networks[name].state_dict()
         assert all(torch.equal(tensor, other[key]) for key, tensor in network.state_dict().items()), name
     with pytest.raises(UserError, match="does not fit"):
