@@ -1,6 +1,7 @@
 """What pages and docstrings point to exists: paths of the repository, modules, classes and functions of the package."""
 
 import ast
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -100,6 +101,11 @@ def folder(tmp_path: Path) -> Path:
         run = tmp_path / f"runs/birds/stargan_v2/kd/r64/s{seed}/latent"
         run.mkdir(parents=True)
         (run / "metrics.json").write_text(f'{{"values": {{"RC": {{"value": {value}}}}}}}')
+    spoken = tmp_path / "runs/plants/s2igan/kd/r64/s1/audio"
+    spoken.mkdir(parents=True)
+    pairs, seen = {"value": 60.0, "interval": [55.0, 65.0]}, {"pairs": {"value": 62.0, "interval": [58.0, 66.0]}}
+    entry = {"value": 4.5, "interval": [1.5, 12.4], "chance": 1.49, "pairs": pairs, "training": seen}
+    (spoken / "metrics.json").write_text(json.dumps({"values": {"R-precision": entry}}))
     (tmp_path / "learned.csv").write_text(
         "kind,part,dataset,label,metric,value,low,high,learned\n"
         "method,latent,birds,Ours,RC,20.0,,,no\nmethod,latent,foods,Ours,RC,30.0,,,yes\n"
@@ -146,6 +152,12 @@ def folder(tmp_path: Path) -> Path:
             "\n| RC % ↑ | birds | foods |\n| --- | ---: | ---: |\n| kd | 45.0 | – |\n",
         ),
         (
+            "fidelity runs dataset=plants architecture=s2igan transfer=kd mode=audio size=64",
+            "\n| seed | R-precision % | chance | own against another's % | the same in training % |\n"
+            "| --- | ---: | ---: | ---: | ---: |\n"
+            "| 1 | 4.5 (1.5 to 12.4) | 1.5 | 60.0 (55.0 to 65.0) | 62.0 (58.0 to 66.0) |\n",
+        ),
+        (
             "gains . table=t part=latent label=Ours against=SDIT datasets=birds,foods metrics=RC,mFID digits=1,2",
             "\n| Ours − SDIT | birds | foods |\n| --- | ---: | ---: |\n"
             "| RC % ↑ | +5.0 ± 1.6, better | +0.0 ± 1.6, a row has not learned |\n"
@@ -177,6 +189,7 @@ def test_a_marker_is_filled_from_its_file_whatever_stood_there(folder: Path, mar
         "gains . table=t part=latent label=Ours datasets=birds metrics=RC",
         "runs runs datasets=foods transfers=kd metrics=RC mode=latent size=64",
         "runs runs datasets=birds transfers=kd metrics=FC mode=latent size=64",
+        "fidelity runs dataset=plants architecture=s2igan transfer=scratch mode=audio size=64",
         "claims nowhere",
     ],
 )

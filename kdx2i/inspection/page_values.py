@@ -17,6 +17,11 @@ read from the runs of a reference, the mean over its seeds:
     <!-- runs FOLDER datasets=open-birds,open-foods transfers=scratch,kd metrics=mFID,RC mode=reference size=64 -->
     <!-- end -->
 
+How well the runs of a row follow captions or utterances, one line a seed (`kdx2i.metrics.r_precision`):
+
+    <!-- fidelity FOLDER dataset=open-animals-text architecture=ssa_gan transfer=kd mode=text size=64 -->
+    <!-- end -->
+
 One row of a reference's table against another, with intervals over its seeds (`kdx2i.inspection.page_gains`):
 
     <!-- gains FOLDER table=table1 part=latent label='Ours*' against='StarGANv2*' datasets=birds,foods metrics=RC -->
@@ -45,7 +50,8 @@ from kdx2i.stages.claims import judged, reference_tables
 from kdx2i.tables.claims_text import count_line, overview
 
 MARKER = re.compile(
-    r"(?P<open><!-- (?P<kind>value|table|runs|gains|claims) (?P<ask>[^>]*?) -->)(?P<old>.*?)(?P<close><!-- end -->)",
+    r"(?P<open><!-- (?P<kind>value|table|runs|fidelity|gains|claims) (?P<ask>[^>]*?) -->)"
+    r"(?P<old>.*?)(?P<close><!-- end -->)",
     re.DOTALL,
 )
 NONE = "–"
@@ -68,6 +74,8 @@ def rendered(text: str, root: Path, where: str) -> str:
                 made = f"\n{_table(_rows(root / name), asked)}\n"
             elif match["kind"] == "runs":
                 made = f"\n{_runs(root / name, asked)}\n"
+            elif match["kind"] == "fidelity":
+                made = f"\n{_fidelity(root / name, asked)}\n"
             elif match["kind"] == "claims":
                 made = f"\n{_claims(root, [name, *asked])}\n"
             else:
@@ -155,6 +163,25 @@ def _runs(folder: Path, asked: Sequence[str]) -> str:
             cells.append(" / ".join(texts) or NONE)
         lines.append("| " + " | ".join([transfer, *cells]) + " |")
     if all(line.count(NONE) == len(datasets) for line in lines[2:]):
+        raise ValueError("there is no such run")
+    return "\n".join(lines)
+
+
+def _fidelity(folder: Path, asked: Sequence[str]) -> str:
+    """Return a Markdown table of R-precision and its pairs, with intervals, of the runs of one row, a line a seed."""
+    keys = _keys(asked)
+    place = f"{keys['dataset']}/{keys['architecture']}/{keys['transfer']}/r{keys['size']}"
+    lines = ["| seed | R-precision % | chance | own against another's % | the same in training % |"]
+    lines.append("| --- |" + " ---: |" * 4)
+    for file in sorted(folder.glob(f"{place}/s*/{keys['mode']}/metrics.json")):
+        entry = read_document(file)["values"]["R-precision"]
+        pairs = [entry["pairs"], entry["training"]["pairs"]]
+        texts = [
+            f"{one['value']:.1f} ({one['interval'][0]:.1f} to {one['interval'][1]:.1f})" for one in (entry, *pairs)
+        ]
+        cells = [file.parts[-3].removeprefix("s"), texts[0], f"{entry['chance']:.1f}", *texts[1:]]
+        lines.append("| " + " | ".join(cells) + " |")
+    if len(lines) == 2:
         raise ValueError("there is no such run")
     return "\n".join(lines)
 
