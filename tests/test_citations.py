@@ -16,7 +16,7 @@ from kdx2i.config import PresetConfig, ProtocolEntry, load_preset, load_protocol
 from kdx2i.distill.equations import i2i, x2i
 from kdx2i.distill.transfers import TransferReadings
 from kdx2i.methods.catalogue import architectures
-from kdx2i.methods.conditional_settings import X2IDistillSettings
+from kdx2i.methods.conditional_settings import EmbeddingTrainSettings, X2IDistillSettings
 from kdx2i.metrics.settings import EvaluationSettings
 from kdx2i.plan import Plan
 from kdx2i.suite import make_plan
@@ -75,9 +75,10 @@ def test_identifiers_of_the_register_are_in_kebab_case() -> None:
 
 
 class X2I(BaseModel):
-    """What every architecture with a stage 1 for text, speech or label maps has."""
+    """What every architecture with a stage 1 for text, speech or label maps has; scales of embeddings two of three."""
 
     distill: X2IDistillSettings = X2IDistillSettings()
+    train: EmbeddingTrainSettings = EmbeddingTrainSettings(iterations=1, batch=1)
 
 
 def models(annotation: Any) -> list[type[BaseModel]]:
