@@ -40,8 +40,9 @@ def r_precision(trial: Trial) -> Entry:
         return trial.missing("R-precision needs the conditions of two images", n_real=0)
     asked = matcher()
     entry = _fidelity(Answers(generated.pixels(), given), asked)
-    if generated.training_answers is not None:
-        entry["training"] = _fidelity(generated.training_answers(), asked)
+    training = None if generated.training_answers is None else generated.training_answers()
+    if training is not None and len(set(training.conditions.sources.tolist())) > 1:
+        entry["training"] = _fidelity(training, asked)
     return entry
 
 

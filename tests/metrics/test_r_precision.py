@@ -141,6 +141,8 @@ def test_conditions_of_training_have_values_of_their_own(scorer: Scorer) -> None
     training = entry["training"]
     assert training["value"] == training["pairs"]["value"] == 100.0
     assert training["candidates"] == training["n_generated"] == 60
+    one = Answers(painted(learned[:1]), GivenConditions(lambda index: learned[index].float(), torch.zeros(1)))
+    assert "training" not in value(scorer, dataclasses.replace(images, training_answers=lambda: one))
 
 
 def test_without_encoder_or_with_one_image_it_says_why(scorer: Scorer) -> None:
