@@ -131,7 +131,8 @@ def test_a_table_and_a_training_that_is_stopped_twice_are_those_of_this_machine(
     process, student = snakemake(root, *SLURM), wanted(plan)[1]
     log = root / "results/open-smoke/logs/distill/stargan_v2/kd/32/0.log"
     steps = student.work / "log.jsonl"
-    before_it_ends(student, process, lambda: has(steps, "}\n"))
+    # The student trains, and so does the row: its data may take longer than the student's first step.
+    before_it_ends(student, process, lambda: has(steps, "}\n") and len((site / "ranks").read_text().splitlines()) == 4)
     # What this machine makes by itself it makes while there is waiting for Slurm.
     alone = snakemake(here, "--cores", "2")
     jobs = one_host_slurm.run("squeue", "-h", "-o", "%i %k").splitlines()
