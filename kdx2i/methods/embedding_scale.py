@@ -1,10 +1,12 @@
 """The scale on which stage 2 is given embeddings of captions and utterances (protocol entry x2i-embedding-scale)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
+EMBEDDINGS = "embeddings"
+"""The scale's name among the networks of a method."""
 CONDITIONS = 2000
 """Training conditions that a scale is fitted to, at most."""
 
@@ -33,3 +35,13 @@ class EmbeddingScale(nn.Module):
     def forward(self, embeddings: Tensor) -> Tensor:
         """[B, D] -> [B, D]."""
         return (embeddings - self.mean) / self.deviation
+
+
+def fit_scale(
+    networks: Mapping[str, nn.Module], averages: Mapping[str, nn.Module], embeddings: Iterable[Tensor]
+) -> None:
+    """Fit the scale of a method, and the one that it generates with, to embeddings [B, D] of some batches."""
+    scale = networks[EMBEDDINGS]
+    assert isinstance(scale, EmbeddingScale)
+    scale.fit(embeddings)
+    averages[EMBEDDINGS].load_state_dict(scale.state_dict())

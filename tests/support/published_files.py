@@ -11,6 +11,7 @@ from repository import ROOT
 from torch import Tensor, nn
 
 from kdx2i.methods.build import build_method
+from kdx2i.methods.embedding_scale import EMBEDDINGS
 
 CPU = torch.device("cpu")
 TEXT, SPEECH = (ROOT / f"benchmarks/encoders/{name}.safetensors" for name in ("animals-text", "plants-speech"))
@@ -179,7 +180,7 @@ def small_method(small: Small, images: Any = None) -> Any:
         small.architecture, settings, small.resolution, small.classes, CPU, images, encoders=small.encoders
     )
     for name, module in method.averages.items():
-        if name == "embeddings":  # Published models read embeddings as the encoder puts them out.
+        if name == EMBEDDINGS:  # Published models read embeddings as the encoder puts them out.
             continue
         for tensor in module.state_dict().values():
             if tensor.is_floating_point():

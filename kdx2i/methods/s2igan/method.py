@@ -12,7 +12,7 @@ from kdx2i.encoders.speech.augmentation import crop_and_mirror
 from kdx2i.encoders.speech.encoder import SpeechEncoder, load_speech_encoder
 from kdx2i.errors import UserError
 from kdx2i.methods.base import MethodSetup
-from kdx2i.methods.embedding_scale import CONDITIONS, EmbeddingScale
+from kdx2i.methods.embedding_scale import CONDITIONS, EMBEDDINGS, EmbeddingScale, fit_scale
 from kdx2i.methods.s2igan.discriminators import Discriminator, RelationSupervisor
 from kdx2i.methods.s2igan.images import pyramid
 from kdx2i.methods.s2igan.losses import (
@@ -33,8 +33,6 @@ from kdx2i.training.distributed import shard
 from kdx2i.training.optimizers import adam, step_optimizers
 from kdx2i.training.precision import autocast, place
 from kdx2i.training.sampling import columns
-
-EMBEDDINGS = "embeddings"
 
 
 def build_networks(sizes: Networks, resolution: int, device: torch.device, *, relation: bool) -> dict[str, nn.Module]:
@@ -91,9 +89,8 @@ class Method:
 
     def _fit_scale(self) -> None:
         """Put speech embeddings on the scale of stage 1."""
-        scale = cast(EmbeddingScale, self.networks[EMBEDDINGS])
-        scale.fit(self.encoder.embed_speech(condition) for condition in self.images.conditions(CONDITIONS))
-        self.averages[EMBEDDINGS].load_state_dict(scale.state_dict())
+        conditions = self.images.conditions(CONDITIONS)
+        fit_scale(self.networks, self.averages, map(self.encoder.embed_speech, conditions))
 
     @property
     def images(self) -> PairedImages[SpeechCondition]:
@@ -118,7 +115,7 @@ class Method:
             if tensors := select(student, place_of):
                 load_module(network, tensors, where)
         self.averages["generator"].load_state_dict(self.networks["generator"].state_dict())
-        if self.settings.train.embedding_scale != "raw":
+        if self.settings.train.embedding_scale == "students":
             self._fit_scale()
 
     def training_step(self, step: int) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from kdx2i.encoders.damsm.files import load_damsm
 from kdx2i.encoders.damsm.losses import Encoded, Sharpness, damsm_loss
 from kdx2i.errors import UserError
 from kdx2i.methods.base import MethodSetup
-from kdx2i.methods.embedding_scale import CONDITIONS, EmbeddingScale
+from kdx2i.methods.embedding_scale import CONDITIONS, EMBEDDINGS, EmbeddingScale, fit_scale
 from kdx2i.methods.ssa_gan.losses import discriminator_loss, generator_loss, matching_penalty
 from kdx2i.methods.ssa_gan.networks import BOTTOM, OFFICIAL_RESOLUTION, Discriminator, Generator
 from kdx2i.methods.ssa_gan.settings import Networks, Settings
@@ -27,7 +27,6 @@ from kdx2i.training.precision import autocast, place
 from kdx2i.training.sampling import columns
 
 NETWORKS = ("generator", "discriminator")
-EMBEDDINGS = "embeddings"
 
 
 def build_networks(sizes: Networks, resolution: int, device: torch.device) -> dict[str, nn.Module]:
@@ -76,9 +75,8 @@ class Method:
     def _fit_scale(self) -> None:
         """Put sentence vectors on the scale of stage 1."""
         conditions = self.images.conditions(CONDITIONS)
-        scale = cast(EmbeddingScale, self.networks[EMBEDDINGS])
-        scale.fit(self.damsm.encode_text(condition.captions).sentences for condition in conditions)
-        self.averages[EMBEDDINGS].load_state_dict(scale.state_dict())
+        sentences = (self.damsm.encode_text(condition.captions).sentences for condition in conditions)
+        fit_scale(self.networks, self.averages, sentences)
 
     def _load_encoders(self, sizes: Networks) -> Damsm:
         path = self.setup.encoders
@@ -120,7 +118,7 @@ class Method:
                 reason = " ".join(str(error).split())[:200]
                 raise UserError(f"the distilled {name} does not fit this run's {name}: {reason}") from None
         self.averages["generator"].load_state_dict(self.networks["generator"].state_dict())
-        if self.settings.train.embedding_scale != "raw":
+        if self.settings.train.embedding_scale == "students":
             self._fit_scale()
 
     def noise(self, batch: int) -> Tensor:
